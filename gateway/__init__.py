@@ -1,0 +1,1 @@
+"""Serverless inference gateway: one door, and the truth about cost and cold starts."""

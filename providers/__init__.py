@@ -1,0 +1,1 @@
+"""A library of provider adapters; imports nothing from the gateway."""

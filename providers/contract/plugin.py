@@ -1,0 +1,97 @@
+"""How a provider comes into the gateway: built-in or a stranger's, through the same door.
+
+A distribution names one ``ProviderPlugin`` in the entry point group
+``serverless_inference_gateway.providers``. Only plugins named in the configuration are loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+from providers.contract.events import Event
+from providers.contract.request import GenerateRequest, Task
+from providers.contract.settings import DeploymentOptions, ProviderSettings
+from providers.contract.transport import Http
+
+CONTRACT_VERSION = 1
+ENTRY_POINT_GROUP = "serverless_inference_gateway.providers"
+
+Status: TypeAlias = Literal[
+    "emulator and real software", "emulator only", "real software", "service ended"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a deployment can do, as plain data; each flag has a reader in the gateway.
+
+    ``dialect``: requests of this dialect pass through unchanged, and so do its native frames.
+    ``cancels``: closing the generator ends the upstream work, so it stops costing.
+    ``keep_alive_seconds``: how long it stays up when idle, where it is known.
+    """
+
+    tasks: frozenset[Task] = frozenset({"generate"})
+    dialect: str | None = None
+    cancels: bool = True
+    keep_alive_seconds: float | None = None
+
+
+@runtime_checkable
+class Deployment(Protocol):
+    """One model at one provider, ready to be asked.
+
+    Closing the generator must end the upstream work (shielded, see ``toolkit.jobs``).
+    """
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]: ...
+
+
+class Provider(Protocol):
+    """One account at one provider. ``bind`` raises ValueError with a message for the operator."""
+
+    def bind(self, model: str, options: Any) -> Deployment: ...
+
+    async def aclose(self) -> None: ...
+
+
+@runtime_checkable
+class Probeable(Protocol):
+    """A deployment whose state can be read without waking it."""
+
+    async def probe(self) -> ProbeState: ...
+
+
+ProbeState: TypeAlias = Literal["down", "booting", "ready", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What the gateway lends to a provider: its pooled HTTP client and a folder of its own."""
+
+    http: Http
+    data_dir: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderPlugin:
+    """A provider's name, its configuration models and how to build it.
+
+    ``settings`` validates the provider block, ``options`` the deployment keys that are not the
+    gateway's. ``presets`` are named provider blocks kept as data (address and the like): a
+    provider block whose name is a preset's takes its keys as defaults.
+    """
+
+    name: str
+    settings: type[ProviderSettings]
+    options: type[DeploymentOptions]
+    build: Callable[[Any, Host], Provider]
+    summary: str
+    status: Status
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    contract_version: int = CONTRACT_VERSION

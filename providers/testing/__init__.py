@@ -1,0 +1,1 @@
+"""For testing adapters, ours and strangers: the contract suite and a scripted provider."""

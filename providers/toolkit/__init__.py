@@ -1,0 +1,1 @@
+"""What adapters share: the HTTP seam, SSE, jobs, and the OpenAI dialect."""

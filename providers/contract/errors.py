@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from providers.contract.events import Phases
+from providers.contract.events import Evidence, Phases
 from providers.contract.usage import Usage
 
 
@@ -31,6 +31,7 @@ class ProviderError(Exception):
     """The provider could not do the work."""
 
     retryable: ClassVar[bool] = False  # may another attempt, before any output, go better?
+    spends: ClassVar[bool] = True  # may this failure have cost money? False: refused before work
 
     def __init__(
         self,
@@ -56,6 +57,8 @@ class ProviderError(Exception):
 class RequestRejected(ProviderError):
     """The provider refused the request as it stands."""
 
+    spends = False
+
 
 class ModelNotFound(RequestRejected):
     """The provider does not know this model."""
@@ -72,27 +75,47 @@ class ContentRefused(RequestRejected):
 class CredentialsRejected(ProviderError):
     """The provider did not accept the gateway's credentials."""
 
+    spends = False
+
 
 class QuotaExhausted(ProviderError):
     """The gateway's account at the provider has no credit left."""
+
+    spends = False
 
 
 class RateLimited(ProviderError):
     """The provider asks to slow down."""
 
     retryable = True
+    spends = False
 
 
 class CapacityUnavailable(ProviderError):
     """The provider has no room for this request now."""
 
     retryable = True
+    spends = False
 
 
 class ModelLoading(ProviderError):
     """The model is being loaded; the request can be repeated."""
 
     retryable = True
+    spends = False
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        evidence: Evidence = "loading_reported",
+        upstream_status: int | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        self.evidence = evidence
+        super().__init__(
+            detail, upstream_status=upstream_status, retry_after_seconds=retry_after_seconds
+        )
 
 
 class BootTimeout(ProviderError):
@@ -111,6 +134,7 @@ class UpstreamUnreachable(ProviderError):
     """The provider could not be reached."""
 
     retryable = True
+    spends = False
 
 
 class UpstreamFailed(ProviderError):
@@ -125,6 +149,8 @@ class StreamInterrupted(ProviderError):
 
 class ProviderRetired(ProviderError):
     """The provider has ended this service."""
+
+    spends = False
 
 
 class ProtocolViolation(ProviderError):

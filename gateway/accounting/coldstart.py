@@ -1,0 +1,48 @@
+"""Was this attempt cold? A verdict with its evidence, never a guess from latency."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from gateway.accounting.timeline import Timeline
+from providers.contract import Evidence
+
+Verdict: TypeAlias = Literal["cold", "warm", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class ColdStart:
+    """``caused_boot`` says whose boot it was: nine who waited for one boot are nine cold verdicts."""
+
+    verdict: Verdict
+    evidence: Evidence | None = None
+    caused_boot: bool | None = None
+
+
+UNKNOWN = ColdStart("unknown")
+
+
+def classify(timeline: Timeline) -> ColdStart:
+    """The verdict on one attempt.
+
+    Cold:    a boot was seen or reported; even one that did not end while the attempt lasted.
+    Warm:    the provider's word (``Started.evidence``, or a reported boot of 0 s) that none was.
+    Unknown: everything else, and all that rests on latency alone.
+    """
+    booting = timeline.booting
+    if booting is not None:
+        if booting.evidence == "latency_only":
+            return ColdStart("unknown", "latency_only")
+        return ColdStart("cold", booting.evidence, booting.caused_boot)
+    phases = timeline.phases
+    if phases is not None and phases.evidence is not None and phases.boot_seconds is not None:
+        if phases.evidence == "latency_only":
+            return ColdStart("unknown", "latency_only")
+        if phases.boot_seconds > 0:
+            return ColdStart("cold", phases.evidence, phases.caused_boot)
+        return ColdStart("warm", phases.evidence, False)
+    started = timeline.started
+    if started is not None and started.evidence not in (None, "latency_only"):
+        return ColdStart("warm", started.evidence, False)
+    return UNKNOWN

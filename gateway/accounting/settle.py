@@ -1,0 +1,185 @@
+"""The last fold: from what an attempt did to the row that is kept for ever."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from gateway.accounting.coldstart import classify
+from gateway.accounting.metering import (
+    NOTHING,
+    TEMPLATE_TOKENS,
+    Count,
+    Metered,
+    TokenEstimator,
+    meter,
+)
+from gateway.accounting.prices import PriceRow
+from gateway.accounting.pricing import PICO, Billable, Cost, Line, Seconds, price
+from gateway.accounting.timeline import Timeline
+from gateway.ledger.rows import AttemptRow
+from providers.contract import Usage
+
+
+@dataclass(slots=True)
+class Observed:
+    """What execution saw of one attempt.
+
+    ``complete``: the answer came to its end. ``spends`` is false where the provider refused before
+    any work. ``share_seconds`` is the attempt's share of a machine that ran others as well.
+    """
+
+    timeline: Timeline
+    usage: Usage | None = None
+    input_bytes: int = 0
+    output_bytes: int = 0
+    images: int = 0
+    complete: bool = False
+    spends: bool = True
+    share_seconds: float | None = None
+
+
+def settle(
+    row: AttemptRow, seen: Observed, tariff_row: PriceRow | None, estimator: TokenEstimator
+) -> None:
+    """Fill in seconds, verdict, counts and cost of an attempt that has ended."""
+    timeline = seen.timeline
+    cold = classify(timeline)
+    row.verdict, row.evidence, row.caused_boot = cold.verdict, cold.evidence, cold.caused_boot
+    row.queue_seconds = timeline.queue_seconds
+    row.boot_seconds = timeline.boot_seconds
+    row.wait_seconds = timeline.wait_seconds
+    row.first_output_seconds = timeline.first_output_seconds
+    row.execute_seconds = timeline.execute_seconds
+    row.total_seconds = timeline.total_seconds
+    if timeline.started is not None and timeline.started.instance_id is not None:
+        row.instance_id = timeline.started.instance_id
+    if timeline.phases is not None:
+        row.instance_id = timeline.phases.instance_id or row.instance_id
+        row.upstream_revision = timeline.phases.revision or row.upstream_revision
+
+    if seen.spends or seen.usage is not None or timeline.has_output:
+        metered = meter(
+            seen.usage,
+            input_bytes=seen.input_bytes,
+            output_bytes=seen.output_bytes,
+            images=seen.images,
+            max_output_tokens=row.max_output_tokens,
+            complete=seen.complete,
+            estimator=estimator,
+        )
+        _count(row, metered)
+    else:
+        metered = NOTHING
+    if not seen.spends and not timeline.work_began:
+        _book(row, Cost("measured", Decimal(0), Decimal(0), Decimal(0), Decimal(0), ()))
+        return
+    execute = row.execute_seconds if seen.share_seconds is None else seen.share_seconds
+    used = Billable(
+        metered,
+        execute=None if execute is None else Seconds(execute),
+        boot=None
+        if row.boot_seconds is None or cold.caused_boot is False
+        else Seconds(row.boot_seconds),
+        queue=None if row.queue_seconds is None else Seconds(row.queue_seconds),
+        reported_cost_usd=seen.usage.cost_usd if seen.usage is not None else None,
+    )
+    _book(row, price(tariff_row, used))
+
+
+def worst_case_pico_usd(
+    tariff_row: PriceRow | None,
+    *,
+    input_bytes: int,
+    max_output_tokens: int | None,
+    total_seconds: float,
+) -> int | None:
+    """The most that an attempt can cost, in pico-USD; None where nothing bounds it."""
+    if tariff_row is None:
+        return None
+    span = Seconds(total_seconds, 0.0, total_seconds)
+    tokens = Metered(
+        Count(input_bytes, "estimated", 0, input_bytes + TEMPLATE_TOKENS),
+        Count(max_output_tokens or 0, "estimated", 0, max_output_tokens),
+        images=0,
+    )
+    high = price(tariff_row, Billable(tokens, execute=span)).high_usd
+    return None if high is None else _pico(high)
+
+
+def settle_interrupted(
+    row: AttemptRow, *, now_us: int, last_seen_us: int, total_seconds: float
+) -> AttemptRow:
+    """Close an attempt whose gateway died: status ``interrupted`` and a bounded cost.
+
+    ``last_seen_us`` is the last sign of life of that gateway: the estimate counts seconds up to
+    it. The bound goes on to now or to the attempt's deadline, since a provider may have gone on.
+    Output tokens cannot be guessed; the bound has room for all that were asked for.
+    """
+    row.status = "interrupted"
+    row.error_type = "Interrupted"
+    row.completed_at_us = max(row.begun_at_us, min(now_us, last_seen_us))
+    bound = max(0.0, min((now_us - row.begun_at_us) / 1e6, total_seconds))
+    lived = min((row.completed_at_us - row.begun_at_us) / 1e6, bound)
+    row.total_seconds = lived
+    tariff_row = None if row.price is None else PriceRow.model_validate(row.price)
+    known_input = row.input_tokens or 0
+    tokens = Metered(
+        Count(known_input, "estimated", 0, None),
+        Count(0, "estimated", 0, row.max_output_tokens),
+        images=0,
+    )
+    cost = price(tariff_row, Billable(tokens, execute=Seconds(lived, 0.0, bound)))
+    _book(row, cost)
+    if row.cost_status != "unknown":
+        row.cost_status, row.low_pico_usd = "estimated", 0
+        if row.high_pico_usd is None:
+            row.high_pico_usd = row.reserved_pico_usd
+    return row
+
+
+def _count(row: AttemptRow, metered: Metered) -> None:
+    if metered.input_tokens is not None:
+        row.input_tokens = metered.input_tokens.value
+        row.input_tokens_source = metered.input_tokens.source
+    if metered.output_tokens is not None:
+        row.output_tokens = metered.output_tokens.value
+        row.output_tokens_source = metered.output_tokens.source
+    if metered.cached_input_tokens is not None:
+        row.cached_input_tokens = metered.cached_input_tokens.value
+    row.reasoning_tokens = metered.reasoning_tokens
+    row.images = metered.images
+
+
+def _book(row: AttemptRow, cost: Cost) -> None:
+    row.cost_status = cost.status
+    row.cost_pico_usd = None if cost.total_usd is None else _pico(cost.total_usd)
+    row.known_pico_usd = _pico(cost.known_usd)
+    row.low_pico_usd = _pico(cost.low_usd)
+    row.high_pico_usd = None if cost.high_usd is None else _pico(cost.high_usd)
+    row.cost_lines = [_line(line) for line in cost.lines]
+    row.pending = list(cost.pending)
+
+
+def _line(line: Line) -> dict[str, Any]:
+    return {
+        "kind": line.kind,
+        "quantity": _plain(line.quantity),
+        "unit_price_usd": _plain(line.unit_price_usd),
+        "usd": _plain(line.usd),
+        "price_id": line.price_id,
+        "status": line.status,
+    }
+
+
+def _plain(number: Decimal | None) -> str | None:
+    """A decimal without exponent and without trailing zeros: ``0.000062``, ``12``, ``0``."""
+    if number is None:
+        return None
+    text = format(number, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _pico(usd: Decimal) -> int:
+    return int(usd / PICO)

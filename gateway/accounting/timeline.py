@@ -1,0 +1,149 @@
+"""Where the seconds of one attempt went, folded from its events."""
+
+from __future__ import annotations
+
+from providers.contract import Booting, Delta, Event, Finished, Output, Phases, Queued, Started
+
+
+class Timeline:
+    """The phases of one attempt.
+
+    Units:  seconds of the gateway's monotonic clock; ``None`` where nothing was said. A provider's
+            own account of a phase (``Phases``) takes the place of our stamps for that phase.
+    Shape:  ``observe`` takes events in arrival order, ``end`` comes once and last.
+    """
+
+    __slots__ = (
+        "_booting_at",
+        "_ended_at",
+        "_first_output_at",
+        "_queued_at",
+        "_started_at",
+        "begun_at",
+        "booting",
+        "phases",
+        "started",
+    )
+
+    def __init__(self, begun_at: float) -> None:
+        self.begun_at = begun_at
+        self.booting: Booting | None = None
+        self.started: Started | None = None
+        self.phases: Phases | None = None
+        self._queued_at: float | None = None
+        self._booting_at: float | None = None
+        self._started_at: float | None = None
+        self._first_output_at: float | None = None
+        self._ended_at: float | None = None
+
+    def observe(self, event: Event, at: float) -> None:
+        """Take in one event, stamped ``at`` on the monotonic clock."""
+        match event:
+            case Delta() | Output():
+                if self._first_output_at is None:
+                    self._first_output_at = at
+            case Finished():
+                self.phases = event.phases or self.phases
+            case Queued():
+                self._queued_at = at if self._queued_at is None else self._queued_at
+            case Booting():
+                if self.booting is None:
+                    self.booting, self._booting_at = event, at
+            case Started():
+                if self.started is None:
+                    self.started, self._started_at = event, at
+            case _:
+                pass
+
+    def end(self, at: float, phases: Phases | None = None) -> None:
+        """The attempt is over; ``phases`` where a failure carried the provider's account."""
+        self._ended_at = at
+        self.phases = phases or self.phases
+
+    @property
+    def has_output(self) -> bool:
+        """Whether anything of an answer has come."""
+        return self._first_output_at is not None
+
+    @property
+    def work_began(self) -> bool:
+        """Whether the provider is known to have begun the work."""
+        return self._started_at is not None or self._first_output_at is not None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the attempt waits in a queue or for a boot, as far as the provider said."""
+        waits = self._booting_at is not None or self._queued_at is not None
+        return waits and not self.work_began
+
+    @property
+    def _work_at(self) -> float | None:
+        if self._started_at is not None:
+            return self._started_at
+        if self._first_output_at is not None:
+            return self._first_output_at
+        return self._ended_at
+
+    @property
+    def queue_seconds(self) -> float | None:
+        """Waiting for a place."""
+        if self.phases is not None and self.phases.queue_seconds is not None:
+            return self.phases.queue_seconds
+        until = self._booting_at if self._booting_at is not None else self._work_at
+        return _span(self._queued_at, until)
+
+    @property
+    def boot_seconds(self) -> float | None:
+        """Waiting for a boot, whoever caused it."""
+        if self.phases is not None and self.phases.boot_seconds is not None:
+            return self.phases.boot_seconds
+        return _span(self._booting_at, self._work_at)
+
+    @property
+    def wait_seconds(self) -> float | None:
+        """From dispatch until work began; None where the provider does not say when it does."""
+        if self.phases is not None and self.phases.wait_seconds is not None:
+            return self.phases.wait_seconds
+        if self._queued_at is None and self._booting_at is None and self._started_at is None:
+            return None
+        return _span(self.begun_at, self._work_at)
+
+    @property
+    def first_output_seconds(self) -> float | None:
+        """From dispatch to the first output."""
+        return _span(self.begun_at, self._first_output_at)
+
+    @property
+    def execute_seconds(self) -> float | None:
+        """Work: from its begin, or from dispatch where nothing marks one, to the end.
+
+        0 for an attempt that ended while it waited.
+        """
+        if self.phases is not None and self.phases.execute_seconds is not None:
+            return self.phases.execute_seconds
+        if self._ended_at is None:
+            return None
+        if self._started_at is not None:
+            return _span(self._started_at, self._ended_at)
+        if self._queued_at is None and self._booting_at is None:
+            return _span(self.begun_at, self._ended_at)
+        return _span(self._work_at, self._ended_at)
+
+    @property
+    def execute_began_at(self) -> float | None:
+        """Stamp from which ``execute_seconds`` counts; None while the attempt waits."""
+        if self._started_at is not None:
+            return self._started_at
+        if self._queued_at is None and self._booting_at is None:
+            return self.begun_at
+        return self._first_output_at
+
+    @property
+    def total_seconds(self) -> float | None:
+        """From dispatch to the end."""
+        return _span(self.begun_at, self._ended_at)
+
+
+def _span(since: float | None, until: float | None) -> float | None:
+    # Clamped: two stamps of one loop iteration can stand in either order.
+    return None if since is None or until is None else max(0.0, until - since)

@@ -13,7 +13,7 @@ Verdict: TypeAlias = Literal["cold", "warm", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class ColdStart:
-    """``caused_boot`` says whose boot it was: nine who waited for one boot are nine cold verdicts."""
+    """``caused_boot``: whose boot it was. Ten who wait for one boot are ten cold verdicts."""
 
     verdict: Verdict
     evidence: Evidence | None = None

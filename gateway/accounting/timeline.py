@@ -71,10 +71,16 @@ class Timeline:
         return self._started_at is not None or self._first_output_at is not None
 
     @property
+    def waiting_since(self) -> float | None:
+        """Stamp at which the present wait (boot, else queue) began; None while none is known."""
+        if self.work_began:
+            return None
+        return self._booting_at if self._booting_at is not None else self._queued_at
+
+    @property
     def waiting(self) -> bool:
         """Whether the attempt waits in a queue or for a boot, as far as the provider said."""
-        waits = self._booting_at is not None or self._queued_at is not None
-        return waits and not self.work_began
+        return self.waiting_since is not None
 
     @property
     def _work_at(self) -> float | None:
@@ -128,15 +134,6 @@ class Timeline:
         if self._queued_at is None and self._booting_at is None:
             return _span(self.begun_at, self._ended_at)
         return _span(self._work_at, self._ended_at)
-
-    @property
-    def execute_began_at(self) -> float | None:
-        """Stamp from which ``execute_seconds`` counts; None while the attempt waits."""
-        if self._started_at is not None:
-            return self._started_at
-        if self._queued_at is None and self._booting_at is None:
-            return self.begun_at
-        return self._first_output_at
 
     @property
     def total_seconds(self) -> float | None:

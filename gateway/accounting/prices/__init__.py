@@ -49,6 +49,9 @@ class PriceRow(BaseModel):
     shared: bool = False
     """One machine runs several requests: each second is split over those running in it."""
 
+    revision: str | None = None
+    """Set on prices that stand in the configuration; takes the day's place in the id."""
+
     @model_validator(mode="after")
     def _has_a_rate(self) -> PriceRow:
         rates = (
@@ -65,7 +68,7 @@ class PriceRow(BaseModel):
     @cached_property
     def id(self) -> str:
         """Name and date: what a cost line quotes."""
-        return f"{self.name}@{self.effective_from}"
+        return f"{self.name}@{self.revision or self.effective_from}"
 
     @cached_property
     def usd_per_input_token(self) -> Decimal | None:

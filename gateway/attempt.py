@@ -1,0 +1,222 @@
+"""One dispatch of an operation to one deployment: events in, a booked row out."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gateway.accounting.settle import Observed, settle
+from gateway.accounting.timeline import Timeline
+from gateway.errors import GatewayError, OperationCancelled
+from gateway.ledger.rows import AttemptRow
+from gateway.registry import Target
+from gateway.watchdog import Watchdog
+from providers.contract import (
+    Accepted,
+    Booting,
+    Delta,
+    Event,
+    Finished,
+    GenerateRequest,
+    ModelLoading,
+    Output,
+    Phases,
+    ProtocolViolation,
+    ProviderError,
+    Queued,
+    Started,
+    StreamInterrupted,
+    Usage,
+)
+from providers.toolkit.grammar import GrammarChecker
+
+if TYPE_CHECKING:
+    from gateway.execution import Run
+
+OUTPUT_CAP_BYTES = 64 << 20
+_LOADING_PAUSE_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0)
+
+
+class Attempt:
+    """The inside of one dispatch: events in, seconds, counts and a booked row out."""
+
+    __slots__ = (
+        "_asked_at",
+        "_run",
+        "_share_mark",
+        "_share_seconds",
+        "_target",
+        "_watchdog",
+        "row",
+        "timeline",
+        "usage",
+    )
+
+    def __init__(self, run: Run, target: Target, row: AttemptRow, begun_at: float) -> None:
+        self._run = run
+        self._target = target
+        self.row = row
+        self.timeline = timeline = Timeline(begun_at)
+        self.usage: Usage | None = None
+        self._asked_at: float | None = None  # the last repeated call of one that was loading
+        self._watchdog: Watchdog | None = None
+        self._share_seconds = 0.0
+        self._share_mark: float | None = target.sharing.begin(timeline.begun_at)
+        target.running += 1
+
+    async def dispatch(self, watchdog: Watchdog) -> None:
+        """Ask the deployment; while it says that it is loading, ask again (the boot's budget)."""
+        run, target, timeline = self._run, self._target, self.timeline
+        deadline = run.received_at + target.timeouts.total_seconds
+        self._watchdog = watchdog
+        self._arm(timeline.begun_at)
+        tries = 0
+        while True:
+            now = run.clock.monotonic()
+            request = replace(
+                run.order.request, request_id=run.id, deadline_seconds=max(0.0, deadline - now)
+            )
+            try:
+                await self._consume(request)
+                return
+            except ModelLoading as loading:
+                if timeline.has_output:
+                    raise
+                if timeline.booting is None:
+                    self._observe(Booting(loading.evidence, detail=loading.detail))
+                pause = _LOADING_PAUSE_SECONDS[min(tries, len(_LOADING_PAUSE_SECONDS) - 1)]
+                tries += 1
+                await asyncio.sleep(max(loading.retry_after_seconds or 0.0, pause))
+                self._asked_at = run.clock.monotonic()
+
+    async def _consume(self, request: GenerateRequest) -> None:
+        log = self._run.log
+        checker = GrammarChecker()
+        async with aclosing(self._target.deployment.generate(request)) as events:
+            async for event in events:
+                checker.check(event)
+                self._observe(event)
+                if log.full and self._watchdog is not None:
+                    # A slow reader: stop reading upstream; only the total time still counts.
+                    self._watchdog.arm("total", math.inf)
+                    await log.room()
+                    self._arm(self._run.clock.monotonic())
+        if self._run.finished is None:
+            raise ProtocolViolation("The provider's answer has no end.")
+
+    def _observe(self, event: Event) -> None:
+        run, timeline = self._run, self.timeline
+        at = run.clock.monotonic()
+        if self._asked_at is not None and timeline.waiting and not isinstance(event, Booting):
+            # It was loading and now it answers: the boot was over when we asked this time.
+            started, asked_at, self._asked_at = Started(), self._asked_at, None
+            timeline.observe(started, asked_at)
+            run.log.append(at, self.row.attempt_id, started)
+        timeline.observe(event, at)
+        match event:
+            case Delta() | Output():
+                if run.native is None and isinstance(event, Delta):
+                    run.native = event
+                run.answer.observe(event)
+                if run.answer.size_bytes > OUTPUT_CAP_BYTES:
+                    raise ProtocolViolation("The provider's answer is larger than 64 MiB.")
+            case Finished():
+                self.usage = event.usage
+                run.finished = event
+                return  # shown once the attempt is booked
+            case Accepted():
+                self.row.upstream_id = event.job_id
+                run.executor.journal.accepted(
+                    self.row.attempt_id, event.job_id, run.clock.wall_us()
+                )
+            case Queued() | Booting():
+                self._stop_sharing(at, keep=False)
+            case Started():
+                if self._share_mark is None:
+                    self._share_mark = self._target.sharing.begin(at)
+        run.log.append(at, self.row.attempt_id, event)
+        self._arm(at)
+
+    def _arm(self, at: float) -> None:
+        """Set the watchdog to the phase that the attempt is in."""
+        timeouts, timeline, watchdog = self._target.timeouts, self.timeline, self._watchdog
+        if watchdog is None:
+            return
+        waiting_since = timeline.waiting_since
+        if timeline.has_output:
+            watchdog.arm("stall", at + timeouts.stall_seconds)
+        elif waiting_since is not None:
+            # From the begin of the phase: repeated news of a boot does not prolong it.
+            if timeline.booting is not None:
+                watchdog.arm("boot", waiting_since + timeouts.boot_seconds)
+            else:
+                watchdog.arm("queue", waiting_since + timeouts.queue_seconds)
+        elif self._run.order.request.stream:
+            watchdog.arm("first_output", at + timeouts.first_output_seconds)
+        else:
+            watchdog.arm("total", math.inf)
+
+    def _stop_sharing(self, at: float, *, keep: bool) -> None:
+        if self._share_mark is not None:
+            share = self._target.sharing.end(self._share_mark, at)
+            self._share_mark = None
+            self._share_seconds += share if keep else 0.0
+
+    def settle(
+        self, failure: ProviderError | GatewayError | None
+    ) -> ProviderError | GatewayError | None:
+        """Close the books of this attempt; returns the failure as the caller should see it."""
+        run, target, row, timeline = self._run, self._target, self.row, self.timeline
+        at = run.clock.monotonic()
+        self._stop_sharing(at, keep=True)
+        target.running -= 1
+        target.last_ended_at = at
+        usage, spends = self.usage, True
+        phases: Phases | None = None
+        if isinstance(failure, ProviderError):
+            usage = usage or failure.usage
+            spends, phases = failure.spends, failure.phases
+            row.upstream_id = row.upstream_id or failure.job_id
+            if timeline.has_output and not isinstance(failure, StreamInterrupted):
+                interrupted = StreamInterrupted(usage=usage, phases=phases)
+                interrupted.__cause__ = failure
+                failure = interrupted
+        timeline.end(at, phases)
+        if failure is None:
+            row.status = "succeeded"
+            assert run.finished is not None
+            row.finish_reason = run.finished.reasons[0] if run.finished.reasons else None
+        else:
+            cancelled = isinstance(failure, OperationCancelled)
+            row.status = "cancelled" if cancelled else "failed"
+            row.error_type = None if cancelled else type(failure).__name__
+        row.completed_at_us = row.begun_at_us + round((at - timeline.begun_at) * 1e6)
+        tariff_row = None if target.tariff is None else target.tariff.at(row.begun_at_us)
+        observed = Observed(
+            timeline,
+            usage,
+            input_bytes=run.order.input_bytes,
+            output_bytes=run.answer.text_bytes,
+            images=run.answer.images,
+            complete=failure is None,
+            spends=spends,
+            share_seconds=self._share_seconds
+            if tariff_row is not None and tariff_row.shared and timeline.work_began
+            else None,
+        )
+        settle(row, observed, tariff_row, target.estimator)
+        if failure is None and usage is not None:
+            if usage.input_tokens is not None:
+                target.estimator.observe(run.order.input_bytes, usage.input_tokens)
+            if usage.output_tokens is not None:
+                target.estimator.observe(run.answer.text_bytes, usage.output_tokens)
+        now = run.clock.monotonic()
+        row.gateway_seconds = (row.gateway_seconds or 0.0) + (now - at)
+        run.idle_since = now
+        run.executor.journal.end(row)
+        if failure is None and run.finished is not None:
+            run.log.append(at, row.attempt_id, run.finished)
+        return failure

@@ -1,0 +1,39 @@
+"""What goes wrong in the gateway itself, apart from any provider. Docstring = public message."""
+
+from __future__ import annotations
+
+
+class GatewayError(Exception):
+    """The gateway could not do it."""
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        param: str | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        self.detail = detail or (type(self).__doc__ or "").split("\n", 1)[0]
+        self.param = param
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(self.detail)
+
+
+class QueueFull(GatewayError):
+    """Too many requests are waiting for this model; try again later."""
+
+
+class DeadlineExceeded(GatewayError):
+    """The operation took longer than its total time allows."""
+
+
+class Draining(GatewayError):
+    """The gateway is shutting down; try again."""
+
+
+class OperationCancelled(GatewayError):
+    """The operation was cancelled."""
+
+
+class InternalError(GatewayError):
+    """The gateway has a fault; its log says more."""

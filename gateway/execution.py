@@ -1,0 +1,341 @@
+"""One operation from order to books: dispatch, stamps, bounds, retries, cancellation.
+
+A ``Run`` is a task of the gateway's, not of an HTTP handler: handlers follow its log and may ask
+it to stop. Money is spent in its attempts. Each is written down before the provider is called
+(``begin``) and, on every exit, before the caller sees the last of the answer (``end``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from gateway.accounting.settle import worst_case_pico_usd
+from gateway.answer import Answer
+from gateway.attempt import Attempt
+from gateway.clock import Clock
+from gateway.errors import (
+    DeadlineExceeded,
+    Draining,
+    GatewayError,
+    InternalError,
+    OperationCancelled,
+    QueueFull,
+)
+from gateway.eventlog import EventLog
+from gateway.ledger.errors import LedgerUnavailable
+from gateway.ledger.journal import Journal
+from gateway.ledger.rows import AttemptRow
+from gateway.limits.gate import GateFull
+from gateway.registry import Target
+from gateway.routing import Plan
+from gateway.settings import RetrySettings
+from gateway.watchdog import Watchdog
+from providers.contract import (
+    BootTimeout,
+    CredentialsRejected,
+    Delta,
+    Finished,
+    GenerateRequest,
+    ProtocolViolation,
+    ProviderError,
+    ProviderRetired,
+    QuotaExhausted,
+    StreamInterrupted,
+    UpstreamTimeout,
+)
+
+logger = logging.getLogger(__name__)
+
+Failure: TypeAlias = ProviderError | GatewayError | LedgerUnavailable
+RunStatus: TypeAlias = Literal["running", "succeeded", "failed", "cancelled"]
+
+LOG_CAP_BYTES = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a route wants done. ``input_bytes``: UTF-8 bytes of the input's text."""
+
+    plan: Plan[Target]
+    request: GenerateRequest
+    route: str
+    streamed: bool
+    input_bytes: int
+    key_id: str | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+class Executor:
+    """Starts runs and knows those that live."""
+
+    def __init__(
+        self, journal: Journal, clock: Clock, retries: RetrySettings, *, fsync: bool = False
+    ) -> None:
+        self.journal = journal
+        self.clock = clock
+        self.retries = retries
+        self.fsync = fsync
+        self.runs: dict[str, Run] = {}
+        self.draining = False
+
+    def start(self, order: Order) -> Run:
+        """Begin an operation. Raises Draining."""
+        if self.draining:
+            raise Draining(retry_after_seconds=1.0)
+        run = Run(self, order)
+        self.runs[run.id] = run
+        return run
+
+    async def drain(self, seconds: float) -> None:
+        """Let running operations end; cancel those that have not after ``seconds``."""
+        self.draining = True
+        tasks = [run.task for run in self.runs.values()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
+        for run in list(self.runs.values()):
+            run.cancel("shutdown")
+        tasks = [run.task for run in self.runs.values()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=10.0)
+
+
+class Run:
+    """One operation while it lives."""
+
+    def __init__(self, executor: Executor, order: Order) -> None:
+        self.executor = executor
+        self.clock = executor.clock
+        self.order = order
+        self.received_at = self.clock.monotonic()
+        self.received_at_us = self.clock.wall_us()
+        self.id = f"gen_{new_id(self.received_at_us)}"
+        self.status: RunStatus = "running"
+        self.rows: list[AttemptRow] = []
+        self.log = EventLog(LOG_CAP_BYTES)
+        self.answer = Answer()
+        self.finished: Finished | None = None
+        self.native: Delta | None = None  # the first delta: an unstreamed dialect's whole body
+        self.failure: Failure | None = None
+        self.target: Target | None = None
+        self._stop: str | None = None
+        self._expired: str | None = None
+        self.idle_since = self.received_at
+        self.task = asyncio.get_running_loop().create_task(self._live(), name=self.id)
+
+    def cancel(self, reason: str) -> None:
+        """Ask the run to stop; what it spent is booked. Too late is fine."""
+        if self._stop is None and self.status == "running":
+            self._stop = reason
+            self.task.cancel()
+
+    async def wait(self) -> None:
+        """Until the run has ended and is booked; cancelling the waiter leaves the run alone."""
+        await asyncio.wait((self.task,))
+
+    async def _live(self) -> None:
+        try:
+            await self._work()
+            self.status = "succeeded"
+        except OperationCancelled as error:
+            self.status, self.failure = "cancelled", error
+        except (ProviderError, GatewayError, LedgerUnavailable) as error:
+            self.status, self.failure = "failed", error
+        except asyncio.CancelledError:
+            self.status, self.failure = "cancelled", OperationCancelled()
+            if self._stop is None:
+                raise  # the event loop is being torn down
+        except Exception:
+            logger.exception("operation %s failed on a fault of the gateway", self.id)
+            self.status, self.failure = "failed", InternalError()
+        finally:
+            self.executor.runs.pop(self.id, None)
+            self.log.close()
+
+    async def _work(self) -> None:
+        """Attempts in the plan's order until one succeeds or nothing is left to try."""
+        retries = self.executor.retries
+        failure: ProviderError | GatewayError | None = None
+        for target in self.order.plan.targets:
+            for nth in range(retries.attempts_per_deployment):
+                if nth:
+                    pause = self._pause(nth, failure)
+                    if pause is None:
+                        break
+                    await self._sleep(pause)
+                failure = await self._enter(target)
+                if failure is None:
+                    return
+                if not isinstance(failure, ProviderError) or not failure.retryable:
+                    break
+            if not _worth_trying_elsewhere(failure):
+                break
+        assert failure is not None
+        raise failure
+
+    def _pause(self, nth: int, failure: Exception | None) -> float | None:
+        """Seconds before another attempt at the same deployment; None: do not wait so long."""
+        retries = self.executor.retries
+        asked = getattr(failure, "retry_after_seconds", None)
+        if asked is not None:
+            return float(asked) if asked <= retries.max_wait_seconds else None
+        doubled = retries.backoff_seconds * 2.0 ** (nth - 1)
+        return doubled * random.uniform(0.5, 1.5)  # noqa: S311 (jitter, no secret)
+
+    async def _sleep(self, seconds: float) -> None:
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError:
+            raise self._interruption() from None
+        self.idle_since = self.clock.monotonic()
+
+    async def _enter(self, target: Target) -> ProviderError | GatewayError | None:
+        """One attempt, once the deployment has a place for it."""
+        gate = target.gate
+        if not gate.try_enter():
+            watchdog = self._watch(target)
+            try:
+                await gate.enter()
+            except GateFull:
+                return QueueFull(retry_after_seconds=1.0)
+            except asyncio.CancelledError:
+                raise self._interruption() from None
+            finally:
+                watchdog.disarm()
+        try:
+            return await self._attempt(target)
+        finally:
+            gate.leave()
+
+    async def _attempt(self, target: Target) -> ProviderError | GatewayError | None:
+        """Dispatch once, observe, book. Returns why it failed, or None."""
+        begun_at = self.clock.monotonic()
+        row = self._begin(target, begun_at)
+        attempt = Attempt(self, target, row, begun_at)
+        failure: ProviderError | GatewayError | None = None
+        torn_down: asyncio.CancelledError | None = None
+        watchdog = self._watch(target)
+        try:
+            if self.executor.fsync:
+                await self.executor.journal.durable()
+            await attempt.dispatch(watchdog)
+        except asyncio.CancelledError as cancelled:
+            try:
+                failure = self._interruption()
+            except asyncio.CancelledError:
+                torn_down, failure = cancelled, OperationCancelled()
+        except ProviderError as error:
+            failure = error
+        except Exception as error:
+            # A fault in an adapter must not cost the books; the trace goes to the log alone.
+            logger.exception("adapter of deployment %s failed", target.name)
+            failure = ProtocolViolation("The provider's adapter has a fault.")
+            failure.__cause__ = error
+        finally:
+            watchdog.disarm()
+        failure = attempt.settle(failure)
+        if self.executor.fsync and torn_down is None:
+            await self.executor.journal.durable()
+        if torn_down is not None:
+            raise torn_down
+        if isinstance(failure, OperationCancelled):
+            raise failure
+        return failure
+
+    def _begin(self, target: Target, begun_at: float) -> AttemptRow:
+        """Write the attempt down. Raises LedgerUnavailable: then nothing may be spent."""
+        order = self.order
+        begun_at_us = self.received_at_us + round((begun_at - self.received_at) * 1e6)
+        tariff_row = None if target.tariff is None else target.tariff.at(begun_at_us)
+        maximum = order.request.parameters.max_output_tokens
+        row = AttemptRow(
+            attempt_id=f"att_{new_id(begun_at_us)}",
+            operation_id=self.id,
+            ordinal=len(self.rows),
+            route=order.route,
+            streamed=order.streamed,
+            model=order.plan.model,
+            deployment=target.name,
+            provider=target.provider,
+            provider_model=target.provider_model,
+            config_revision=target.config_revision,
+            begun_at_us=begun_at_us,
+            operation_at_us=self.received_at_us,
+            key_id=order.key_id,
+            hardware=target.hardware,
+            tags=order.tags,
+            max_output_tokens=maximum,
+            input_tokens=target.estimator.estimate(order.input_bytes),
+            input_tokens_source="estimated",
+            price=None if tariff_row is None else tariff_row.record,
+            gateway_seconds=max(0.0, begun_at - self.idle_since),
+        )
+        row.reserved_pico_usd = worst_case_pico_usd(
+            tariff_row,
+            input_bytes=order.input_bytes,
+            max_output_tokens=maximum,
+            total_seconds=target.timeouts.total_seconds,
+        )
+        if target.running:
+            row.idle_before_seconds = 0.0
+        elif target.last_ended_at is not None:
+            row.idle_before_seconds = max(0.0, begun_at - target.last_ended_at)
+        self.executor.journal.begin(row)
+        self.rows.append(row)
+        self.target = target
+        return row
+
+    def _watch(self, target: Target) -> Watchdog:
+        total_deadline = self.received_at + target.timeouts.total_seconds
+        return Watchdog(asyncio.get_running_loop(), total_deadline, self._expire)
+
+    def _expire(self, phase: str) -> None:
+        self._expired = phase
+        self.task.cancel()
+
+    def _interruption(self) -> ProviderError | GatewayError:
+        """Why our task was cancelled. Raises CancelledError when it was not by us."""
+        if self._stop is not None:
+            self.task.uncancel()
+            return OperationCancelled(f"The operation was cancelled ({self._stop}).")
+        if self._expired is not None:
+            self.task.uncancel()
+            phase, self._expired = self._expired, None
+            return _timed_out(phase)
+        raise asyncio.CancelledError
+
+
+def _timed_out(phase: str) -> ProviderError | GatewayError:
+    match phase:
+        case "queue":
+            return UpstreamTimeout("The provider kept the request queued for too long.")
+        case "boot":
+            return BootTimeout()
+        case "first_output":
+            return UpstreamTimeout("The provider's answer did not begin in time.")
+        case "stall":
+            return StreamInterrupted("The provider's answer stalled.")
+        case _:
+            return DeadlineExceeded()
+
+
+def _worth_trying_elsewhere(failure: Exception | None) -> bool:
+    """Whether another deployment may do what this one could not.
+
+    Not after output, and not for a caller's mistake, which is a mistake everywhere.
+    """
+    if isinstance(failure, ProviderError):
+        return failure.retryable or isinstance(failure, _OPERATORS_MATTER)
+    return isinstance(failure, QueueFull)
+
+
+_OPERATORS_MATTER = (CredentialsRejected, QuotaExhausted, ProviderRetired, ProtocolViolation)
+
+
+def new_id(at_us: int) -> str:
+    """22 hex digits, sortable by time: 14 of microseconds, 8 at random."""
+    return f"{at_us:014x}{os.urandom(4).hex()}"

@@ -1,0 +1,261 @@
+"""Providers and deployments as configured: found by entry points, built, bound, priced.
+
+Installed is not enabled: only plugins that the configuration names are imported, so a missing
+extra breaks one provider and not the gateway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from gateway.accounting.metering import TokenEstimator
+from gateway.accounting.prices import PriceBook, PriceRow, Tariff, built_in_rows
+from gateway.accounting.sharing import Sharing
+from gateway.limits.gate import Gate
+from gateway.settings import (
+    ConfigError,
+    DeploymentSettings,
+    InlinePrice,
+    Limits,
+    Settings,
+    Timeouts,
+    explain,
+)
+from providers.contract import (
+    CONTRACT_VERSION,
+    ENTRY_POINT_GROUP,
+    Deployment,
+    Host,
+    Http,
+    Provider,
+    ProviderPlugin,
+    ProviderSettings,
+)
+
+
+@dataclass(slots=True)
+class Target:
+    """One bound deployment and what the gateway keeps about it while it runs."""
+
+    name: str
+    provider: str
+    provider_model: str
+    deployment: Deployment
+    tariff: Tariff | None
+    hardware: str | None
+    limits: Limits
+    timeouts: Timeouts
+    config_revision: str
+    gate: Gate
+    estimator: TokenEstimator = field(default_factory=TokenEstimator)
+    sharing: Sharing = field(default_factory=Sharing)
+    last_ended_at: float | None = None
+    running: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PluginInfo:
+    """An installed plugin, as ``gateway providers`` lists it."""
+
+    name: str
+    origin: str
+    enabled: bool
+    plugin: ProviderPlugin | None
+    problem: str | None = None
+
+
+class Registry:
+    """All that the configuration names, ready to be asked. Raises ConfigError on build."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        open_http: Callable[[ProviderSettings], Http],
+        plugins: Mapping[str, ProviderPlugin] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._open_http = open_http
+        self._plugins = plugins
+        self._providers: dict[str, tuple[ProviderPlugin, Provider, Http]] = {}
+        self.prices = price_book(settings)
+        self.targets: dict[str, Target] = {}
+
+    def build(self) -> None:
+        """Load, build and bind everything; nothing is dialled."""
+        for name, deployment in self._settings.deployments.items():
+            self.targets[name] = self._bind(name, deployment)
+
+    async def aclose(self) -> None:
+        """Close providers and their connections."""
+        for _, provider, http in self._providers.values():
+            await provider.aclose()
+            await http.aclose()
+
+    def _bind(self, name: str, given: DeploymentSettings) -> Target:
+        place = f"deployments.{name}"
+        plugin, provider = self._provider(given.provider, place)
+        try:
+            options = plugin.options.model_validate(given.options)
+        except ValidationError as error:
+            raise ConfigError(explain(error, f"{place}: ")) from error
+        try:
+            deployment = provider.bind(given.model, options)
+        except ValueError as error:
+            raise ConfigError(f"{place}: {error}") from error
+        return Target(
+            name=name,
+            provider=given.provider,
+            provider_model=given.model,
+            deployment=deployment,
+            tariff=tariff_of(name, given, self.prices, self._settings.revision),
+            hardware=given.hardware,
+            limits=given.limits,
+            timeouts=given.timeouts or self._settings.timeouts,
+            config_revision=self._settings.revision,
+            gate=Gate(given.limits.max_concurrency, given.limits.max_queued),
+        )
+
+    def _provider(self, name: str, place: str) -> tuple[ProviderPlugin, Provider]:
+        known = self._providers.get(name)
+        if known is not None:
+            return known[0], known[1]
+        block = dict(self._settings.providers.get(name, {}))
+        kind = block.pop("kind", name)
+        plugin = self._find(kind, f"providers.{name}" if block else f"{place}.provider")
+        preset = plugin.presets.get(name)
+        if preset is not None:
+            block = {**preset, **block}
+        try:
+            settings = plugin.settings.model_validate(block)
+        except ValidationError as error:
+            raise ConfigError(explain(error, f"providers.{name}: ")) from error
+        http = self._open_http(settings)
+        data_dir = self._settings.server.data_dir / "providers" / name
+        try:
+            provider = plugin.build(settings, Host(http, data_dir))
+        except ValueError as error:
+            raise ConfigError(f"providers.{name}: {error}") from error
+        self._providers[name] = (plugin, provider, http)
+        return plugin, provider
+
+    def _find(self, kind: str, place: str) -> ProviderPlugin:
+        if self._plugins is not None and kind in self._plugins:
+            return self._plugins[kind]
+        found = installed()
+        entry = found.get(kind)
+        if entry is None:
+            preset_of = _plugin_with_preset(found, kind)
+            if preset_of is not None:
+                return preset_of
+            raise ConfigError(f"{place}: no provider plugin named {kind!r} is installed")
+        return load_plugin(entry, place)
+
+
+def installed() -> dict[str, EntryPoint]:
+    """Entry points of all installed plugins, by name. Raises ConfigError on a name given twice."""
+    found: dict[str, EntryPoint] = {}
+    for entry in entry_points(group=ENTRY_POINT_GROUP):
+        other = found.get(entry.name)
+        if other is not None and other.value != entry.value:
+            raise ConfigError(
+                f"two installed plugins are called {entry.name!r}: {other.value} and {entry.value}"
+            )
+        found[entry.name] = entry
+    return found
+
+
+def load_plugin(entry: EntryPoint, place: str) -> ProviderPlugin:
+    """Import a plugin. Raises ConfigError that says what to install."""
+    try:
+        plugin = entry.load()
+    except ImportError as error:
+        raise ConfigError(
+            f"{place}: provider {entry.name!r} needs the package {error.name!r}: "
+            f"pip install 'serverless-inference-gateway[{entry.name}]'"
+        ) from error
+    if not isinstance(plugin, ProviderPlugin):
+        raise ConfigError(f"{place}: {entry.value} is not a ProviderPlugin")
+    if plugin.contract_version != CONTRACT_VERSION:
+        raise ConfigError(
+            f"{place}: plugin {entry.name!r} speaks contract {plugin.contract_version}, "
+            f"this gateway {CONTRACT_VERSION}"
+        )
+    return plugin
+
+
+def list_plugins(settings: Settings) -> list[PluginInfo]:
+    """Every installed plugin, loaded or not loadable, for people to look at."""
+    used = {
+        str(settings.providers.get(d.provider, {}).get("kind", d.provider))
+        for d in settings.deployments.values()
+    }
+    infos = []
+    for name, entry in sorted(installed().items()):
+        origin = entry.dist.name if entry.dist is not None else "unknown"
+        try:
+            plugin, problem = load_plugin(entry, name), None
+        except ConfigError as error:
+            plugin, problem = None, str(error)
+        enabled = name in used or (plugin is not None and bool(used & set(plugin.presets)))
+        infos.append(PluginInfo(name, origin, enabled, plugin, problem))
+    return infos
+
+
+def price_book(settings: Settings) -> PriceBook:
+    """The built-in rows and the configuration's own. Raises ConfigError."""
+    try:
+        return PriceBook([*built_in_rows(), *settings.prices])
+    except ValueError as error:
+        raise ConfigError(f"prices: {error}") from error
+
+
+def tariff_of(
+    name: str, given: DeploymentSettings, book: PriceBook, revision: str
+) -> Tariff | None:
+    """What a deployment costs; None where nobody said. Raises ConfigError."""
+    if given.price is None:
+        return None
+    if isinstance(given.price, InlinePrice):
+        stated: dict[str, Any] = given.price.model_dump(exclude_unset=True)
+        try:
+            row = PriceRow.model_validate(
+                {
+                    **stated,
+                    "name": f"config:{name}",
+                    "effective_from": date(1970, 1, 1),
+                    "source": "configuration",
+                    "checked_on": datetime.now(UTC).date(),
+                    "revision": revision,
+                }
+            )
+        except ValidationError as error:
+            raise ConfigError(explain(error, f"deployments.{name}.price: ")) from error
+        return Tariff(row.name, [row])
+    tariff = book.find(given.price)
+    if tariff is None:
+        known = ", ".join(book.names())
+        raise ConfigError(f"deployments.{name}.price: no price named {given.price!r} ({known})")
+    return tariff
+
+
+def _plugin_with_preset(found: Mapping[str, EntryPoint], name: str) -> ProviderPlugin | None:
+    for entry in found.values():
+        try:
+            plugin = load_plugin(entry, name)
+        except ConfigError:
+            continue  # a plugin that cannot load offers no presets; it is reported when named
+        if name in plugin.presets:
+            return plugin
+    return None
+
+
+def provider_dir(settings: Settings, name: str) -> Path:
+    """The folder that a provider may call its own."""
+    return settings.server.data_dir / "providers" / name

@@ -1,0 +1,339 @@
+"""Configuration: defaults < file < environment. Read once, in ``cli.py``, and passed down.
+
+The file is YAML. ``${NAME}`` in it stands for an environment variable and ``${file:/path}`` for
+the text of a file; a missing one is an error that names the place. ``GATEWAY__SERVER__PORT=9000``
+overrides ``server.port``; every such variable must be a known key, as in the file, because a
+misspelt one that is ignored is a silent lie (pydantic-settings ignores them).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gateway.accounting.prices import PriceRow
+
+Scope: TypeAlias = Literal["generate", "reports", "admin"]
+_PREFIX = "GATEWAY__"
+_REFERENCE = re.compile(r"\$\{(file:)?([^}]*)\}")
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; the message says where and why."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ServerSettings(_Section):
+    """Where the gateway listens and what it accepts."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. Beyond loopback, keys are required."""
+    port: int = Field(default=8080, ge=0, le=65535)
+    """Port to listen on; 0 takes a free one."""
+    data_dir: Path = Path("gateway-data")
+    """Folder of the journal, the ledger and fetched weights; one gateway holds it at a time."""
+    max_body_bytes: int = Field(default=16 << 20, ge=1024)
+    """Largest request body; a larger one is refused with 413."""
+    body_timeout_seconds: float = Field(default=4.0, gt=0)
+    """Longest wait for a request body; 16 KiB received buy one more second."""
+    keep_alive_seconds: float = Field(default=10.0, gt=0)
+    """A comment is sent on a silent event stream this often."""
+    drain_seconds: float = Field(default=30.0, ge=0)
+    """On shutdown, running operations get this long before they are cancelled."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Further ``Host`` names accepted when ``auth.mode`` is none (loopback names always are)."""
+
+
+class KeySettings(_Section):
+    """An API key, known by its hash only."""
+
+    name: str = Field(min_length=1, max_length=64)
+    """The key's id in the ledger."""
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """SHA-256 of the key, in hex: ``gateway keys create`` prints both."""
+    scopes: frozenset[Scope] = frozenset({"generate"})
+    """generate: call models, see own operations; reports: see all; admin: everything."""
+
+
+class AuthSettings(_Section):
+    """Who may call."""
+
+    mode: Literal["none", "keys"] | None = None
+    """none (loopback only) or keys; unset: none on loopback, keys elsewhere."""
+    keys: tuple[KeySettings, ...] = ()
+    """The accepted keys."""
+
+
+class JournalSettings(_Section):
+    """How hard the journal holds on."""
+
+    fsync: Literal["never", "group"] = "never"
+    """never: survives the death of the process; group: of the machine too (5 ms commits)."""
+    rotate_bytes: int = Field(default=64 << 20, ge=1 << 16)
+    """Size at which a new journal file is begun."""
+
+
+class Timeouts(_Section):
+    """Budgets of one attempt by phase, in seconds. A cold boot is no error; a dead stream is."""
+
+    queue_seconds: float = Field(default=300, gt=0)
+    """Waiting in the provider's queue."""
+    boot_seconds: float = Field(default=600, gt=0)
+    """Waiting for a boot."""
+    first_output_seconds: float = Field(default=120, gt=0)
+    """From the begin of work to the first output of a stream."""
+    stall_seconds: float = Field(default=60, gt=0)
+    """Between two outputs of a stream."""
+    total_seconds: float = Field(default=900, gt=0)
+    """The whole operation, all attempts together."""
+
+
+class Limits(_Section):
+    """What one deployment is asked to bear."""
+
+    max_concurrency: int = Field(default=256, ge=1)
+    """Attempts running at once."""
+    max_queued: int = Field(default=1024, ge=0)
+    """Operations waiting for a place; one more is refused with 503."""
+    max_output_tokens: int | None = Field(default=None, ge=1)
+    """Largest answer that a caller may ask for."""
+
+
+class InlinePrice(_Section):
+    """A deployment's own price; the keys are those of a price row."""
+
+    usd_per_million_input_tokens: str | None = None
+    usd_per_million_output_tokens: str | None = None
+    usd_per_million_cached_input_tokens: str | None = None
+    usd_per_second: str | None = None
+    usd_per_image: str | None = None
+    usd_per_request: str | None = None
+    bills: tuple[str, ...] = ("execute",)
+    """Seconds that ``usd_per_second`` is charged for: execute, boot, queue, idle."""
+    round_up_seconds: str | None = None
+    shared: bool = False
+
+
+class DeploymentSettings(BaseModel):
+    """One configured way to run one model at one provider.
+
+    Keys not listed here are the provider's own options; its plugin checks them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
+
+    provider: str
+    """Name of a provider block, or of a plugin that needs none."""
+    model: str
+    """The provider's own name of the model."""
+    price: str | InlinePrice | None = None
+    """Name of a price, or the price itself; unset: the cost is unknown, never 0."""
+    hardware: str | None = None
+    """What it runs on; kept with each attempt."""
+    limits: Limits = Limits()
+    """What it is asked to bear."""
+    timeouts: Timeouts | None = None
+    """Its own budgets; unset: the gateway's."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keys that belong to the plugin."""
+        return dict(self.model_extra or {})
+
+
+class ModelSettings(_Section):
+    """A public model name."""
+
+    deployments: tuple[str, ...] = Field(min_length=1)
+    """Deployments, tried in this order."""
+
+
+class RetrySettings(_Section):
+    """What happens when an attempt fails before its first output."""
+
+    attempts_per_deployment: int = Field(default=2, ge=1, le=10)
+    """Attempts on one deployment before the next one is tried."""
+    backoff_seconds: float = Field(default=0.25, ge=0)
+    """First pause; doubles each time, with jitter."""
+    max_wait_seconds: float = Field(default=5.0, ge=0)
+    """Longest ``Retry-After`` that is waited out; a longer one ends the deployment's turn."""
+
+
+class Settings(_Section):
+    """The whole configuration."""
+
+    server: ServerSettings = ServerSettings()
+    auth: AuthSettings = AuthSettings()
+    journal: JournalSettings = JournalSettings()
+    timeouts: Timeouts = Timeouts()
+    retries: RetrySettings = RetrySettings()
+    providers: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Provider blocks by name; ``kind`` names the plugin where the block's name does not."""
+    deployments: dict[str, DeploymentSettings] = Field(default_factory=dict)
+    """Deployments by name."""
+    models: dict[str, ModelSettings] = Field(default_factory=dict)
+    """Public models by name."""
+    prices: tuple[PriceRow, ...] = ()
+    """Further price rows; the built-in ones stay."""
+    revision: str = "default"
+    """Digest of the configuration as written; kept with each attempt."""
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> Settings:
+        for name, model in self.models.items():
+            if name.startswith("deployment:"):
+                raise ValueError(f"models.{name}: names beginning with 'deployment:' are taken")
+            for deployment in model.deployments:
+                if deployment not in self.deployments:
+                    raise ValueError(f"models.{name}: no deployment named {deployment!r}")
+        names = [key.name for key in self.auth.keys]
+        if len(set(names)) != len(names):
+            raise ValueError("auth.keys: two keys have the same name")
+        if self.auth.mode == "none" and not self.on_loopback:
+            raise ValueError(
+                "auth.mode: none is only allowed on a loopback address; "
+                "set auth.mode: keys or server.host: 127.0.0.1"
+            )
+        return self
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether the gateway listens to this machine alone."""
+        return is_loopback(self.server.host)
+
+    @property
+    def needs_keys(self) -> bool:
+        """Whether callers must show a key."""
+        return self.auth.mode == "keys" or (self.auth.mode is None and not self.on_loopback)
+
+
+DEFAULTS: dict[str, Any] = {
+    "deployments": {
+        "local-smollm2": {
+            "provider": "local",
+            "model": "smollm2-135m-instruct",
+            "price": "local-cpu",
+            "hardware": "cpu",
+        }
+    },
+    "models": {"smollm2": {"deployments": ["local-smollm2"]}},
+}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine and nothing else."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def load(
+    path: Path | None,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, Any] | None = None,
+) -> Settings:
+    """The configuration of a file (None: the embedded local model), environment and command line.
+
+    ``overrides`` is a tree like the file's and wins over everything. Raises ConfigError.
+    """
+    tree: dict[str, Any] = {}
+    written = b""
+    if path is not None:
+        try:
+            written = path.read_bytes()
+            loaded = yaml.safe_load(written)
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{path}: not valid YAML: {error}") from error
+        if loaded is not None and not isinstance(loaded, dict):
+            raise ConfigError(f"{path}: the top level must be a mapping of sections")
+        tree = _resolve(loaded or {}, environ, "")
+    changed = _from_environment(environ)
+    _merge(tree, changed)
+    _merge(tree, dict(overrides or {}))
+    if not tree.get("deployments") and not tree.get("models"):
+        _merge(tree, DEFAULTS)
+    digest = hashlib.sha256(written)
+    digest.update("\n".join(sorted(key for key in environ if key.startswith(_PREFIX))).encode())
+    tree["revision"] = digest.hexdigest()[:12] if written or changed else "default"
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(explain(error, "" if path is None else f"{path}: ")) from error
+
+
+def explain(error: ValidationError, prefix: str = "") -> str:
+    """A validation error as one line per fault: where and why, without the value."""
+    lines = []
+    for fault in error.errors(include_url=False, include_input=False):
+        place = ".".join(str(part) for part in fault["loc"])
+        message = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "extra_forbidden":
+            message = "unknown key"
+        lines.append(f"{prefix}{place}: {message}" if place else f"{prefix}{message}")
+    return "\n".join(lines)
+
+
+def _resolve(node: Any, environ: Mapping[str, str], place: str) -> Any:
+    if isinstance(node, dict):
+        return {
+            str(key): _resolve(value, environ, f"{place}.{key}" if place else str(key))
+            for key, value in node.items()
+        }
+    if isinstance(node, list):
+        return [_resolve(value, environ, f"{place}[{i}]") for i, value in enumerate(node)]
+    if not isinstance(node, str) or "${" not in node:
+        return node
+
+    def fill(match: re.Match[str]) -> str:
+        is_file, name = match.groups()
+        if is_file:
+            try:
+                return Path(name).read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise ConfigError(f"{place}: ${{file:{name}}}: {error.strerror}") from error
+        if name not in environ:
+            raise ConfigError(f"{place}: the environment variable {name} is not set")
+        return environ[name]
+
+    return _REFERENCE.sub(fill, node)
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for name, value in sorted(environ.items()):
+        if not name.startswith(_PREFIX):
+            continue
+        *parents, leaf = name.removeprefix(_PREFIX).lower().split("__")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                raise ConfigError(f"{name}: a shorter variable already sets {parent!r}")
+        try:
+            node[leaf] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            node[leaf] = value
+    return tree
+
+
+def _merge(tree: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    for key, value in changes.items():
+        if isinstance(value, Mapping) and isinstance(tree.get(key), dict):
+            _merge(tree[key], value)
+        else:
+            tree[key] = dict(value) if isinstance(value, Mapping) else value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
 from typing import NamedTuple
 
 from providers.contract import Delta, Event, Output
@@ -26,29 +25,39 @@ class EventLog:
     cap, so a long stream costs no memory; without followers nothing is unread.
     """
 
-    __slots__ = ("_bell", "_cap_bytes", "_closed", "_cursors", "_entries", "_first", "_size_bytes")
+    __slots__ = (
+        "_cap_bytes",
+        "_entries",
+        "_first_seq",
+        "_followers",
+        "_size_bytes",
+        "_writer",
+        "closed",
+    )
 
     def __init__(self, cap_bytes: int) -> None:
         self._cap_bytes = cap_bytes
         self._entries: list[Entry] = []
-        self._first = 1  # seq of _entries[0]
+        self._first_seq = 1
         self._size_bytes = 0
-        self._cursors: dict[object, int] = {}
-        self._bell: asyncio.Future[None] | None = None
-        self._closed = False
+        self._followers: list[Follower] = []
+        self._writer: asyncio.Future[None] | None = None
+        self.closed = False
 
     def append(self, at: float, attempt_id: str, event: Event) -> None:
         """Add an event and wake the followers."""
-        self._entries.append(Entry(self._first + len(self._entries), at, attempt_id, event))
+        self._entries.append(Entry(self._first_seq + len(self._entries), at, attempt_id, event))
         self._size_bytes += size_bytes(event)
-        if self._size_bytes > self._cap_bytes:
+        if self.full:
             self._drop_read()
-        self._ring()
+        for follower in self._followers:
+            follower.wake()
 
     def close(self) -> None:
         """Nothing more will come."""
-        self._closed = True
-        self._ring()
+        self.closed = True
+        for follower in self._followers:
+            follower.wake()
 
     @property
     def full(self) -> bool:
@@ -57,51 +66,71 @@ class EventLog:
 
     async def room(self) -> None:
         """Wait until the slowest follower has read on, or the last one has left."""
-        while self.full and not self._closed:
-            await self._wait()
+        while self.full:
+            self._writer = asyncio.get_running_loop().create_future()
+            await self._writer
             self._drop_read()
 
-    async def follow(self) -> AsyncGenerator[list[Entry], None]:
-        """All entries from the oldest still held, in batches as they come, until the close."""
-        me = object()
-        self._cursors[me] = self._first
-        try:
-            while True:
-                start = self._cursors[me] - self._first
-                batch = self._entries[start:]
-                if batch:
-                    self._cursors[me] = batch[-1].seq + 1
-                    if self.full:
-                        self._ring()
-                    yield batch
-                elif self._closed:
-                    return
-                else:
-                    await self._wait()
-        finally:
-            del self._cursors[me]
-            self._ring()
+    def follow(self) -> Follower:
+        """Read along from the oldest entry still held; ``leave`` when done."""
+        follower = Follower(self, self._first_seq)
+        self._followers.append(follower)
+        return follower
+
+    def _since(self, seq: int) -> list[Entry]:
+        return self._entries[seq - self._first_seq :]
+
+    def _moved(self) -> None:
+        if self._writer is not None and not self._writer.done():
+            self._writer.set_result(None)
 
     def _drop_read(self) -> None:
-        end = self._first + len(self._entries)
-        unread_from = min(self._cursors.values(), default=end)
-        read = unread_from - self._first
+        end = self._first_seq + len(self._entries)
+        unread_from = min((follower.seq for follower in self._followers), default=end)
+        read = unread_from - self._first_seq
         if read > 0:
             self._size_bytes -= sum(size_bytes(entry.event) for entry in self._entries[:read])
             del self._entries[:read]
-            self._first = unread_from
+            self._first_seq = unread_from
 
-    async def _wait(self) -> None:
-        if self._bell is None:
-            self._bell = asyncio.get_running_loop().create_future()
-        # Shielded: one waiter that is cancelled must not silence the bell of the others.
-        await asyncio.shield(self._bell)
 
-    def _ring(self) -> None:
-        if self._bell is not None:
-            bell, self._bell = self._bell, None
-            if not bell.done():
-                bell.set_result(None)
+class Follower:
+    """One reader of a log: ``take`` what is there, ``wait`` for more. For one task."""
+
+    __slots__ = ("_bell", "_log", "seq")
+
+    def __init__(self, log: EventLog, seq: int) -> None:
+        self._log = log
+        self._bell: asyncio.Future[None] | None = None
+        self.seq = seq  # the next entry to read
+
+    def take(self) -> list[Entry]:
+        """All entries not yet taken."""
+        batch = self._log._since(self.seq)
+        if batch:
+            self.seq = batch[-1].seq + 1
+            self._log._moved()
+        return batch
+
+    async def wait(self) -> None:
+        """Until the log has grown or was closed, or somebody called ``wake``."""
+        if self._log.closed or self._log._since(self.seq):
+            return
+        self._bell = asyncio.get_running_loop().create_future()
+        try:
+            await self._bell
+        finally:
+            self._bell = None
+
+    def wake(self) -> None:
+        """End the present ``wait``."""
+        if self._bell is not None and not self._bell.done():
+            self._bell.set_result(None)
+
+    def leave(self) -> None:
+        """Stop counting as a reader."""
+        self._log._followers.remove(self)
+        self._log._moved()
 
 
 def size_bytes(event: Event) -> int:

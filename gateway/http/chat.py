@@ -1,0 +1,141 @@
+"""``POST /v1/chat/completions``: OpenAI's dialect, a thin translation onto the same execution."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from starlette.responses import Response
+
+from gateway.execution import Order
+from gateway.http.answers import failure_response, headers_of, operation_json, plan_for, rejection
+from gateway.http.body import read_json_body
+from gateway.http.chat_shapes import ChunkRenderer, completion_json
+from gateway.http.errors import HttpError
+from gateway.http.following import until_done, until_output
+from gateway.http.generate import MAX_OUTPUT_TOKENS, Tag, TagName, content_bytes
+from gateway.http.sse import EventStream
+from gateway.http.state import State, state_of
+from providers.contract import GenerateRequest, Parameters
+
+ROUTE = "chat.completions"
+DIALECT = "openai_chat"
+
+
+class StreamOptions(BaseModel):
+    """``stream_options`` as far as the gateway itself reads them."""
+
+    include_usage: bool = False
+
+
+class GatewayOptions(BaseModel):
+    """``extra_body={"gateway": {...}}``: what OpenAI's dialect has no word for."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    tags: dict[TagName, Tag] = Field(default_factory=dict, max_length=16)
+
+
+class ChatBody(BaseModel):
+    """The fields that the gateway reads; all others go to a deployment of this dialect as sent."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    model: str = Field(min_length=1, max_length=256)
+    messages: list[dict[str, Any]] = Field(min_length=1)
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: int | None = Field(default=None, ge=1, le=MAX_OUTPUT_TOKENS)
+    max_completion_tokens: int | None = Field(default=None, ge=1, le=MAX_OUTPUT_TOKENS)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, ge=0, le=1)
+    n: int | None = Field(default=None, ge=1, le=128)
+    stop: str | list[str] | None = None
+    seed: int | None = None
+    metadata: dict[TagName, Tag] | None = Field(default=None, max_length=16)
+    """Tags: kept with the cost, not sent on."""
+    gateway: GatewayOptions | None = None
+
+
+_KNOWN: TypeAdapter[ChatBody] = TypeAdapter(ChatBody)
+_OURS = frozenset({"model", "messages", "stream", "metadata", "gateway"})
+
+router = APIRouter()
+
+
+@router.post(
+    "/v1/chat/completions",
+    response_class=Response,
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": ChatBody.model_json_schema()}},
+        }
+    },
+)
+async def chat_completions(request: Request) -> Response:
+    """Ask a model in OpenAI's dialect; usable with the ``openai`` SDK as it is."""
+    state = state_of(request)
+    caller = state.keyring.admit(request.headers, "generate")
+    raw = await read_json_body(request, state.settings.server)
+    try:
+        sent = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        raise HttpError(400, "invalid_json", "The request body is not valid JSON.") from None
+    try:
+        body = _KNOWN.validate_python(sent)
+    except ValidationError as error:
+        raise rejection(error) from None
+    run = state.executor.start(_order(state, body, sent, caller.key_id))
+    keep_alive_seconds = state.settings.server.keep_alive_seconds
+    if body.stream:
+        # A refusal that comes soon is an HTTP status, which SDKs understand and retry.
+        await until_output(run, request, keep_alive_seconds)
+        if run.failure is not None and not run.answer.size_bytes:
+            return failure_response(run)
+        with_usage = body.stream_options is not None and body.stream_options.include_usage
+        renderer = ChunkRenderer(run, with_usage=with_usage)
+        return EventStream(
+            run.log,
+            render=renderer.render,
+            finish=renderer.finish,
+            gone=lambda: run.cancel("client disconnected"),
+            keep_alive_seconds=keep_alive_seconds,
+            headers={"x-request-id": run.id},
+        )
+    await until_done(run, request)
+    if run.failure is not None:
+        return failure_response(run)
+    operation = operation_json(run)
+    answer = orjson.dumps(completion_json(run, operation))
+    return Response(answer, 200, headers_of(run, operation), "application/json")
+
+
+def _order(state: State, body: ChatBody, sent: dict[str, Any], key_id: str | None) -> Order:
+    maximum = body.max_completion_tokens or body.max_tokens
+    plan = plan_for(
+        state,
+        body.model,
+        maximum,
+        "max_completion_tokens" if body.max_completion_tokens else "max_tokens",
+    )
+    if maximum is not None and body.n is not None:
+        maximum *= body.n  # every choice may be that long
+    stop = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
+    request = GenerateRequest(
+        body.messages,
+        Parameters(maximum, body.temperature, body.top_p, stop, body.seed),
+        stream=bool(body.stream),
+        dialect=DIALECT,
+        extra={key: value for key, value in sent.items() if key not in _OURS},
+    )
+    tags = dict(body.metadata or {})
+    if body.gateway is not None:
+        tags.update(body.gateway.tags)
+    input_bytes = sum(content_bytes(message.get("content")) for message in body.messages)
+    tools = sent.get("tools")
+    if tools:
+        input_bytes += content_bytes(tools)
+    return Order(plan, request, ROUTE, bool(body.stream), input_bytes, key_id, tags)

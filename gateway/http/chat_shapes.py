@@ -1,0 +1,149 @@
+"""Answers in OpenAI's dialect: native frames relayed, others put into its words.
+
+A frame of the upstream goes on as it came, but for ``id`` (the operation's), ``model`` (the name
+that was asked for) and ``usage`` (ours: theirs, with cost and cold start).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from gateway.eventlog import Entry
+from gateway.execution import Run
+from gateway.http.answers import operation_json, run_error_json
+from gateway.http.sse import frame
+from providers.contract import Delta, Finished
+
+DONE = b"data: [DONE]\n\n"
+
+
+def completion_json(run: Run, operation: dict[str, Any]) -> dict[str, Any]:
+    """The body of an unstreamed answer."""
+    native = run.native.native[0] if run.native is not None and run.native.native else None
+    if native is None and run.finished is not None and run.finished.native:
+        native = run.finished.native[0]
+    if native is not None and "choices" in native and not run.order.request.stream:
+        body = dict(native)
+    else:
+        reasons = run.finished.reasons if run.finished is not None else ()
+        indices = run.answer.indices or [0]
+        body = {
+            "object": "chat.completion",
+            "created": run.received_at_us // 1_000_000,
+            "choices": [
+                {
+                    "index": index,
+                    "message": {"role": "assistant", "content": run.answer.text(index)},
+                    "finish_reason": reasons[index] if index < len(reasons) else "stop",
+                    "logprobs": None,
+                }
+                for index in indices
+            ],
+        }
+    theirs = body.get("usage")
+    body["id"] = run.id
+    body["model"] = run.order.plan.model
+    body["usage"] = usage_json(operation, theirs if isinstance(theirs, dict) else {})
+    return body
+
+
+def usage_json(operation: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
+    """``usage`` with OpenAI's names, and the cost: a number as others give it, and exact."""
+    usage, cost = operation["usage"], operation["cost"]
+    prompt, completion = usage["input_tokens"], usage["output_tokens"]
+    known = prompt is not None and completion is not None
+    shown: dict[str, Any] = {
+        **theirs,
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion if known else None,
+        "cost": None if cost["total_usd"] is None else float(cost["total_usd"]),
+        "cost_details": cost,
+        "cold_start": operation["cold_start"],
+    }
+    if usage.get("cached_input_tokens") is not None and "prompt_tokens_details" not in theirs:
+        shown["prompt_tokens_details"] = {"cached_tokens": usage["cached_input_tokens"]}
+    return shown
+
+
+class ChunkRenderer:
+    """Turns a run's log into ``chat.completion.chunk`` events."""
+
+    def __init__(self, run: Run, *, with_usage: bool) -> None:
+        self._run = run
+        self._with_usage = with_usage
+        self._model = run.order.plan.model
+        self._begun: set[int] = set()
+        self._last_usage: dict[str, Any] = {}
+
+    def render(self, batch: list[Entry]) -> bytes:
+        """The chunks behind a batch of entries, to be sent at once."""
+        parts: list[bytes] = []
+        for entry in batch:
+            event = entry.event
+            if not isinstance(event, Delta | Finished):
+                continue
+            if event.native:
+                self._relay(parts, event)
+            elif isinstance(event, Delta):
+                if event.text and event.channel != "tool_call":
+                    self._say(parts, event)
+            else:
+                self._stop(parts, event)
+        return b"".join(parts)
+
+    def finish(self) -> bytes:
+        """The last bytes: usage where it was asked for and the end mark, or the error."""
+        run = self._run
+        if run.failure is not None:
+            return frame(run_error_json(run))
+        if not self._with_usage:
+            return DONE
+        usage = usage_json(operation_json(run), self._last_usage)
+        return frame(self._chunk([], usage=usage)) + DONE
+
+    def _relay(self, parts: list[bytes], event: Delta | Finished) -> None:
+        run_id, model = self._run.id, self._model
+        dumps = orjson.dumps
+        for native in event.native:
+            shown = dict(native)
+            usage = shown.pop("usage", None)
+            if isinstance(usage, dict):
+                self._last_usage = usage
+                if not shown.get("choices"):
+                    continue  # the upstream's usage chunk: ours follows
+            if "choices" not in shown:
+                continue
+            shown["id"] = run_id
+            shown["model"] = model
+            parts.append(b"data: " + dumps(shown) + b"\n\n")
+
+    def _say(self, parts: list[bytes], event: Delta) -> None:
+        delta: dict[str, Any] = {}
+        if event.index not in self._begun:
+            self._begun.add(event.index)
+            delta["role"] = "assistant"
+        delta["content" if event.channel == "text" else "reasoning_content"] = event.text
+        choice = {"index": event.index, "delta": delta, "finish_reason": None}
+        parts.append(frame(self._chunk([choice])))
+
+    def _stop(self, parts: list[bytes], event: Finished) -> None:
+        for index, reason in enumerate(event.reasons or ("stop",)):
+            choice = {"index": index, "delta": {}, "finish_reason": reason}
+            parts.append(frame(self._chunk([choice])))
+
+    def _chunk(
+        self, choices: list[dict[str, Any]], usage: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        chunk: dict[str, Any] = {
+            "id": self._run.id,
+            "object": "chat.completion.chunk",
+            "created": self._run.received_at_us // 1_000_000,
+            "model": self._model,
+            "choices": choices,
+        }
+        if usage is not None:
+            chunk["usage"] = usage
+        return chunk

@@ -1,0 +1,60 @@
+"""A handler and its run: wait for it, and stop it when nobody is left to hear the answer."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.requests import Request
+
+from gateway.execution import Run
+from gateway.http.body import ClientGone
+from providers.contract import Delta, Output
+
+# Most answers come sooner than this; only for the others is a task spent on listening for a
+# hang-up (FastAPI cancels no unstreamed handler when the client leaves).
+_LISTEN_AFTER_SECONDS = 0.05
+
+
+async def until_done(run: Run, request: Request) -> None:
+    """Wait for the end of a run. Raises ClientGone, after the run has been cancelled and booked."""
+    await asyncio.wait((run.task,), timeout=_LISTEN_AFTER_SECONDS)
+    if not run.task.done():
+        await _first_of(run, request, asyncio.create_task(run.wait()))
+
+
+async def until_output(run: Run, request: Request, seconds: float) -> None:
+    """Wait until a run has output, has ended, or ``seconds`` have passed. Raises ClientGone."""
+    await _first_of(run, request, asyncio.create_task(_output(run, seconds)))
+
+
+async def _first_of(run: Run, request: Request, awaited: asyncio.Task[None]) -> None:
+    gone = asyncio.create_task(_hang_up(request))
+    try:
+        await asyncio.wait((awaited, gone), return_when=asyncio.FIRST_COMPLETED)
+        if gone.done() and not awaited.done():
+            run.cancel("client disconnected")
+            await run.wait()
+            raise ClientGone
+    finally:
+        gone.cancel()
+        awaited.cancel()
+
+
+async def _output(run: Run, seconds: float) -> None:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    follower = run.log.follow()
+    timer = loop.call_at(deadline, follower.wake)
+    try:
+        while not run.log.closed and loop.time() < deadline:
+            if any(isinstance(entry.event, Delta | Output) for entry in follower.take()):
+                return
+            await follower.wait()
+    finally:
+        timer.cancel()
+        follower.leave()
+
+
+async def _hang_up(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,196 @@
+"""``POST /v1/generate``: the one endpoint, as JSON and as a stream of events."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import orjson
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from starlette.responses import Response
+
+from gateway.answer import output_json
+from gateway.eventlog import Entry
+from gateway.execution import Order, Run
+from gateway.http.answers import (
+    failure_response,
+    headers_of,
+    operation_json,
+    plan_for,
+    rejection,
+    run_error_json,
+)
+from gateway.http.body import read_json_body
+from gateway.http.following import until_done
+from gateway.http.sse import EventStream, frame
+from gateway.http.state import State, state_of
+from providers.contract import (
+    Accepted,
+    Booting,
+    Delta,
+    Event,
+    Finished,
+    GenerateRequest,
+    Output,
+    Parameters,
+    Queued,
+    Started,
+)
+
+ROUTE = "generate"
+MAX_OUTPUT_TOKENS = 1_000_000
+
+Tag = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+TagName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+
+
+class ChatMessage(_Wire):
+    """One message of a conversation."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: Annotated[str, StringConstraints(min_length=1)] | list[dict[str, Any]]
+
+
+class GenerateParameters(_Wire):
+    """The common knobs; what is left out is the provider's default."""
+
+    max_output_tokens: int | None = Field(default=None, ge=1, le=MAX_OUTPUT_TOKENS)
+    """Longest answer, in tokens."""
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    stop: list[Annotated[str, StringConstraints(min_length=1)]] = Field(
+        default_factory=list, max_length=4
+    )
+    """Texts that end the answer."""
+    seed: int | None = Field(default=None, ge=0, le=2**32 - 1)
+
+
+class GenerateBody(_Wire):
+    """A request. A field that is not listed here is refused by name."""
+
+    model: str = Field(min_length=1, max_length=256)
+    """A configured model, or ``deployment:<name>``."""
+    input: (
+        Annotated[str, StringConstraints(min_length=1)]
+        | Annotated[list[ChatMessage], Field(min_length=1)]
+    )
+    """Text, or the messages of a conversation."""
+    parameters: GenerateParameters = Field(default_factory=GenerateParameters)
+    stream: bool = False
+    """Answer with server-sent events as they come."""
+    tags: dict[TagName, Tag] = Field(default_factory=dict, max_length=16)
+    """Kept with the cost: ``/v1/costs?group_by=tag:<name>``."""
+
+
+_BODY: TypeAdapter[GenerateBody] = TypeAdapter(GenerateBody)
+
+router = APIRouter()
+
+
+@router.post(
+    "/v1/generate",
+    response_class=Response,
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": GenerateBody.model_json_schema()}},
+        }
+    },
+)
+async def generate(request: Request) -> Response:
+    """Ask a model. Answers JSON, or with ``"stream": true`` server-sent events."""
+    state = state_of(request)
+    caller = state.keyring.admit(request.headers, "generate")
+    raw = await read_json_body(request, state.settings.server)
+    try:
+        body = _BODY.validate_json(raw)
+    except ValidationError as error:
+        raise rejection(error) from None
+    run = state.executor.start(_order(state, body, caller.key_id))
+    if body.stream:
+        return _stream(state, run)
+    await until_done(run, request)
+    if run.failure is not None:
+        return failure_response(run)
+    answer = operation_json(run)
+    return Response(orjson.dumps(answer), 200, headers_of(run, answer), "application/json")
+
+
+def _order(state: State, body: GenerateBody, key_id: str | None) -> Order:
+    if isinstance(body.input, str):
+        given: Any = body.input
+        input_bytes = len(body.input.encode())
+    else:
+        given = [message.model_dump() for message in body.input]
+        input_bytes = sum(content_bytes(message["content"]) for message in given)
+    knobs = body.parameters
+    parameters = Parameters(
+        knobs.max_output_tokens, knobs.temperature, knobs.top_p, tuple(knobs.stop), knobs.seed
+    )
+    return Order(
+        plan_for(state, body.model, knobs.max_output_tokens, "parameters.max_output_tokens"),
+        GenerateRequest(given, parameters),
+        ROUTE,
+        body.stream,
+        input_bytes,
+        key_id,
+        body.tags,
+    )
+
+
+def content_bytes(content: Any) -> int:
+    """UTF-8 bytes of a message's text; parts that are not text weigh what their JSON weighs."""
+    if isinstance(content, str):
+        return len(content.encode("utf-8", "surrogatepass"))
+    return 0 if content is None else len(orjson.dumps(content))
+
+
+def _stream(state: State, run: Run) -> EventStream:
+    numbers = iter(range(2, 1 << 62))
+
+    def render(batch: list[Entry]) -> bytes:
+        return b"".join(
+            frame({"attempt_id": entry.attempt_id, **data}, event=name, id=next(numbers))
+            for entry in batch
+            for name, data in _shown(entry.event)
+        )
+
+    def finish() -> bytes:
+        if run.failure is not None:
+            return frame(run_error_json(run), event="error", id=next(numbers))
+        return frame(operation_json(run), event="finished", id=next(numbers))
+
+    created = {"id": run.id, "model": run.order.plan.model, "status": "running"}
+    return EventStream(
+        run.log,
+        render=render,
+        finish=finish,
+        gone=lambda: run.cancel("client disconnected"),
+        keep_alive_seconds=state.settings.server.keep_alive_seconds,
+        first=frame(created, event="created", id=1),
+        headers={"x-request-id": run.id},
+    )
+
+
+def _shown(event: Event) -> list[tuple[str, dict[str, Any]]]:
+    """An event as callers see it; what has no text and is a dialect's own is not shown here."""
+    match event:
+        case Accepted():
+            return [("accepted", {"upstream_id": event.job_id})]
+        case Queued():
+            return [("queued", {})]
+        case Booting():
+            seen = {"evidence": event.evidence, "caused_boot": event.caused_boot}
+            return [("booting", seen)]
+        case Started():
+            return [("started", {"instance_id": event.instance_id})]
+        case Delta(text=text, index=index, channel=channel):
+            return [("delta", {"type": channel, "text": text, "index": index})] if text else []
+        case Output():
+            return [("output", output_json(event))]
+        case Finished():
+            return []  # the whole operation follows

@@ -1,0 +1,149 @@
+"""What happened and what it cost: operations, costs, cold starts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.datastructures import QueryParams
+from starlette.responses import Response
+
+from gateway.clock import rfc3339
+from gateway.http.doors import Caller
+from gateway.http.errors import HttpError
+from gateway.http.json import json_response
+from gateway.http.state import State, state_of
+from gateway.ledger.reports import BadQuery, ReportQuery, Reports
+
+router = APIRouter()
+
+_OWN = {"start_time", "end_time", "bucket_width", "time_zone", "group_by", "limit", "cursor"}
+_DEFAULT_SPAN = timedelta(days=30)
+_WAIT_SECONDS = 1.0
+
+
+@router.get("/v1/operations", response_class=Response)
+async def operations(request: Request) -> Response:
+    """Operations, newest first; a key sees its own."""
+    return await _report(request, lambda reports, query: reports.operations(query))
+
+
+@router.get("/v1/costs", response_class=Response)
+async def costs(request: Request) -> Response:
+    """What was spent, by ``group_by`` and ``bucket_width``; unknown is never 0."""
+    return await _report(request, lambda reports, query: reports.costs(query))
+
+
+@router.get("/v1/cold-starts", response_class=Response)
+async def cold_starts(request: Request) -> Response:
+    """How cold it was: verdicts with their evidence, boots, seconds."""
+    return await _report(request, lambda reports, query: reports.cold_starts(query))
+
+
+@router.get("/v1/operations/{operation_id}", response_class=Response)
+async def operation(request: Request, operation_id: str) -> Response:
+    """One operation, running or ended."""
+    state = state_of(request)
+    caller = state.keyring.admit(request.headers, "generate")
+    return json_response(await find_operation(state, caller, operation_id))
+
+
+@router.post("/v1/operations/{operation_id}/cancel", response_class=Response)
+async def cancel(request: Request, operation_id: str) -> Response:
+    """Stop a running operation; one that has ended is answered as it is."""
+    state = state_of(request)
+    caller = state.keyring.admit(request.headers, "generate")
+    run = state.executor.runs.get(operation_id)
+    if run is not None and _may_see(caller, run.order.key_id):
+        run.cancel("on request")
+        await run.wait()
+    return json_response(await find_operation(state, caller, operation_id))
+
+
+async def find_operation(state: State, caller: Caller, operation_id: str) -> dict[str, Any]:
+    """An operation as its caller may see it. Raises HttpError 404."""
+    run = state.executor.runs.get(operation_id)
+    if run is not None and _may_see(caller, run.order.key_id):
+        return {
+            "id": run.id,
+            "model": run.order.plan.model,
+            "status": run.status,
+            "created_at": rfc3339(run.received_at_us),
+        }
+    await _caught_up(state)
+    found = await asyncio.to_thread(state.reports().operation, operation_id, caller.sees_only)
+    if found is None:
+        raise HttpError(404, "operation_not_found", "No such operation.", param="operation_id")
+    return found
+
+
+async def _report(
+    request: Request,
+    read: Callable[[Reports, ReportQuery], dict[str, Any]],
+) -> Response:
+    state = state_of(request)
+    caller = state.keyring.admit(request.headers, "generate")
+    try:
+        query = query_of(request.query_params, caller)
+        fresh = await _caught_up(state)
+        answer = await asyncio.to_thread(read, state.reports(), query)
+    except BadQuery as error:
+        raise HttpError(400, "invalid_value", error.message, param=error.param) from None
+    if not fresh:
+        answer["as_of"] = rfc3339(state.shipper.shipped_at_us)
+    return json_response(answer)
+
+
+def query_of(params: QueryParams, caller: Caller) -> ReportQuery:
+    """A report's query from its URL. Raises BadQuery naming the parameter."""
+    now = datetime.now(UTC)
+    end = _instant(params, "end_time") or now
+    start = _instant(params, "start_time") or end - _DEFAULT_SPAN
+    filters = {
+        name: tuple(params.getlist(name)) for name in dict.fromkeys(params) if name not in _OWN
+    }
+    return ReportQuery(
+        start_at_us=_micros(start),
+        end_at_us=_micros(end),
+        bucket_width=params.get("bucket_width", "all"),
+        time_zone=params.get("time_zone", "UTC"),
+        group_by=tuple(params.getlist("group_by")),
+        filters=filters,
+        limit=_limit(params),
+        cursor=params.get("cursor"),
+        key_id=caller.sees_only,
+    )
+
+
+def _limit(params: QueryParams) -> int:
+    text = params.get("limit", "100")
+    if not text.isdigit() or not 1 <= int(text) <= 1000:
+        raise BadQuery("limit", "limit is a number from 1 to 1000.")
+    return int(text)
+
+
+def _instant(params: QueryParams, name: str) -> datetime | None:
+    text = params.get(name)
+    if text is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadQuery(name, f"{name} is an RFC 3339 time, 2026-11-23T00:00:00Z say.") from None
+    return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
+
+
+def _micros(instant: datetime) -> int:
+    return round(instant.timestamp() * 1_000_000)
+
+
+async def _caught_up(state: State) -> bool:
+    """Wait, not for long, until the rows of all that has ended are in the database."""
+    return await state.shipper.wait_for(state.executor.journal.position(), _WAIT_SECONDS)
+
+
+def _may_see(caller: Caller, key_id: str | None) -> bool:
+    return caller.sees_only is None or caller.sees_only == key_id

@@ -1,0 +1,109 @@
+"""Server-sent events as our own ASGI response: it owns ``send``, the keep-alive and the hang-up.
+
+One send per batch of events, a comment after a silence, and ``gone`` called at the moment the
+client leaves. A ``StreamingResponse`` can do none of these while its iterator waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import orjson
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from gateway.eventlog import Entry, EventLog
+
+KEEP_ALIVE = b": keep-alive\n\n"
+
+
+def frame(data: object, *, event: str | None = None, id: int | None = None) -> bytes:
+    """One event; ``data`` is dumped as JSON, which never holds a bare line break."""
+    head = b"" if id is None else b"id: %d\n" % id
+    if event is not None:
+        head += b"event: %s\n" % event.encode("ascii")
+    return head + b"data: " + orjson.dumps(data) + b"\n\n"
+
+
+class EventStream(Response):
+    """The answer that relays a run's log.
+
+    ``render`` turns a batch of entries into bytes (b"" sends nothing), ``finish`` gives the last
+    bytes once the log is closed, ``first`` goes out at once. ``gone`` is called once if the client
+    leaves before the end.
+    """
+
+    def __init__(
+        self,
+        log: EventLog,
+        *,
+        render: Callable[[list[Entry]], bytes],
+        finish: Callable[[], bytes],
+        gone: Callable[[], None],
+        keep_alive_seconds: float,
+        first: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self._log = log
+        self._render = render
+        self._finish = finish
+        self._gone = gone
+        self._keep_alive_seconds = keep_alive_seconds
+        self._first = first
+        self.background = None
+        self.status_code = 200
+        self.raw_headers = [
+            (b"content-type", b"text/event-stream; charset=utf-8"),
+            (b"cache-control", b"no-store"),
+            (b"x-accel-buffering", b"no"),
+            *((name.encode(), value.encode("latin-1")) for name, value in (headers or {}).items()),
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request."""
+        loop = asyncio.get_running_loop()
+        follower = self._log.follow()
+        left = False
+
+        async def watch() -> None:
+            nonlocal left
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            left = True
+            self._gone()
+            follower.wake()
+
+        async def write(body: bytes, *, more: bool = True) -> None:
+            await send({"type": "http.response.body", "body": body, "more_body": more})
+
+        watcher = loop.create_task(watch())
+        alarm: asyncio.TimerHandle | None = None
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            if self._first:
+                await write(self._first)
+            silent_since = loop.time()
+            while not left:
+                batch = follower.take()
+                if batch:
+                    rendered = self._render(batch)
+                    if rendered:
+                        await write(rendered)
+                        silent_since = loop.time()
+                elif self._log.closed:
+                    await write(self._finish(), more=False)
+                    return
+                elif loop.time() - silent_since >= self._keep_alive_seconds:
+                    await write(KEEP_ALIVE)
+                    silent_since = loop.time()
+                else:
+                    if alarm is None or alarm.when() <= loop.time():
+                        due = silent_since + self._keep_alive_seconds
+                        alarm = loop.call_at(due, follower.wake)
+                    await follower.wait()
+        finally:
+            follower.leave()
+            watcher.cancel()
+            if alarm is not None:
+                alarm.cancel()

@@ -1,0 +1,37 @@
+"""What the routes share: one object, made in ``app.py`` and kept on the application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from gateway.execution import Executor
+from gateway.http.doors import Keyring
+from gateway.ledger.reports import Reports
+from gateway.ledger.shipping import ShipperProcess
+from gateway.registry import Registry, Target
+from gateway.routing import Routes
+from gateway.settings import Settings
+
+
+@dataclass(slots=True)
+class State:
+    """Everything a handler may need; nothing here is a global."""
+
+    settings: Settings
+    registry: Registry
+    routes: Routes[Target]
+    executor: Executor
+    shipper: ShipperProcess
+    reports: Callable[[], Reports]
+    keyring: Keyring
+    started_at_us: int
+
+
+def state_of(request: Request) -> State:
+    """The application's state."""
+    state = request.app.state.gateway
+    assert isinstance(state, State)
+    return state

@@ -1,0 +1,191 @@
+"""The only place that wires concrete things together."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from gateway.accounting.settle import settle_interrupted
+from gateway.clock import Clock
+from gateway.errors import GatewayError
+from gateway.execution import Executor
+from gateway.http import chat, generate, reports, system
+from gateway.http.body import ClientGone
+from gateway.http.doors import Doors, Keyring
+from gateway.http.errors import HttpError, error_response
+from gateway.http.state import State
+from gateway.ledger.errors import LedgerUnavailable
+from gateway.ledger.journal import Journal
+from gateway.ledger.recovery import recover
+from gateway.ledger.reports import Reports
+from gateway.ledger.rows import AttemptRow
+from gateway.ledger.shipping import ShipperProcess
+from gateway.registry import Registry, Target
+from gateway.routing import Routes
+from gateway.settings import ConfigError, Settings
+from providers.contract import Http, ProviderPlugin, ProviderSettings
+from providers.toolkit.http import open_http
+
+logger = logging.getLogger(__name__)
+
+_ALIVE_EVERY_SECONDS = 1.0
+NO_CONTENT = 204
+
+
+def create_app(
+    settings: Settings,
+    *,
+    plugins: Mapping[str, ProviderPlugin] | None = None,
+    clock: Clock | None = None,
+    http: Callable[[ProviderSettings], Http] = open_http,
+) -> FastAPI:
+    """The gateway as an ASGI application.
+
+    ``plugins`` come before the installed ones of the same name (tests use it). Raises ConfigError
+    when the configuration names what does not exist; starting raises ConfigError when another
+    gateway holds the data folder.
+    """
+    registry = Registry(settings, http, plugins)
+    registry.build()
+    models = {name: model.deployments for name, model in settings.models.items()}
+    routes = Routes(models, registry.targets.values())
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            app.state.gateway = await _open(stack, settings, registry, routes, clock or Clock())
+            yield
+
+    app = FastAPI(
+        title="Serverless inference gateway",
+        version=version("serverless-inference-gateway"),
+        summary="One door to serverless inference, and the truth about what it costs.",
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    for module in (generate, chat, reports, system):
+        app.include_router(module.router)
+    app.add_exception_handler(HttpError, _refuse)
+    app.add_exception_handler(GatewayError, _refuse)
+    app.add_exception_handler(LedgerUnavailable, _refuse)
+    app.add_exception_handler(ClientGone, _nobody_there)
+    app.add_exception_handler(HTTPException, _refuse_route)
+    app.add_exception_handler(RequestValidationError, _refuse)
+    app.add_exception_handler(Exception, _refuse)
+    app.add_middleware(Doors, settings=settings)
+    return app
+
+
+async def _open(
+    stack: AsyncExitStack,
+    settings: Settings,
+    registry: Registry,
+    routes: Routes[Target],
+    clock: Clock,
+) -> State:
+    data_dir = settings.server.data_dir
+    data_dir.mkdir(parents=True, exist_ok=True)
+    stack.callback(_hold(data_dir))
+    stack.push_async_callback(registry.aclose)
+    last_seen_us = _last_seen_us(data_dir)
+    journal = Journal.open(
+        data_dir / "journal",
+        fsync=settings.journal.fsync,
+        rotate_bytes=settings.journal.rotate_bytes,
+    )
+    stack.callback(journal.close)
+
+    def close_books(row: AttemptRow, now_us: int) -> AttemptRow:
+        return settle_interrupted(
+            row,
+            now_us=now_us,
+            last_seen_us=last_seen_us or now_us,
+            total_seconds=settings.timeouts.total_seconds,
+        )
+
+    interrupted = recover(data_dir / "journal", journal, close_books)
+    if interrupted:
+        logger.warning("%d attempts of an earlier process were interrupted", interrupted)
+    shipper = ShipperProcess(data_dir)
+    await shipper.start()
+    stack.push_async_callback(shipper.aclose)
+    fsync = settings.journal.fsync == "group"
+    executor = Executor(journal, clock, settings.retries, fsync=fsync)
+    stack.push_async_callback(executor.drain, 1.0)
+    alive = asyncio.create_task(_stay_alive(data_dir / "alive"))
+    stack.callback(alive.cancel)
+    opened: list[Reports] = []
+
+    def open_reports() -> Reports:
+        if not opened:
+            opened.append(Reports(data_dir / "ledger.sqlite"))
+        return opened[0]
+
+    return State(
+        settings=settings,
+        registry=registry,
+        routes=routes,
+        executor=executor,
+        shipper=shipper,
+        reports=open_reports,
+        keyring=Keyring(settings.auth.keys, required=settings.needs_keys),
+        started_at_us=clock.wall_us(),
+    )
+
+
+def _hold(data_dir: Path) -> Callable[[], None]:
+    """Lock the data folder for this process. Raises ConfigError when another one has it."""
+    descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise ConfigError(
+            "server.data_dir: another gateway is using this folder; stop it or choose another one"
+        ) from error
+    return lambda: os.close(descriptor)
+
+
+async def _stay_alive(path: Path) -> None:
+    """Leave a sign of life, so that a restart knows until when this process ran."""
+    while True:
+        try:
+            path.touch()
+        except OSError:
+            logger.warning("cannot leave a sign of life: the data folder takes no writes")
+        await asyncio.sleep(_ALIVE_EVERY_SECONDS)
+
+
+def _last_seen_us(data_dir: Path) -> int | None:
+    """When an earlier process was last seen alive, in microseconds since the epoch."""
+    signs = [data_dir / "alive", *(data_dir / "journal").glob("*.ndjson")]
+    seen = [sign.stat().st_mtime_ns // 1000 for sign in signs if sign.exists()]
+    return max(seen, default=None)
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    return error_response(error)
+
+
+async def _refuse_route(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = {404: "route_not_found", 405: "method_not_allowed"}.get(error.status_code, "refused")
+    response = error_response(HttpError(error.status_code, code, str(error.detail)))
+    for name, value in (error.headers or {}).items():
+        response.headers[name] = value
+    return response
+
+
+async def _nobody_there(request: Request, error: Exception) -> Response:
+    return Response(status_code=NO_CONTENT)  # the client hung up; this goes nowhere

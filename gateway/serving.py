@@ -1,0 +1,130 @@
+"""``gateway serve``: a socket, a banner, and uvicorn."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import secrets
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import uvicorn
+
+from gateway.app import create_app
+from gateway.settings import ConfigError, KeySettings, Settings
+
+KEY_PREFIX = "sig_"
+
+
+def serve(settings: Settings, say: Callable[[str], None]) -> None:
+    """Serve until a signal. ``say`` prints one line to the person who started it."""
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
+    )
+    settings, new_key = with_first_key(settings)
+    app = create_app(settings)
+    listener = _listen(settings.server.host, settings.server.port)
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        loop="auto",
+        lifespan="on",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=int(settings.server.drain_seconds),
+    )
+    port = listener.getsockname()[1]
+    server = _Server(config, lambda: banner(settings, port, new_key, say))
+    try:
+        server.run(sockets=[listener])
+    finally:
+        listener.close()
+    if not server.started:
+        raise ConfigError("the gateway could not start; the lines above say why")
+
+
+class _Server(uvicorn.Server):
+    """Says that it is there only once it is."""
+
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = announce
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then announce."""
+        await super().startup(sockets)
+        if self.started:
+            self._announce()
+
+
+def banner(settings: Settings, port: int, new_key: str | None, say: Callable[[str], None]) -> None:
+    """Where the gateway is, and a line to paste."""
+    host = settings.server.host
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::", "localhost") else host  # noqa: S104
+    url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
+    say(f"Serving {', '.join(settings.models) or 'no model'} at {url}  (API: {url}/docs)")
+    if new_key is not None:
+        say(f"Your key, shown only now: {new_key}")
+    model = next(iter(settings.models), None)
+    if model is None:
+        return
+    key = ""
+    if settings.needs_keys:
+        key = f" -H 'authorization: Bearer {new_key or '<key>'}'"
+    body = json.dumps({"model": model, "input": "Why is the sky blue?"})
+    say("Try:")
+    say(f"  curl {url}/v1/generate -H 'content-type: application/json'{key} -d '{body}'")
+
+
+def with_first_key(settings: Settings) -> tuple[Settings, str | None]:
+    """The settings with a key, where keys are needed and none is configured.
+
+    The first start makes one and keeps its hash in the data folder; the key itself is returned
+    once and kept nowhere.
+    """
+    if not settings.needs_keys or settings.auth.keys:
+        return settings, None
+    kept = settings.server.data_dir / "first-key.json"
+    key = None
+    if kept.exists():
+        entry = KeySettings.model_validate(json.loads(kept.read_text()))
+    else:
+        key, entry = make_key("first", frozenset({"admin"}))
+        _keep(kept, entry)
+    auth = settings.auth.model_copy(update={"keys": (entry,)})
+    return settings.model_copy(update={"auth": auth}), key
+
+
+def make_key(name: str, scopes: frozenset[str]) -> tuple[str, KeySettings]:
+    """A new random key and what the configuration keeps of it."""
+    key = KEY_PREFIX + secrets.token_urlsafe(32)
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    entry = KeySettings.model_validate({"name": name, "sha256": digest, "scopes": scopes})
+    return key, entry
+
+
+def _keep(path: Path, entry: KeySettings) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(entry.model_dump_json())
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"server.port: cannot listen on {host}:{port} ({error.strerror})"
+        ) from error
+    listener.listen(2048)
+    listener.set_inheritable(False)
+    return listener

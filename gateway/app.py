@@ -27,6 +27,7 @@ from gateway.http.errors import HttpError, error_response
 from gateway.http.state import State
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.journal import Journal
+from gateway.ledger.layout import database_path, journal_dir
 from gateway.ledger.recovery import recover
 from gateway.ledger.reports import Reports
 from gateway.ledger.rows import AttemptRow
@@ -100,7 +101,7 @@ async def _open(
     stack.push_async_callback(registry.aclose)
     last_seen_us = _last_seen_us(data_dir)
     journal = Journal.open(
-        data_dir / "journal",
+        journal_dir(data_dir),
         fsync=settings.journal.fsync,
         rotate_bytes=settings.journal.rotate_bytes,
     )
@@ -114,7 +115,7 @@ async def _open(
             total_seconds=settings.timeouts.total_seconds,
         )
 
-    interrupted = recover(data_dir / "journal", journal, close_books)
+    interrupted = recover(journal_dir(data_dir), journal, close_books)
     if interrupted:
         logger.warning("%d attempts of an earlier process were interrupted", interrupted)
     shipper = ShipperProcess(data_dir)
@@ -123,13 +124,14 @@ async def _open(
     fsync = settings.journal.fsync == "group"
     executor = Executor(journal, clock, settings.retries, fsync=fsync)
     stack.push_async_callback(executor.drain, 1.0)
-    alive = asyncio.create_task(_stay_alive(data_dir / "alive"))
-    stack.callback(alive.cancel)
+    (data_dir / "alive").touch()
+    housekeeping = asyncio.create_task(_keep_house(data_dir / "alive", journal))
+    stack.callback(housekeeping.cancel)
     opened: list[Reports] = []
 
     def open_reports() -> Reports:
         if not opened:
-            opened.append(Reports(data_dir / "ledger.sqlite"))
+            opened.append(Reports(database_path(data_dir)))
         return opened[0]
 
     return State(
@@ -157,19 +159,23 @@ def _hold(data_dir: Path) -> Callable[[], None]:
     return lambda: os.close(descriptor)
 
 
-async def _stay_alive(path: Path) -> None:
-    """Leave a sign of life, so that a restart knows until when this process ran."""
+async def _keep_house(path: Path, journal: Journal) -> None:
+    """Each second: leave a sign of life, and let a journal that was out of room try again.
+
+    The sign tells a restart until when this process ran.
+    """
     while True:
         try:
-            path.touch()
+            os.utime(path)
         except OSError:
             logger.warning("cannot leave a sign of life: the data folder takes no writes")
+        journal.tick()
         await asyncio.sleep(_ALIVE_EVERY_SECONDS)
 
 
 def _last_seen_us(data_dir: Path) -> int | None:
     """When an earlier process was last seen alive, in microseconds since the epoch."""
-    signs = [data_dir / "alive", *(data_dir / "journal").glob("*.ndjson")]
+    signs = [data_dir / "alive", *journal_dir(data_dir).glob("*.ndjson")]
     seen = [sign.stat().st_mtime_ns // 1000 for sign in signs if sign.exists()]
     return max(seen, default=None)
 

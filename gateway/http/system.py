@@ -10,6 +10,7 @@ from starlette.responses import Response
 from gateway.http.errors import HttpError
 from gateway.http.json import json_response
 from gateway.http.state import State, state_of
+from gateway.ledger.layout import metrics_path
 
 router = APIRouter()
 
@@ -55,7 +56,7 @@ async def readyz(request: Request) -> Response:
     journal = state.executor.journal
     checks = {
         "accepting": not state.executor.draining,
-        "journal": journal.writable,
+        "journal": journal.accepts_work,
         "shipper": state.shipper.running,
     }
     # Without the shipper requests go on, and only reports grow old.
@@ -76,7 +77,7 @@ async def metrics(request: Request) -> Response:
 
 def _folded(state: State) -> bytes:
     try:
-        return (state.settings.server.data_dir / "metrics.prom").read_bytes()
+        return metrics_path(state.settings.server.data_dir).read_bytes()
     except FileNotFoundError:
         return b""  # nothing has been shipped yet
 

@@ -1,0 +1,250 @@
+"""The ``gateway`` command. The only place that reads the environment and talks to a terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from gateway.settings import ConfigError, Settings, load
+
+app = typer.Typer(
+    name="gateway",
+    help="One door to serverless inference, and the truth about what it costs and how cold it is.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+keys_app = typer.Typer(help="API keys.", no_args_is_help=True, rich_markup_mode=None)
+ledger_app = typer.Typer(help="The durable record.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(keys_app, name="keys")
+app.add_typer(ledger_app, name="ledger")
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="YAML file; without one, the embedded local model."),
+]
+DataDirOption = Annotated[
+    Path | None, typer.Option("--data-dir", help="Folder of journal and ledger.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
+StartOption = Annotated[
+    str | None, typer.Option("--start-time", help="RFC 3339; default: 30 days ago.")
+]
+EndOption = Annotated[str | None, typer.Option("--end-time", help="RFC 3339; default: now.")]
+GroupOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--group-by", help="provider deployment model key verdict status tag:<name>; repeatable."
+    ),
+]
+BucketOption = Annotated[str, typer.Option("--bucket-width", help="1h, 1d or all.")]
+ZoneOption = Annotated[str, typer.Option("--time-zone", help="Where days begin.")]
+
+
+def main() -> None:
+    """Run the command line; a ConfigError is one message and exit status 2."""
+    try:
+        app()
+    except ConfigError as error:
+        _fail(str(error))
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"gateway: {message}", err=True)
+    sys.exit(2)
+
+
+def _settings(config: Path | None, data_dir: Path | None, **server: Any) -> Settings:
+    given = {"data_dir": data_dir, **server}
+    changes = {name: value for name, value in given.items() if value is not None}
+    return load(config, os.environ, {"server": changes} if changes else None)
+
+
+@app.command()
+def serve(
+    config: ConfigOption = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.")] = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Serve the gateway until it is told to stop."""
+    settings = _settings(config, data_dir, host=host, port=port)
+    from gateway.cli_local import prepare_weights
+    from gateway.serving import serve as run
+
+    prepare_weights(settings)
+    run(settings, typer.echo)
+
+
+@app.command()
+def generate(
+    prompt: Annotated[str, typer.Argument(help="What to ask.")],
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Default: the first one configured.")
+    ] = None,
+    max_output_tokens: Annotated[
+        int | None, typer.Option(help="Longest answer, in tokens.")
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(help="A running gateway; default: the configured address.")
+    ] = None,
+    api_key: Annotated[
+        str | None, typer.Option(envvar="GATEWAY_API_KEY", help="A key of that gateway.")
+    ] = None,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Ask a model: the answer streams, then one line says what it cost and how cold it was.
+
+    Uses the gateway that runs at the configured address; where none runs, one is started for this
+    call alone.
+    """
+    settings = _settings(config, data_dir)
+    from gateway.cli_generate import ask
+
+    sys.exit(ask(settings, prompt, model, max_output_tokens, url, api_key))
+
+
+@app.command()
+def check(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
+    """Validate file, plugins and prices, and print the resolved routes. Nothing is dialled."""
+    settings = _settings(config, data_dir)
+    from gateway.cli_tables import show_routes
+
+    show_routes(settings)
+
+
+@app.command()
+def providers(
+    config: ConfigOption = None,
+    presets: Annotated[bool, typer.Option("--presets", help="Name the presets as well.")] = False,
+) -> None:
+    """List the installed provider plugins, and how far each has been tried."""
+    settings = _settings(config, None)
+    from gateway.cli_tables import show_providers
+
+    show_providers(settings, presets=presets)
+
+
+@app.command()
+def costs(
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    start_time: StartOption = None,
+    end_time: EndOption = None,
+    group_by: GroupOption = None,
+    bucket_width: BucketOption = "all",
+    time_zone: ZoneOption = "UTC",
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+) -> None:
+    """What was spent. Unknown is shown as unknown."""
+    from gateway.cli_tables import show_costs
+
+    settings = _settings(config, data_dir)
+    query = _query(start_time, end_time, group_by, bucket_width, time_zone)
+    show_costs(settings, query, _format(as_json, as_csv))
+
+
+@app.command("cold-starts")
+def cold_starts(
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    start_time: StartOption = None,
+    end_time: EndOption = None,
+    group_by: GroupOption = None,
+    bucket_width: BucketOption = "all",
+    time_zone: ZoneOption = "UTC",
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+) -> None:
+    """How cold it was: verdicts with their evidence, boots, seconds waited."""
+    from gateway.cli_tables import show_cold_starts
+
+    settings = _settings(config, data_dir)
+    query = _query(start_time, end_time, group_by or ["deployment"], bucket_width, time_zone)
+    show_cold_starts(settings, query, _format(as_json, as_csv))
+
+
+@keys_app.command("create")
+def keys_create(
+    name: Annotated[str, typer.Option(help="The key's id in the ledger.")],
+    scope: Annotated[
+        list[str] | None, typer.Option(help="generate, reports or admin; repeatable.")
+    ] = None,
+) -> None:
+    """Make a key. It is shown once; the configuration holds only its hash."""
+    from pydantic import ValidationError
+
+    from gateway.serving import make_key
+    from gateway.settings import explain
+
+    try:
+        key, entry = make_key(name, frozenset(scope or ["generate"]))
+    except ValidationError as error:
+        raise ConfigError(explain(error)) from error
+    typer.echo(f"Your key, shown only now: {key}\n")
+    typer.echo("Put this into the configuration:\n")
+    typer.echo("auth:\n  mode: keys\n  keys:")
+    scopes = ", ".join(sorted(entry.scopes))
+    typer.echo(f"    - {{name: {entry.name}, sha256: {entry.sha256}, scopes: [{scopes}]}}")
+
+
+@keys_app.command("list")
+def keys_list(config: ConfigOption = None) -> None:
+    """The configured keys, by name."""
+    settings = _settings(config, None)
+    for key in settings.auth.keys:
+        typer.echo(f"{key.name}  {' '.join(sorted(key.scopes))}  sha256 {key.sha256[:8]}...")
+    if not settings.auth.keys:
+        typer.echo("No keys are configured.")
+
+
+@ledger_app.command("info")
+def ledger_info(
+    config: ConfigOption = None, data_dir: DataDirOption = None, as_json: JsonOption = False
+) -> None:
+    """Files, rows, what still has to be shipped, totals."""
+    from gateway.cli_tables import show_ledger_info
+
+    show_ledger_info(_settings(config, data_dir), as_json=as_json)
+
+
+@ledger_app.command("verify")
+def ledger_verify(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
+    """Hold journal, rows and sums against each other. Exit status 1 when something is wrong."""
+    from gateway.ledger.inspect import verify
+
+    problems = verify(_settings(config, data_dir).server.data_dir)
+    for problem in problems:
+        typer.echo(problem)
+    typer.echo(f"{len(problems)} problems" if problems else "The ledger is sound.")
+    sys.exit(1 if problems else 0)
+
+
+def _query(
+    start_time: str | None,
+    end_time: str | None,
+    group_by: list[str] | None,
+    bucket_width: str,
+    time_zone: str,
+) -> dict[str, Any]:
+    return {
+        "start_time": start_time,
+        "end_time": end_time,
+        "group_by": tuple(group_by or ()),
+        "bucket_width": bucket_width,
+        "time_zone": time_zone,
+    }
+
+
+def _format(as_json: bool, as_csv: bool) -> str:
+    if as_json and as_csv:
+        _fail("--json or --csv, not both")
+    return "json" if as_json else "csv" if as_csv else "table"

@@ -1,0 +1,190 @@
+"""Tables for people, JSON and CSV for programs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from gateway.ledger.errors import BadQuery
+from gateway.ledger.layout import database_path
+from gateway.registry import Registry, list_plugins
+from gateway.settings import ConfigError, Settings
+from providers.toolkit.http import open_http
+
+Column = tuple[str, Callable[[dict[str, Any]], object]]
+
+
+def show_routes(settings: Settings) -> None:
+    """Each model with the deployments behind it, as they were resolved."""
+    registry = Registry(settings, open_http)
+    registry.build()
+    table = _table("model", "deployment", "provider", "provider's model", "price", "hardware")
+    for model, given in settings.models.items():
+        for name in given.deployments:
+            target = registry.targets[name]
+            prices = [] if target.tariff is None else target.tariff.rows
+            table.add_row(
+                model,
+                name,
+                target.provider,
+                target.provider_model,
+                prices[0].id if prices else "unknown",
+                target.hardware or "",
+            )
+    Console().print(table)
+    routed = {name for given in settings.models.values() for name in given.deployments}
+    for name in registry.targets.keys() - routed:
+        Console().print(f"deployment:{name} belongs to no model", highlight=False)
+    Console().print("The configuration is sound.", highlight=False)
+
+
+def show_providers(settings: Settings, *, presets: bool) -> None:
+    """Installed plugins: where each comes from and what was ever tried against it."""
+    table = _table("provider", "from", "in use", "status", "what")
+    for info in list_plugins(settings):
+        plugin = info.plugin
+        table.add_row(
+            info.name,
+            info.origin,
+            "yes" if info.enabled else "no",
+            "cannot be loaded" if plugin is None else plugin.status,
+            str(info.problem) if plugin is None else plugin.summary,
+        )
+    Console().print(table)
+    if presets:
+        table = _table("preset", "of", "base_url")
+        for info in list_plugins(settings):
+            for name, block in (info.plugin.presets if info.plugin else {}).items():
+                table.add_row(name, info.name, str(block.get("base_url", "")))
+        Console().print(table)
+
+
+def show_costs(settings: Settings, query: dict[str, Any], form: str) -> None:
+    """The cost report."""
+    rows = _rows(settings, "costs", query)
+    columns: list[Column] = [
+        *_group_columns(query),
+        ("attempts", lambda row: row["attempts"]),
+        ("known USD", lambda row: row["known_usd"]),
+        ("measured USD", lambda row: row["measured_usd"]),
+        ("estimated USD", lambda row: row["estimated_usd"]),
+        ("at least USD", lambda row: row["range_usd"]["low"]),
+        ("at most USD", lambda row: row["range_usd"]["high"]),
+        ("unknown attempts", lambda row: row["unknown_attempts"]),
+    ]
+    _print(rows, columns, form)
+
+
+def show_cold_starts(settings: Settings, query: dict[str, Any], form: str) -> None:
+    """The cold start report."""
+    rows = _rows(settings, "cold_starts", query)
+    columns: list[Column] = [
+        *_group_columns(query),
+        ("attempts", lambda row: row["attempts"]),
+        ("cold", lambda row: row["cold"]),
+        ("warm", lambda row: row["warm"]),
+        ("unknown", lambda row: row["unknown"]),
+        ("cold rate", lambda row: row["cold_rate"]),
+        ("boots", lambda row: row["boots"]),
+        ("boot p50 s", lambda row: row["boot_seconds"]["p50"]),
+        ("boot p99 s", lambda row: row["boot_seconds"]["p99"]),
+        ("evidence", lambda row: " ".join(f"{k}:{n}" for k, n in row["evidence"].items())),
+    ]
+    _print(rows, columns, form)
+
+
+def show_ledger_info(settings: Settings, *, as_json: bool) -> None:
+    """What the durable record holds."""
+    from gateway.ledger.inspect import info
+
+    found = info(settings.server.data_dir)
+    if as_json:
+        json.dump(found, sys.stdout, indent=2, default=str)
+        sys.stdout.write("\n")
+        return
+    table = _table("what", "value")
+    for name, value in found.items():
+        table.add_row(name, _cell(value) if not isinstance(value, dict | list) else str(value))
+    Console().print(table)
+
+
+def _rows(settings: Settings, report: str, query: dict[str, Any]) -> list[dict[str, Any]]:
+    from gateway.ledger.reports import ReportQuery, Reports
+
+    path = database_path(settings.server.data_dir)
+    if not path.exists():
+        raise ConfigError(f"there is no ledger in {settings.server.data_dir} yet")
+    end = _instant(query["end_time"], "--end-time") or datetime.now(UTC)
+    start = _instant(query["start_time"], "--start-time") or end - timedelta(days=30)
+    asked = ReportQuery(
+        start_at_us=round(start.timestamp() * 1e6),
+        end_at_us=round(end.timestamp() * 1e6),
+        bucket_width=query["bucket_width"],
+        time_zone=query["time_zone"],
+        group_by=query["group_by"],
+        filters={},
+        limit=1000,
+        cursor=None,
+        key_id=None,
+    )
+    try:
+        data: list[dict[str, Any]] = getattr(Reports(path), report)(asked)["data"]
+    except BadQuery as error:
+        raise ConfigError(error.message) from error
+    return data
+
+
+def _instant(text: str | None, option: str) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{option} is an RFC 3339 time, 2026-11-23T00:00:00Z say") from None
+    return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
+
+
+def _group_columns(query: dict[str, Any]) -> list[Column]:
+    columns: list[Column] = []
+    if query["bucket_width"] != "all":
+        columns.append(("from", lambda row: row["start_time"]))
+    for name in query["group_by"]:
+        columns.append((name, lambda row, name=name: row["group"].get(name)))  # type: ignore[misc]
+    return columns
+
+
+def _print(rows: list[dict[str, Any]], columns: Sequence[Column], form: str) -> None:
+    names = [name for name, _ in columns]
+    if form == "json":
+        json.dump(rows, sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    elif form == "csv":
+        writer = csv.writer(sys.stdout)
+        writer.writerow(names)
+        # An empty cell is "not known"; a known zero is 0.
+        writer.writerows([[value(row) for _, value in columns] for row in rows])
+    else:
+        table = _table(*names)
+        for row in rows:
+            table.add_row(*(_cell(value(row)) for _, value in columns))
+        Console().print(table)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "unknown"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _table(*names: str) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in names:
+        table.add_column(name, overflow="fold")
+    return table

@@ -1,0 +1,114 @@
+"""After a restart: whatever began in a dead process's journal, and did not end, is ended here."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from gateway.ledger import codec
+from gateway.ledger.errors import LedgerUnavailable
+from gateway.ledger.journal import Journal
+from gateway.ledger.layout import journal_names, take, take_folder
+from gateway.ledger.rows import AttemptRow
+
+logger = logging.getLogger(__name__)
+
+Settle: TypeAlias = Callable[[AttemptRow, int, int], AttemptRow]
+"""``settle(begin_row, now_us, last_seen_us)``: the row of the attempt as it is to be ended.
+
+``last_seen_us`` is when its process last wrote its journal: the last sign of life it gave.
+"""
+
+_PROBES_LAST_SECONDS = 0.05  # others hold a lock for microseconds when they look who is alive
+_FOLDER_IS_BUSY_SECONDS = 5.0  # the shipper holds it while it deletes
+
+
+@dataclass(slots=True)
+class _Open:
+    columns: dict[str, Any]
+    last_seen_us: int
+
+
+def recover(directory: Path, journal: Journal, settle: Settle) -> int:
+    """End every attempt that a dead process left open; returns how many there were.
+
+    Takes all older files whose lock it can take and reads them as one: an attempt begun in one may
+    have ended in the next. The ends are written to ``journal``. Dying on the way is harmless: the
+    next call sees those ends too. A torn last line is what death looks like and is ignored; a
+    broken line elsewhere is logged and skipped. Raises LedgerUnavailable when the folder stays
+    locked.
+    """
+    now_us = time.time_ns() // 1000
+    with ExitStack() as held:
+        begun: dict[str, _Open] = {}
+        for name, fd in _adopt(directory, journal.name, held):
+            _read(name, fd, begun)
+        for attempt_id, found in begun.items():
+            row = codec.attempt_row(found.columns)
+            try:
+                row = settle(row, now_us, found.last_seen_us)
+            except Exception:
+                # One strange row must not keep the gateway from starting; its cost stays unknown.
+                logger.exception("recovery: %s cannot be settled", attempt_id)
+                row = replace(
+                    codec.attempt_row(found.columns),
+                    status="interrupted",
+                    error_type="Interrupted",
+                    completed_at_us=max(row.begun_at_us, found.last_seen_us),
+                )
+            journal.end(row)
+    if begun:
+        logger.warning("recovery: %d attempts were interrupted", len(begun))
+    return len(begun)
+
+
+def _adopt(directory: Path, own: str, held: ExitStack) -> list[tuple[str, int]]:
+    """The files of dead processes, oldest first, each with a descriptor that holds its lock."""
+    deadline = time.monotonic() + _FOLDER_IS_BUSY_SECONDS
+    while (folder := take_folder(directory)) is None:
+        if time.monotonic() > deadline:
+            raise LedgerUnavailable("Another process does not let go of the journal's folder.")
+        time.sleep(0.005)
+    held.callback(os.close, folder)
+    waiting = [name for name in journal_names(directory) if name != own]
+    deadline = time.monotonic() + _PROBES_LAST_SECONDS
+    taken: dict[str, int] = {}
+    while True:
+        for name in waiting:
+            if name not in taken and (fd := take(directory / name)) is not None:
+                held.callback(os.close, fd)
+                taken[name] = fd
+        if len(taken) == len(waiting) or time.monotonic() > deadline:
+            return sorted(taken.items())
+        time.sleep(0.005)
+
+
+def _read(name: str, fd: int, begun: dict[str, _Open]) -> None:
+    """Fold one file into ``begun``: what is left there has no end."""
+    last_seen_us = os.fstat(fd).st_mtime_ns // 1000
+    for number, raw in enumerate(_whole_lines(fd), 1):
+        try:
+            said = codec.decode(raw)
+        except codec.BrokenLine as error:
+            logger.error("recovery: %s line %d is broken and skipped: %s", name, number, error)
+            continue
+        match said["kind"]:
+            case "begin":
+                begun[said["attempt"]["attempt_id"]] = _Open(said["attempt"], last_seen_us)
+            case "accepted" if said["attempt_id"] in begun:
+                begun[said["attempt_id"]].columns["upstream_id"] = said["upstream_id"]
+            case "end":
+                begun.pop(said["attempt"]["attempt_id"], None)
+
+
+def _whole_lines(fd: int) -> Iterator[bytes]:
+    with open(fd, "rb", closefd=False) as file:
+        for raw in file:
+            if raw.endswith(b"\n"):
+                yield raw

@@ -1,0 +1,273 @@
+"""The shipper: journal files into the database, the log and the metrics. A process of its own.
+
+``python -m gateway.ledger.shipper --data-dir DIR [--no-log]`` reads ``DIR/journal`` in the order
+of file names. A database that is locked, full or away stops it for a while and costs nothing: it
+goes on where it stood. Deaths cost nothing either: rows and offset are one transaction. Only the
+log line follows the commit, so a kill between the two leaves it out.
+
+Standard input is its lifeline: a byte asks it to ship now, the end means that the gateway is gone,
+so it ships what is there and ends. On standard output it says how far it is: ``<file> <offset>``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import logging
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+
+from gateway.ledger import codec, housekeeping, layout
+from gateway.ledger.errors import SchemaMismatch, StoreUnavailable
+from gateway.ledger.fold import fold
+from gateway.ledger.store import OffsetMoved, RejectedRows, Store
+from gateway.ledger.tail import read_lines
+from gateway.telemetry import JsonFormatter, Metrics, log_line
+
+logger = logging.getLogger(__name__)
+
+_BATCH_LINES = 1000
+_IDLE_SECONDS = 0.2
+_METRICS_EVERY_SECONDS = 1.0
+_TIDY_EVERY_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 2.0
+_LAST_PATIENCE_SECONDS = 3.0  # for the database, once the gateway is gone
+
+
+class Shipper:
+    """Ships what is there when told to. ``log`` gets a line of JSON for each finished attempt,
+    ``report`` every offset that was reached.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        log: BinaryIO | None = None,
+        report: Callable[[str, int], None] = lambda name, offset: None,
+        busy_timeout_seconds: float = 1.0,
+    ) -> None:
+        self._data_dir = data_dir
+        self._directory = layout.journal_dir(data_dir)
+        self._log = log
+        self._report = report
+        self._busy_timeout_seconds = busy_timeout_seconds
+        self._metrics = Metrics()
+        self._metrics_changed = True
+        self._metrics_at = 0.0
+        self._tidy_at = 0.0
+        self._housekeeper = housekeeping.Housekeeper(self._directory)
+        self._store: Store | None = None
+        self._store_file: tuple[int, int] | None = None
+        self._offsets: dict[str, int] = {}
+
+    def ship(self) -> int:
+        """Ship every line that is there now; returns how many. Raises StoreUnavailable."""
+        try:
+            return sum(self._ship_file(name) for name in layout.journal_names(self._directory))
+        except StoreUnavailable:
+            self.close()  # a fresh connection next time, and the offsets as they are there
+            raise
+
+    def tidy(self, *, now: bool = False) -> None:
+        """Write the metrics and delete what is not needed any more, each about once a second."""
+        monotonic = time.monotonic()
+        if self._metrics_changed and (now or monotonic >= self._metrics_at):
+            self._metrics_at = monotonic + _METRICS_EVERY_SECONDS
+            self._metrics_changed = not housekeeping.write_whole(
+                layout.metrics_path(self._data_dir), self._metrics.exposition()
+            )
+        if now or monotonic >= self._tidy_at:
+            self._tidy_at = monotonic + _TIDY_EVERY_SECONDS
+            self._housekeeper.delete_shipped(self._opened(), self._offsets)
+
+    def close(self) -> None:
+        """Let go of the database; the next ``ship`` connects again."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def _opened(self) -> Store:
+        database = layout.database_path(self._data_dir)
+        if self._store is not None and self._store_file != _identity(database):
+            self.close()  # moved or deleted under us: never write into what nobody will read
+        if self._store is None:
+            self._store = Store.open(database, busy_timeout_seconds=self._busy_timeout_seconds)
+            self._store_file = _identity(database)
+            self._offsets = self._store.offsets()
+            for name, offset in sorted(self._offsets.items())[-64:]:
+                self._report(name, offset)
+        return self._store
+
+    def _ship_file(self, name: str) -> int:
+        """All whole lines up to where the file ends now, so that a busy file starves no other."""
+        store = self._opened()
+        path = self._directory / name
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            return 0
+        shipped = 0
+        while (start := self._offsets.get(name, 0)) < size:
+            raw_lines, end = read_lines(path, start, _BATCH_LINES)
+            if not raw_lines:
+                break
+            try:
+                self._ship_batch(store, name, start, end, raw_lines)
+            except OffsetMoved:
+                self._offsets = store.offsets()
+            except RejectedRows:
+                self._ship_singly(store, name, start, raw_lines)
+            shipped += len(raw_lines)
+        return shipped
+
+    def _ship_batch(
+        self, store: Store, name: str, start: int, end: int, raw_lines: Sequence[bytes]
+    ) -> None:
+        said, broken = codec.decode_batch(raw_lines)
+        batch = fold(said)
+        count, rejected = len(raw_lines), len(broken)
+        store.apply(name, start, end, batch, lines=count, rejected_lines=rejected)
+        for error in broken:
+            logger.error("shipper: a broken line in %s before byte %d: %s", name, end, error)
+        self._offsets[name] = end
+        self._tell(batch.ended.values())
+        self._report(name, end)
+
+    def _ship_singly(self, store: Store, name: str, start: int, raw_lines: Sequence[bytes]) -> None:
+        """The database refuses some row of these: find it, leave it out, keep the others."""
+        for raw in raw_lines:
+            end = start + len(raw) + 1
+            try:
+                self._ship_batch(store, name, start, end, [raw])
+            except RejectedRows as error:
+                logger.error("shipper: %s byte %d: row refused: %s", name, start, error)
+                store.apply(name, start, end, fold([]), lines=1, rejected_lines=1)
+                self._offsets[name] = end
+                self._report(name, end)
+            except OffsetMoved:
+                self._offsets = store.offsets()
+                return
+            start = end
+
+    def _tell(self, ended: Any) -> None:
+        live = [row for row in ended if row["origin"] == "live"]
+        for row in live:
+            self._metrics.observe(row)
+        self._metrics_changed = self._metrics_changed or bool(live)
+        if self._log is not None and live:
+            try:
+                self._log.write(b"".join(orjson.dumps(log_line(row)) + b"\n" for row in live))
+                self._log.flush()
+            except OSError:
+                self._log = None  # nobody reads it any more
+
+
+class Lifeline:
+    """The gateway at the other end of a descriptor: ``ended`` once it has closed it."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self.ended = False
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, at most so long: a byte or the end cuts it short."""
+        if self.ended:
+            time.sleep(seconds)
+        elif select.select([self._fd], [], [], seconds)[0]:
+            self.ended = not os.read(self._fd, 1 << 16)
+
+
+def run(shipper: Shipper, lifeline: Lifeline) -> bool:
+    """Ship until the gateway is gone. False if lines had to be left in the journal."""
+    pause_seconds = 0.0
+    give_up_at: float | None = None
+    while True:
+        ending = lifeline.ended
+        try:
+            moved = shipper.ship()
+            if pause_seconds:
+                logger.warning("shipper: the database is back")
+                pause_seconds = 0.0
+            shipper.tidy(now=ending)
+            if ending and not moved:
+                return True
+            if not ending:
+                lifeline.wait(_IDLE_SECONDS)
+        except StoreUnavailable as error:
+            if ending:
+                give_up_at = give_up_at or time.monotonic() + _LAST_PATIENCE_SECONDS
+                if time.monotonic() > give_up_at:
+                    logger.error("shipper: lines stay in the journal: %s", error)
+                    return False
+            if not pause_seconds:
+                logger.warning("shipper: the database cannot be written: %s", error)
+            pause_seconds = min(_LONGEST_PAUSE_SECONDS, pause_seconds * 2 or 0.05)
+            lifeline.wait(min(pause_seconds, 0.2) if ending else pause_seconds)
+
+
+def _only_one(data_dir: Path, lifeline: Lifeline) -> bool:
+    """Wait for the shipper of an earlier gateway to end. False if ours ends first."""
+    while layout.take(data_dir / "shipper.lock", create=True) is None:
+        if lifeline.ended:
+            return False
+        lifeline.wait(0.05)
+    return True
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The process. Returns its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m gateway.ledger.shipper")
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--no-log", action="store_true", help="no line for each attempt on stderr")
+    arguments = parser.parse_args(argv)
+    data_dir: Path = arguments.data_dir
+    data_dir.mkdir(parents=True, exist_ok=True)
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    os.nice(10)  # answering requests comes first
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the lifeline says when to end, not a Ctrl-C
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)  # a batch is thousands of dicts and no cycle
+
+    lifeline = Lifeline(sys.stdin.fileno())
+    if not _only_one(data_dir, lifeline):
+        return 0
+    shipper = Shipper(
+        data_dir, log=None if arguments.no_log else sys.stderr.buffer, report=_say_offset
+    )
+    try:
+        return 0 if run(shipper, lifeline) else 1
+    except SchemaMismatch as error:
+        logger.error("shipper: %s", error)
+        return 2
+    finally:
+        shipper.close()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _say_offset(name: str, offset: int) -> None:
+    try:
+        os.write(1, f"{name} {offset}\n".encode())
+    except OSError:
+        logger.debug("shipper: nobody reads the offsets")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

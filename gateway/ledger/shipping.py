@@ -1,0 +1,132 @@
+"""The gateway's side of the shipper: keeps the child process alive and knows how far it is."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sys
+from asyncio.subprocess import PIPE, Process
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 10.0
+_KNOWN_FILES = 256
+
+
+class ShipperProcess:
+    """The child process ``python -m gateway.ledger.shipper``, restarted when it dies.
+
+    Nothing here touches the database: the child says on its standard output how far it is.
+    """
+
+    def __init__(self, data_dir: Path, *, log: bool = True, python: str = sys.executable) -> None:
+        # -P: a folder "gateway" in the working directory must not pass for this package.
+        self._command = [python, "-P", "-m", "gateway.ledger.shipper", "--data-dir", str(data_dir)]
+        if not log:
+            self._command.append("--no-log")
+        self._process: Process | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._closing = False
+        self._offsets: dict[str, int] = {}
+        self._advanced = asyncio.Event()
+        self.restarts = 0
+
+    @property
+    def pid(self) -> int | None:
+        """Of the child that runs now; None between two lives."""
+        return None if self._process is None else self._process.pid
+
+    async def start(self) -> None:
+        """Start the child, and look after it from now on."""
+        self._keeper = asyncio.create_task(self._keep())
+
+    def nudge(self) -> None:
+        """Ask it to ship now instead of within 0.2 s."""
+        if self._process is None or self._process.stdin is None:
+            return
+        pipe = self._process.stdin
+        # One unread byte says as much as many.
+        if not pipe.is_closing() and not pipe.transport.get_write_buffer_size():  # type: ignore[attr-defined]
+            pipe.write(b"\n")
+
+    async def wait_for(self, position: tuple[str, int], timeout_seconds: float = 1.0) -> bool:
+        """Whether the database holds the journal up to ``Journal.position()``, or does in time."""
+        name, offset = position
+        if offset == 0 or self._offsets.get(name, -1) >= offset:
+            return True
+        self.nudge()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                while self._offsets.get(name, -1) < offset:
+                    await self._advanced.wait()
+        return self._offsets.get(name, -1) >= offset
+
+    async def aclose(self, patience_seconds: float = 5.0) -> None:
+        """Let it ship what is there and end; kill it when that takes longer than the patience.
+
+        What is not shipped then stays in the journal for the next start.
+        """
+        self._closing = True
+        if self._keeper is None:
+            return
+        process = self._process
+        if process is None:
+            self._keeper.cancel()
+        elif process.stdin is not None:
+            process.stdin.close()
+        done, _ = await asyncio.wait([self._keeper], timeout=patience_seconds)
+        if not done:
+            logger.warning("shipper: did not end in %g s and is killed", patience_seconds)
+            if process is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._keeper
+
+    async def _keep(self) -> None:
+        pause_seconds = _FIRST_PAUSE_SECONDS
+        loop = asyncio.get_running_loop()
+        while not self._closing:
+            began = loop.time()
+            try:
+                status: int | str = await self._live()
+            except OSError as error:
+                status = str(error)
+            if self._closing:
+                return
+            lived_seconds = loop.time() - began
+            pause_seconds = _FIRST_PAUSE_SECONDS if lived_seconds > 60 else pause_seconds
+            logger.error("shipper: ended (%s); again in %g s", status, pause_seconds)
+            await asyncio.sleep(pause_seconds)
+            pause_seconds = min(_LONGEST_PAUSE_SECONDS, pause_seconds * 2)
+            self.restarts += 1
+
+    async def _live(self) -> int:
+        """One life of the child: returns its exit status."""
+        process = await asyncio.create_subprocess_exec(*self._command, stdin=PIPE, stdout=PIPE)
+        self._process = process
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            if self._closing:
+                process.stdin.close()
+            async for said in process.stdout:
+                self._note(said)
+            return await process.wait()
+        finally:
+            self._process = None
+            process.stdin.close()
+
+    def _note(self, said: bytes) -> None:
+        name, _, offset = said.decode(errors="replace").strip().rpartition(" ")
+        if not name or not offset.isdigit():
+            logger.error("shipper: cannot understand what it says")
+            return
+        self._offsets.pop(name, None)
+        self._offsets[name] = int(offset)
+        if len(self._offsets) > _KNOWN_FILES:
+            self._offsets.pop(next(iter(self._offsets)))
+        self._advanced.set()
+        self._advanced = asyncio.Event()

@@ -18,18 +18,35 @@ logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 5.0  # between the request to end and SIGKILL
 DRAIN_SECONDS = 1.0  # for the last words of a child that has ended
+REPORT_BYTES = 64 * 1024
 TAIL_LINES = 30
 LINE_CHARACTERS = 400
+
+
+class _ExitProtocol(asyncio.subprocess.SubprocessStreamProtocol):
+    """Tells of the end of the process itself.
+
+    ``Process.wait`` also waits for its pipes, which workers that have outlived it hold open.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(limit=REPORT_BYTES, loop=loop)
+        self.exited: asyncio.Future[None] = loop.create_future()
+
+    def process_exited(self) -> None:
+        super().process_exited()
+        self.exited.set_result(None)
 
 
 class Child:
     """A process that ends when its stdin closes. It writes reports to stdout, a log to stderr."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, exit: asyncio.Future[None]) -> None:
         self._process = process
+        self.exit = exit
+        """Done when the process has ended; awaiting it through ``asyncio.wait`` is safe."""
         self.told_to_end = False
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
-        self._exit = asyncio.create_task(process.wait())
         self._log = asyncio.create_task(self._keep_log())
 
     @classmethod
@@ -38,14 +55,17 @@ class Child:
 
         Raises: OSError when the system cannot start a process.
         """
-        process = await asyncio.create_subprocess_exec(
+        loop = asyncio.get_running_loop()
+        transport, protocol = await loop.subprocess_exec(
+            lambda: _ExitProtocol(loop),
             *argv,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is the gateway's, which lets running streams finish
         )
-        child = cls(process)
+        process = asyncio.subprocess.Process(transport, protocol, loop)
+        child = cls(process, protocol.exited)
         assert process.stdin is not None
         try:
             process.stdin.write(json.dumps(config).encode() + b"\n")
@@ -80,8 +100,8 @@ class Child:
 
     async def exited(self, within_seconds: float | None = None) -> bool:
         """Wait for its end, at most so long; whether it has ended."""
-        await asyncio.wait({self._exit}, timeout=within_seconds)
-        return self._exit.done()
+        await asyncio.wait({self.exit}, timeout=within_seconds)
+        return self.exit.done()
 
     async def stop(self) -> int:
         """End it, with all that it started; its exit code (-n: ended by signal n).
@@ -100,7 +120,8 @@ class Child:
         await asyncio.wait({self._log}, timeout=DRAIN_SECONDS)
         self._log.cancel()
         await asyncio.wait({self._log})
-        return self._exit.result()
+        assert self._process.returncode is not None
+        return self._process.returncode
 
     def _kill_group(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):

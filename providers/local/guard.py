@@ -36,14 +36,19 @@ def main() -> None:
         print(json.dumps({"failed": "command_missing"}), flush=True)
         sys.exit(127)
     signal.signal(signal.SIGTERM, lambda *_: program.terminate())
-    threading.Thread(target=_end_with_parent, args=(program,), daemon=True).start()
+    orphaned = threading.Event()
+    watch = threading.Thread(target=_end_with_parent, args=(program, orphaned), daemon=True)
+    watch.start()
     code = program.wait()
+    if orphaned.is_set():
+        watch.join()
     os._exit(code if code >= 0 else 128 - code)
 
 
-def _end_with_parent(program: subprocess.Popen[bytes]) -> None:
+def _end_with_parent(program: subprocess.Popen[bytes], orphaned: threading.Event) -> None:
     while os.read(0, 4096):
         pass
+    orphaned.set()
     program.terminate()
     try:
         program.wait(GRACE_SECONDS)

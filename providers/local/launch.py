@@ -97,14 +97,14 @@ class CommandLaunch:
     async def start(self) -> Instance:
         for _ in range(PORT_ATTEMPTS):
             port = self.choose_port()
-            instance = await self._start_at(port)
+            instance = None if _is_taken(port) else await self._start_at(port)
             if instance is not None:
                 return instance
             logger.info("port %d was taken before the engine could have it; trying another", port)
         raise UpstreamFailed("The local engine found no free port.")
 
     async def _start_at(self, port: int) -> Instance | None:
-        """None: somebody else has the port."""
+        """None: somebody else has taken the port meanwhile."""
         begun_monotonic = time.monotonic()
         api_key = self.api_key or self._new_key()
         known = {"{port}": str(port), "{model}": self.model, "{api_key}": api_key or ""}
@@ -117,7 +117,7 @@ class CommandLaunch:
         )
         instance = Instance(f"http://127.0.0.1:{port}", api_key, child, 0.0)
         try:
-            if not await self._answers(instance):
+            if not await self._comes_up(instance):
                 if _is_taken(port):
                     await child.stop()
                     return None
@@ -131,23 +131,36 @@ class CommandLaunch:
         named = any("{api_key}" in text for text in (*self.command, *self.environment.values()))
         return secrets.token_urlsafe(32) if named else None
 
-    async def _answers(self, instance: Instance) -> bool:
+    async def _comes_up(self, instance: Instance) -> bool:
         """Whether it became ready; False when its process has ended."""
+        answer = asyncio.create_task(self._answer(instance))
+        try:
+            # Whoever else listens at the port may keep a poll waiting.
+            await asyncio.wait({answer, instance.child.exit}, return_when=asyncio.FIRST_COMPLETED)
+            if answer.done():
+                answer.result()
+            return not instance.child.exit.done()
+        finally:
+            answer.cancel()
+            await asyncio.wait({answer})
+
+    async def _answer(self, instance: Instance) -> None:
         poll_seconds = POLL_SECONDS
-        while not await instance.child.exited(within_seconds=poll_seconds):
+        while not await self._is_ready(instance):
+            await asyncio.sleep(poll_seconds)
             poll_seconds = min(poll_seconds * 1.2, SLOWEST_POLL_SECONDS)
-            try:
-                async with self.http.send(
-                    "GET",
-                    instance.base_url + self.ready_path,
-                    headers=instance.headers,
-                    read_timeout_seconds=POLL_READ_TIMEOUT_SECONDS,
-                ) as response:
-                    if response.status == 200:
-                        return True
-            except ProviderError:
-                pass  # not listening yet, or listening and not answering yet
-        return False
+
+    async def _is_ready(self, instance: Instance) -> bool:
+        try:
+            async with self.http.send(
+                "GET",
+                instance.base_url + self.ready_path,
+                headers=instance.headers,
+                read_timeout_seconds=POLL_READ_TIMEOUT_SECONDS,
+            ) as response:
+                return response.status == 200
+        except ProviderError:
+            return False  # not listening yet, or listening and not answering yet
 
 
 async def _final_report(child: Child) -> dict[str, Any]:

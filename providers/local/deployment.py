@@ -13,7 +13,6 @@ from providers.contract import (
     GenerateRequest,
     Http,
     ModelLoading,
-    Phases,
     ProbeState,
     ProviderError,
     RequestRejected,
@@ -22,6 +21,7 @@ from providers.contract import (
     UpstreamUnreachable,
 )
 from providers.local.supervisor import Supervisor
+from providers.toolkit.http import connection_refused
 from providers.toolkit.openai_chat import DIALECT, ChatEndpoint, chat_events
 
 EXIT_NOTICE_SECONDS = 0.25  # a broken connection is seen before the end of the process behind it
@@ -103,11 +103,10 @@ class UrlDeployment:
                 async for event in events:
                     yield event
         except UpstreamUnreachable as error:
-            if not self._waits_when_refused:
+            if not (self._waits_when_refused and connection_refused(error)):
                 raise
             raise ModelLoading(
-                "The local server does not take connections yet.",
-                phases=Phases(evidence="connection_refused"),
+                "The local server does not take connections yet.", evidence="connection_refused"
             ) from error
 
     async def probe(self) -> ProbeState:

@@ -11,7 +11,7 @@ from providers.contract import DeploymentOptions, ProviderSettings
 EMBEDDED_ONLY = {"context_tokens", "slots", "threads", "default_max_output_tokens"}
 CHILD_ONLY = {"idle_timeout_seconds", "boot_timeout_seconds"}
 COMMAND_ONLY = {"environment"}
-URL_ONLY = {"headers", "waits_when_refused"}
+URL_ONLY = {"waits_when_refused"}
 
 
 class LocalSettings(ProviderSettings):

@@ -52,7 +52,7 @@ class LocalProvider:
             await supervisor.aclose()
 
     def _at_url(self, url: str, model: str, options: LocalOptions) -> Deployment:
-        headers = {k: v.get_secret_value() for k, v in self._settings.headers.items()}
+        headers = {}  # the provider block's own are sent by the HTTP client
         if options.api_key is not None:
             headers["authorization"] = f"Bearer {options.api_key.get_secret_value()}"
         endpoint = ChatEndpoint(

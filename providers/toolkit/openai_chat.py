@@ -1,4 +1,9 @@
-"""The OpenAI chat completions dialect, spoken from the asking side."""
+"""The OpenAI chat completions dialect, spoken from the asking side.
+
+Source: https://platform.openai.com/docs/api-reference/chat (read 2026-11-23). A caller of the same
+dialect loses nothing: the rest of its JSON goes out verbatim, and every upstream frame comes back
+in ``native``.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +11,27 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from providers.contract import Event, GenerateRequest, Http
+import anyio
+import orjson
+
+from providers.contract import (
+    Event,
+    GenerateRequest,
+    Http,
+    HttpResponse,
+    ProviderError,
+    RequestRejected,
+    UpstreamFailed,
+)
+from providers.toolkit.openai_errors import ERROR_BODY_BYTES, ColdWhen, error_from_answer
+from providers.toolkit.openai_frames import StreamFold, whole_answer
+from providers.toolkit.sse import SseParser
+
+__all__ = ["DIALECT", "ChatEndpoint", "ColdWhen", "chat_events", "request_body"]
 
 DIALECT = "openai_chat"
-
-
-@dataclass(frozen=True, slots=True)
-class ColdWhen:
-    """An error answer that means "the model is being loaded", recognised by its status and text."""
-
-    status: int
-    contains: str = ""
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+_DRAIN_SECONDS = 0.05  # after [DONE], for the end of the body, so that the connection can be kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +39,8 @@ class ChatEndpoint:
     """Where and how one model is asked.
 
     ``url`` is the full URL of ``.../chat/completions``, ``model`` the provider's own model name,
-    ``extra_body`` holds options that are always sent.
+    ``extra_body`` holds options that are always sent; they win over the caller's.
+    ``status_errors`` are statuses that this provider uses in a sense of its own.
     """
 
     url: str
@@ -32,6 +48,8 @@ class ChatEndpoint:
     headers: Mapping[str, str] = field(default_factory=dict)
     cold_when: tuple[ColdWhen, ...] = ()
     extra_body: Mapping[str, Any] = field(default_factory=dict)
+    status_errors: Mapping[int, type[ProviderError]] = field(default_factory=dict)
+    max_tokens_key: str = "max_tokens"
 
 
 async def chat_events(
@@ -41,5 +59,92 @@ async def chat_events(
 
     Raises: the subclass of ProviderError that says who must act.
     """
-    raise NotImplementedError
-    yield
+    try:
+        content = orjson.dumps(request_body(endpoint, request))
+    except orjson.JSONEncodeError as exc:
+        raise RequestRejected("The request cannot be written as JSON.") from exc
+    headers = {"content-type": "application/json", **endpoint.headers}
+    async with http.send("POST", endpoint.url, headers=headers, content=content) as answer:
+        if not 200 <= answer.status < 300:
+            raise await _error(answer, endpoint)
+        if not _is_stream(answer, request):
+            events = whole_answer(await answer.read(MAX_ANSWER_BYTES), endpoint.cold_when)
+        else:
+            fold = StreamFold(endpoint.cold_when)
+            parser = SseParser()
+            chunks = answer.chunks()
+            async for chunk in chunks:
+                for delta in fold.take(parser.feed(chunk)):
+                    yield delta
+                if fold.done:
+                    with anyio.move_on_after(_DRAIN_SECONDS):
+                        async for _ in chunks:
+                            pass
+                    break
+            else:
+                for delta in fold.take(parser.close()):
+                    yield delta
+            if not fold.complete:
+                raise UpstreamFailed("The provider's stream ended early.", usage=fold.usage)
+            events = [fold.finished()]
+    for event in events:
+        yield event
+
+
+def request_body(endpoint: ChatEndpoint, request: GenerateRequest) -> dict[str, Any]:
+    """The JSON to send. Raises RequestRejected for what this dialect cannot say."""
+    if request.task != "generate":
+        raise RequestRejected("This deployment only generates.", param="task")
+    if isinstance(request.input, Mapping):
+        raise RequestRejected("This deployment takes text or messages.", param="input")
+    if request.dialect == DIALECT:
+        body = {**request.extra, **endpoint.extra_body}
+    else:
+        for key in request.extra:
+            raise RequestRejected("This deployment does not know the parameter.", param=key)
+        body = {**_parameters(endpoint, request), **endpoint.extra_body}
+    body["model"] = endpoint.model
+    body["messages"] = (
+        [{"role": "user", "content": request.input}]
+        if isinstance(request.input, str)
+        else list(request.input)
+    )
+    body["stream"] = request.stream
+    if request.stream:
+        # Without it a stream seldom says what was used.
+        body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
+    return body
+
+
+def _parameters(endpoint: ChatEndpoint, request: GenerateRequest) -> dict[str, Any]:
+    parameters = request.parameters
+    named = {
+        endpoint.max_tokens_key: parameters.max_output_tokens,
+        "temperature": parameters.temperature,
+        "top_p": parameters.top_p,
+        "stop": list(parameters.stop) or None,
+        "seed": parameters.seed,
+    }
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _is_stream(answer: HttpResponse, request: GenerateRequest) -> bool:
+    """What came, not what was asked for: some servers answer a stream request in one piece."""
+    media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type == "text/event-stream":
+        return True
+    return request.stream and media_type != "application/json"
+
+
+async def _error(answer: HttpResponse, endpoint: ChatEndpoint) -> ProviderError:
+    try:
+        raw = await answer.read(ERROR_BODY_BYTES)
+    except ProviderError:
+        raw = b""  # cut or endless: the status still says something
+    return error_from_answer(
+        answer.status,
+        answer.headers,
+        raw,
+        cold_when=endpoint.cold_when,
+        overrides=endpoint.status_errors,
+    )

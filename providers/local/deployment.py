@@ -1,0 +1,136 @@
+"""Local models as deployments: behind a supervised child, or at an address."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+
+from providers.contract import (
+    Booting,
+    Capabilities,
+    Event,
+    GenerateRequest,
+    Http,
+    ModelLoading,
+    ProbeState,
+    ProviderError,
+    RequestRejected,
+    Started,
+    UpstreamFailed,
+    UpstreamUnreachable,
+)
+from providers.local.supervisor import Supervisor
+from providers.toolkit.http import connection_refused
+from providers.toolkit.openai_chat import DIALECT, ChatEndpoint, chat_events
+
+EXIT_NOTICE_SECONDS = 0.25  # a broken connection is seen before the end of the process behind it
+PROBE_READ_TIMEOUT_SECONDS = 5.0
+PROBED: dict[int, ProbeState] = {200: "ready", 503: "booting"}
+
+
+class ChildDeployment:
+    """A model whose server is started by the first request and ended when it is idle."""
+
+    def __init__(
+        self,
+        http: Http,
+        supervisor: Supervisor,
+        model: str,
+        chat_path: str,
+        keep_alive_seconds: float | None,
+    ) -> None:
+        self.supervisor = supervisor
+        self._http = http
+        self._model = model
+        self._chat_path = chat_path
+        self._capabilities = Capabilities(dialect=DIALECT, keep_alive_seconds=keep_alive_seconds)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
+
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
+        request = _streamed_chat(request)  # before the lease: a bad request must not boot anything
+        with self.supervisor.lease() as lease:
+            if lease.booted:
+                yield Booting(evidence="process_started", caused_boot=lease.caused)
+                instance = await lease.ready()
+                yield Started(instance_id=instance.id)
+            else:
+                instance = await lease.ready()
+                yield Started(instance_id=instance.id, evidence="scale_state")
+            endpoint = ChatEndpoint(
+                instance.base_url + self._chat_path, self._model, headers=instance.headers
+            )
+            try:
+                async with aclosing(chat_events(self._http, endpoint, request)) as events:
+                    async for event in events:
+                        yield event
+            except (UpstreamFailed, UpstreamUnreachable) as error:
+                if error.upstream_status is None:
+                    # So that a retry starts a new engine and does not meet the dead one.
+                    if await instance.child.exited(within_seconds=EXIT_NOTICE_SECONDS):
+                        raise UpstreamFailed("The local engine ended unexpectedly.") from error
+                raise
+
+    async def probe(self) -> ProbeState:
+        return self.supervisor.state
+
+
+class UrlDeployment:
+    """A model at a server that runs already, and that is somebody else's to start and end.
+
+    A verdict rests only on what the server says: nothing is claimed from an ordinary answer.
+    """
+
+    def __init__(
+        self, http: Http, endpoint: ChatEndpoint, ready_url: str, waits_when_refused: bool
+    ) -> None:
+        self._http = http
+        self._endpoint = endpoint
+        self._ready_url = ready_url
+        self._waits_when_refused = waits_when_refused
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(dialect=DIALECT)
+
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
+        request = _streamed_chat(request)
+        try:
+            async with aclosing(chat_events(self._http, self._endpoint, request)) as events:
+                async for event in events:
+                    yield event
+        except UpstreamUnreachable as error:
+            if not (self._waits_when_refused and connection_refused(error)):
+                raise
+            raise ModelLoading(
+                "The local server does not take connections yet.", evidence="connection_refused"
+            ) from error
+
+    async def probe(self) -> ProbeState:
+        """Asks only ``ready_path``: other paths wake some servers, or generate."""
+        try:
+            async with self._http.send(
+                "GET",
+                self._ready_url,
+                headers=self._endpoint.headers,
+                read_timeout_seconds=PROBE_READ_TIMEOUT_SECONDS,
+            ) as response:
+                return PROBED.get(response.status, "unknown")
+        except UpstreamUnreachable:
+            return "down"
+        except ProviderError:
+            return "unknown"
+
+
+def _streamed_chat(request: GenerateRequest) -> GenerateRequest:
+    """The request as it is sent: always streamed.
+
+    llama.cpp (b11549) notices that its client has left only where it streams; unstreamed, it
+    generated to the end for nobody, 31 seconds long.
+    """
+    if request.task != "generate":
+        raise RequestRejected("This model only generates text.", param="task")
+    return replace(request, stream=True)

@@ -1,0 +1,62 @@
+"""The child that runs another program as the engine, and sees to it that it ends.
+
+An arbitrary server does not end when its parent is killed, and would keep its GPU memory for ever.
+This guard does, by its stdin, and takes the server and the server's own children along.
+
+stdin    one line of JSON: ``{"command": [...], "environment": {...}}``, then nothing
+stdout   at most one line of JSON: ``{"failed": why}``
+stderr   all that the program prints
+exit     the program's exit code; 128 + n where signal n ended it, as shells have it
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+GRACE_SECONDS = 5.0
+
+
+def main() -> None:
+    """Run the command in this process group until it ends, or until stdin does."""
+    with os.fdopen(0, "rb", buffering=0, closefd=False) as stdin:
+        config = json.loads(stdin.readline())
+    for name, value in config["environment"].items():
+        os.putenv(name, value)
+    try:
+        program = subprocess.Popen(  # noqa: S603 - the operator's own command, and no shell
+            config["command"], stdin=subprocess.DEVNULL, stdout=sys.stderr
+        )
+    except OSError as error:
+        print(error, file=sys.stderr)
+        print(json.dumps({"failed": "command_missing"}), flush=True)
+        sys.exit(127)
+    signal.signal(signal.SIGTERM, lambda *_: program.terminate())
+    orphaned = threading.Event()
+    watch = threading.Thread(target=_end_with_parent, args=(program, orphaned), daemon=True)
+    watch.start()
+    code = program.wait()
+    if orphaned.is_set():
+        watch.join()
+    os._exit(code if code >= 0 else 128 - code)
+
+
+def _end_with_parent(program: subprocess.Popen[bytes], orphaned: threading.Event) -> None:
+    while os.read(0, 4096):
+        pass
+    orphaned.set()
+    program.terminate()
+    try:
+        program.wait(GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        program.kill()
+    if sys.platform != "win32" and os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)  # what the program has started, and this guard
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""From configuration to deployments."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from functools import partial
+from pathlib import Path
+
+from providers.contract import Deployment, Host, ProviderPlugin
+from providers.local import fetch, weights
+from providers.local.deployment import ChildDeployment, UrlDeployment
+from providers.local.engine import Settings
+from providers.local.launch import CommandLaunch, EmbeddedLaunch, Launch
+from providers.local.options import LocalOptions, LocalSettings
+from providers.local.supervisor import Supervisor
+from providers.local.threads import default_threads
+from providers.toolkit.openai_chat import ChatEndpoint, ColdWhen
+
+LOADING = ColdWhen(503, "Loading model")  # llama.cpp's server, from its first moment on
+
+
+class LocalProvider:
+    """Engines on this machine, one child for each deployment that needs one."""
+
+    def __init__(self, settings: LocalSettings, host: Host) -> None:
+        self._settings = settings
+        self._host = host
+        self._supervisors: list[Supervisor] = []
+
+    def bind(self, model: str, options: LocalOptions) -> Deployment:
+        url = options.url or (None if options.command else self._settings.base_url)
+        if url is not None:
+            return self._at_url(url.rstrip("/"), model, options)
+        launch = (
+            _embedded_launch(model, options, self._host.data_dir)
+            if options.command is None
+            else self._command_launch(options.command, model, options)
+        )
+        supervisor = Supervisor(
+            launch,
+            idle_timeout_seconds=options.idle_timeout_seconds,
+            boot_timeout_seconds=options.boot_timeout_seconds,
+        )
+        self._supervisors.append(supervisor)
+        return ChildDeployment(
+            self._host.http, supervisor, model, options.chat_path, options.idle_timeout_seconds
+        )
+
+    async def aclose(self) -> None:
+        for supervisor in self._supervisors:
+            await supervisor.aclose()
+
+    def _at_url(self, url: str, model: str, options: LocalOptions) -> Deployment:
+        headers = {}  # the provider block's own are sent by the HTTP client
+        if options.api_key is not None:
+            headers["authorization"] = f"Bearer {options.api_key.get_secret_value()}"
+        endpoint = ChatEndpoint(
+            url + options.chat_path, model, headers=headers, cold_when=(LOADING,)
+        )
+        return UrlDeployment(
+            self._host.http, endpoint, url + options.ready_path, options.waits_when_refused
+        )
+
+    def _command_launch(
+        self, command: tuple[str, ...], model: str, options: LocalOptions
+    ) -> Launch:
+        if shutil.which(command[0]) is None:
+            raise ValueError(f"command: {command[0]!r} is not a program that can be run")
+        return CommandLaunch(
+            self._host.http,
+            command,
+            model,
+            environment={k: v.get_secret_value() for k, v in options.environment.items()},
+            api_key=options.api_key.get_secret_value() if options.api_key else None,
+            ready_path=options.ready_path,
+        )
+
+
+def prepare(
+    model: str,
+    options: LocalOptions,
+    data_dir: Path,
+    on_progress: weights.OnProgress | None = None,
+) -> Path | None:
+    """Have the embedded model's weights here and checked before the first request needs them.
+
+    Blocks: 0.1 s where they are installed, longer where they must be fetched. None where the
+    deployment needs no weights of ours. Raises: WeightsUnavailable with what to do.
+    """
+    embedded = weights.EMBEDDED.get(model)
+    if embedded is None or options.command is not None or options.url is not None:
+        return None
+    return fetch.ensure(embedded, data_dir, on_progress)
+
+
+def _embedded_launch(model: str, options: LocalOptions, data_dir: Path) -> Launch:
+    if importlib.util.find_spec("xllamacpp") is None:
+        raise ValueError(
+            "the embedded engine is not installed: "
+            "pip install 'serverless-inference-gateway[local]', or configure a command or a url"
+        )
+    embedded = weights.EMBEDDED.get(model)
+    path = Path(model).expanduser().absolute()
+    if embedded is None and not (path.suffix == ".gguf" and path.is_file()):
+        raise ValueError(
+            f"model: {model!r} is neither a .gguf file that exists nor an embedded model "
+            f"({', '.join(weights.EMBEDDED)})"
+        )
+    settings: Settings = {
+        "model_name": model,
+        "context_tokens": options.context_tokens,
+        "slots": options.slots,
+        "threads": options.threads or default_threads(),
+        "max_output_tokens": options.default_max_output_tokens,
+        "temperature": embedded.temperature if embedded else None,
+        "top_p": embedded.top_p if embedded else None,
+    }
+    if embedded is None:
+        return EmbeddedLaunch(lambda: path, settings)
+    return EmbeddedLaunch(partial(weights.find, embedded, data_dir), settings)
+
+
+plugin = ProviderPlugin(
+    name="local",
+    settings=LocalSettings,
+    options=LocalOptions,
+    build=LocalProvider,
+    summary="A llama.cpp engine of its own that scales to zero; or any server on this machine",
+    status="real software",
+)

@@ -130,9 +130,7 @@ async def test_an_engine_killed_while_it_boots_says_why(
             await boot(supervisor)
 
 
-async def test_a_command_that_does_not_exist(
-    http: Http, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_command_that_does_not_exist(http: Http, caplog: pytest.LogCaptureFixture) -> None:
     async with supervised(http, command=("no-such-engine", "--port", "{port}")) as supervisor:
         with pytest.raises(UpstreamFailed, match="command could not be started"):
             await boot(supervisor)

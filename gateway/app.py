@@ -99,7 +99,8 @@ async def _open(
     data_dir.mkdir(parents=True, exist_ok=True)
     stack.callback(_hold(data_dir))
     stack.push_async_callback(registry.aclose)
-    last_seen_us = _last_seen_us(data_dir)
+    alive = data_dir / "alive"
+    alive_us = alive.stat().st_mtime_ns // 1000 if alive.exists() else 0
     journal = Journal.open(
         journal_dir(data_dir),
         fsync=settings.journal.fsync,
@@ -107,25 +108,23 @@ async def _open(
     )
     stack.callback(journal.close)
 
-    def close_books(row: AttemptRow, now_us: int) -> AttemptRow:
+    def close_books(row: AttemptRow, now_us: int, last_wrote_us: int) -> AttemptRow:
         return settle_interrupted(
             row,
             now_us=now_us,
-            last_seen_us=last_seen_us or now_us,
+            last_seen_us=max(alive_us, last_wrote_us),
             total_seconds=settings.timeouts.total_seconds,
         )
 
-    interrupted = recover(journal_dir(data_dir), journal, close_books)
-    if interrupted:
-        logger.warning("%d attempts of an earlier process were interrupted", interrupted)
+    recover(journal_dir(data_dir), journal, close_books)
     shipper = ShipperProcess(data_dir)
     await shipper.start()
     stack.push_async_callback(shipper.aclose)
     fsync = settings.journal.fsync == "group"
     executor = Executor(journal, clock, settings.retries, fsync=fsync)
     stack.push_async_callback(executor.drain, 1.0)
-    (data_dir / "alive").touch()
-    housekeeping = asyncio.create_task(_keep_house(data_dir / "alive", journal))
+    alive.touch()
+    housekeeping = asyncio.create_task(_keep_house(alive, journal))
     stack.callback(housekeeping.cancel)
     opened: list[Reports] = []
 
@@ -171,13 +170,6 @@ async def _keep_house(path: Path, journal: Journal) -> None:
             logger.warning("cannot leave a sign of life: the data folder takes no writes")
         journal.tick()
         await asyncio.sleep(_ALIVE_EVERY_SECONDS)
-
-
-def _last_seen_us(data_dir: Path) -> int | None:
-    """When an earlier process was last seen alive, in microseconds since the epoch."""
-    signs = [data_dir / "alive", *journal_dir(data_dir).glob("*.ndjson")]
-    seen = [sign.stat().st_mtime_ns // 1000 for sign in signs if sign.exists()]
-    return max(seen, default=None)
 
 
 async def _refuse(request: Request, error: Exception) -> Response:

@@ -135,8 +135,8 @@ class Attempt:
             case Queued() | Booting():
                 self._stop_sharing(at, keep=False)
             case Started():
-                if self._share_mark is None:
-                    self._share_mark = self._target.sharing.begin(at)
+                self._stop_sharing(at, keep=False)
+                self._share_mark = self._target.sharing.begin(at)
         run.log.append(at, self.row.attempt_id, event)
         self._arm(at)
 
@@ -214,7 +214,7 @@ class Attempt:
             if usage.output_tokens is not None:
                 target.estimator.observe(run.answer.text_bytes, usage.output_tokens)
         now = run.clock.monotonic()
-        row.gateway_seconds = (row.gateway_seconds or 0.0) + (now - at)
+        row.gateway_seconds = round((row.gateway_seconds or 0.0) + (now - at), 6)
         run.idle_since = now
         run.executor.journal.end(row)
         if failure is None and run.finished is not None:

@@ -272,7 +272,7 @@ class Run:
             input_tokens=target.estimator.estimate(order.input_bytes),
             input_tokens_source="estimated",
             price=None if tariff_row is None else tariff_row.record,
-            gateway_seconds=max(0.0, begun_at - self.idle_since),
+            gateway_seconds=round(max(0.0, begun_at - self.idle_since), 6),
         )
         row.reserved_pico_usd = worst_case_pico_usd(
             tariff_row,
@@ -283,7 +283,7 @@ class Run:
         if target.running:
             row.idle_before_seconds = 0.0
         elif target.last_ended_at is not None:
-            row.idle_before_seconds = max(0.0, begun_at - target.last_ended_at)
+            row.idle_before_seconds = round(max(0.0, begun_at - target.last_ended_at), 6)
         self.executor.journal.begin(row)
         self.rows.append(row)
         self.target = target

@@ -47,12 +47,12 @@ def settle(
     timeline = seen.timeline
     cold = classify(timeline)
     row.verdict, row.evidence, row.caused_boot = cold.verdict, cold.evidence, cold.caused_boot
-    row.queue_seconds = timeline.queue_seconds
-    row.boot_seconds = timeline.boot_seconds
-    row.wait_seconds = timeline.wait_seconds
-    row.first_output_seconds = timeline.first_output_seconds
-    row.execute_seconds = timeline.execute_seconds
-    row.total_seconds = timeline.total_seconds
+    row.queue_seconds = _micro(timeline.queue_seconds)
+    row.boot_seconds = _micro(timeline.boot_seconds)
+    row.wait_seconds = _micro(timeline.wait_seconds)
+    row.first_output_seconds = _micro(timeline.first_output_seconds)
+    row.execute_seconds = _micro(timeline.execute_seconds)
+    row.total_seconds = _micro(timeline.total_seconds)
     if timeline.started is not None and timeline.started.instance_id is not None:
         row.instance_id = timeline.started.instance_id
     if timeline.phases is not None:
@@ -171,6 +171,11 @@ def _line(line: Line) -> dict[str, Any]:
         "price_id": line.price_id,
         "status": line.status,
     }
+
+
+def _micro(seconds: float | None) -> float | None:
+    """Microseconds are what the clocks are good for, and what a cost line quotes."""
+    return None if seconds is None else round(seconds, 6)
 
 
 def _plain(number: Decimal | None) -> str | None:

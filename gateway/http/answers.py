@@ -59,9 +59,12 @@ def _is_union_member(part: int | str) -> bool:
 
 def operation_json(run: Run) -> dict[str, Any]:
     """The whole answer: what was made, and what it cost and waited."""
-    operation = views.operation_json(run.rows)
-    operation["output"] = run.answer.outputs()
-    return operation
+    told: dict[str, Any] = {}
+    for name, value in views.operation_json(run.rows).items():
+        if name == "finish_reason":
+            told["output"] = run.answer.outputs()
+        told[name] = value
+    return told
 
 
 def run_error_json(run: Run) -> dict[str, Any]:

@@ -29,7 +29,7 @@ class ShipperProcess:
             self._command.append("--no-log")
         self._process: Process | None = None
         self._keeper: asyncio.Task[None] | None = None
-        self._closing = False
+        self._closing = asyncio.Event()
         self._offsets: dict[str, int] = {}
         self._advanced = asyncio.Event()
         self.restarts = 0
@@ -49,7 +49,7 @@ class ShipperProcess:
             return
         pipe = self._process.stdin
         # One unread byte says as much as many.
-        if not pipe.is_closing() and not pipe.transport.get_write_buffer_size():  # type: ignore[attr-defined]
+        if not pipe.is_closing() and not pipe.transport.get_write_buffer_size():
             pipe.write(b"\n")
 
     async def wait_for(self, position: tuple[str, int], timeout_seconds: float = 1.0) -> bool:
@@ -69,38 +69,39 @@ class ShipperProcess:
 
         What is not shipped then stays in the journal for the next start.
         """
-        self._closing = True
+        self._closing.set()
         if self._keeper is None:
             return
-        process = self._process
-        if process is None:
-            self._keeper.cancel()
-        elif process.stdin is not None:
-            process.stdin.close()
+        self._let_go()
         done, _ = await asyncio.wait([self._keeper], timeout=patience_seconds)
-        if not done:
+        if not done and self._process is not None:
             logger.warning("shipper: did not end in %g s and is killed", patience_seconds)
-            if process is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._keeper
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+        await self._keeper
+
+    def _let_go(self) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
 
     async def _keep(self) -> None:
         pause_seconds = _FIRST_PAUSE_SECONDS
         loop = asyncio.get_running_loop()
-        while not self._closing:
+        while True:
             began = loop.time()
             try:
                 status: int | str = await self._live()
             except OSError as error:
                 status = str(error)
-            if self._closing:
+            if self._closing.is_set():
                 return
-            lived_seconds = loop.time() - began
-            pause_seconds = _FIRST_PAUSE_SECONDS if lived_seconds > 60 else pause_seconds
+            if loop.time() - began > 60:
+                pause_seconds = _FIRST_PAUSE_SECONDS
             logger.error("shipper: ended (%s); again in %g s", status, pause_seconds)
-            await asyncio.sleep(pause_seconds)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_seconds):
+                    await self._closing.wait()
+                    return
             pause_seconds = min(_LONGEST_PAUSE_SECONDS, pause_seconds * 2)
             self.restarts += 1
 
@@ -110,14 +111,14 @@ class ShipperProcess:
         self._process = process
         assert process.stdin is not None and process.stdout is not None
         try:
-            if self._closing:
-                process.stdin.close()
+            if self._closing.is_set():
+                self._let_go()
             async for said in process.stdout:
                 self._note(said)
             return await process.wait()
         finally:
+            self._let_go()
             self._process = None
-            process.stdin.close()
 
     def _note(self, said: bytes) -> None:
         name, _, offset = said.decode(errors="replace").strip().rpartition(" ")

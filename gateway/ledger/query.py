@@ -1,0 +1,133 @@
+"""What a report can be asked: checked when it is made, before any database is opened."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+import orjson
+
+from gateway.ledger.errors import BadQuery
+
+DIMENSIONS = ("provider", "deployment", "model", "key", "verdict", "status")
+MOST_ROWS = 1000
+_TAG = re.compile(r"tag:[^\"\\\x00-\x1f]{1,64}")
+_SLOT_US = 900_000_000  # since 1972 every UTC offset is a whole number of quarter hours
+_LATEST_US = 253_402_300_800_000_000  # year 10000
+
+
+@dataclass(frozen=True, slots=True)
+class ReportQuery:
+    """One question. Instants are microseconds since the epoch, the end is not part of the range.
+
+    ``group_by`` and the keys of ``filters`` are dimensions or ``tag:<name>``; a filter holds where
+    any of its values does. ``key_id`` narrows everything to one caller's own operations.
+    Raises BadQuery, which names the parameter.
+    """
+
+    start_at_us: int
+    end_at_us: int
+    bucket_width: Literal["1h", "1d", "all"] = "all"
+    time_zone: str = "UTC"
+    group_by: tuple[str, ...] = ()
+    filters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    limit: int = 100
+    cursor: str | None = None
+    key_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start_at_us < _LATEST_US:
+            raise BadQuery("start_time", "start_time is out of range.")
+        if not self.start_at_us <= self.end_at_us < _LATEST_US:
+            raise BadQuery("end_time", "end_time lies before start_time or is out of range.")
+        if self.bucket_width not in ("1h", "1d", "all"):
+            raise BadQuery("bucket_width", "bucket_width is one of 1h, 1d and all.")
+        if not 1 <= self.limit <= MOST_ROWS:
+            raise BadQuery("limit", f"limit lies between 1 and {MOST_ROWS}.")
+        if len(set(self.group_by)) != len(self.group_by):
+            raise BadQuery("group_by", "group_by names the same dimension twice.")
+        for name in self.group_by:
+            if not is_dimension(name):
+                raise BadQuery("group_by", f"group_by takes {_choices()}; not {name!r}.")
+        for name in self.filters:
+            if not is_dimension(name):
+                raise BadQuery(name, f"A filter is one of {_choices()}; not {name!r}.")
+        zone(self.time_zone)
+        self.after()
+
+    def after(self) -> list[Any] | None:
+        """What the cursor says: the place to go on from."""
+        if self.cursor is None:
+            return None
+        try:
+            place = orjson.loads(base64.b64decode(self.cursor, altchars=b"-_", validate=True))
+        except (ValueError, binascii.Error) as error:
+            raise BadQuery("cursor", "cursor is not one that a report has given.") from error
+        if not (isinstance(place, list) and len(place) == 2 and type(place[0]) is int):
+            raise BadQuery("cursor", "cursor is not one that a report has given.")
+        return place
+
+
+def cursor(place: list[Any]) -> str:
+    """The cursor that leads on from a place."""
+    return base64.b64encode(orjson.dumps(place), altchars=b"-_").decode()
+
+
+def is_dimension(name: str) -> bool:
+    """Whether reports can be grouped and filtered by this name."""
+    return name in DIMENSIONS or _TAG.fullmatch(name) is not None
+
+
+def zone(name: str) -> ZoneInfo:
+    """The time zone of that name. Raises BadQuery."""
+    try:
+        return ZoneInfo(name)
+    except (LookupError, ValueError, OSError) as error:
+        raise BadQuery("time_zone", f"There is no time zone {name!r}.") from error
+
+
+def bucketing(query: ReportQuery) -> Callable[[int], tuple[int, int]]:
+    """From an instant to the bucket it lies in: start and end, in microseconds since the epoch.
+
+    Hours and days are those of the time zone's clocks, so a day has 23 or 25 hours now and then.
+    """
+    if query.bucket_width == "all":
+        whole = (query.start_at_us, query.end_at_us)
+        return lambda at_us: whole
+    tz = zone(query.time_zone)
+    bounds = _day if query.bucket_width == "1d" else _hour
+    known: dict[int, tuple[int, int]] = {}
+
+    def bucket(at_us: int) -> tuple[int, int]:
+        slot = at_us // _SLOT_US
+        found = known.get(slot)
+        if found is None:
+            found = known[slot] = bounds(slot * _SLOT_US, tz)
+        return found
+
+    return bucket
+
+
+def _day(at_us: int, tz: ZoneInfo) -> tuple[int, int]:
+    day = datetime.fromtimestamp(at_us // 1_000_000, tz).date()
+    return _midnight(day.isoformat(), tz), _midnight((day + timedelta(days=1)).isoformat(), tz)
+
+
+def _midnight(day: str, tz: ZoneInfo) -> int:
+    return int(datetime.fromisoformat(day).replace(tzinfo=tz).astimezone(UTC).timestamp()) * 10**6
+
+
+def _hour(at_us: int, tz: ZoneInfo) -> tuple[int, int]:
+    local = datetime.fromtimestamp(at_us // 1_000_000, tz)
+    start_us = at_us - (local.minute * 60 + local.second) * 1_000_000 - at_us % 1_000_000
+    return start_us, start_us + 3_600_000_000
+
+
+def _choices() -> str:
+    return ", ".join((*DIMENSIONS, "tag:<name>"))

@@ -53,7 +53,8 @@ class StreamFold:
                 self.done = True
                 continue
             frame = _object(data)
-            if frame.get("error"):
+            choices = frame.get("choices")
+            if frame.get("error") or (choices is None and frame.get("object") == "error"):
                 error = error_from_body(frame, cold_when=self._cold_when)
                 error.usage = self.usage
                 raise error
@@ -61,7 +62,7 @@ class StreamFold:
             if usage:
                 self._usage = usage
             owner = None
-            for choice in frame.get("choices") or ():
+            for choice in choices or ():
                 index, channels = self._read(choice)
                 for channel, text in channels:
                     group = groups.get((index, channel))
@@ -113,7 +114,7 @@ def whole_answer(raw: bytes, cold_when: tuple[ColdWhen, ...] = ()) -> list[Event
     Raises: ProtocolViolation for a body that cannot be read, or the error that it reports.
     """
     body = _object(raw)
-    if body.get("error"):
+    if body.get("error") or body.get("object") == "error":  # the latter: vLLM before 0.10
         raise error_from_body(body, cold_when=cold_when)
     choices = body.get("choices")
     if type(choices) is not list:

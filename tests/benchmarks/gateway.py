@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -16,6 +16,8 @@ import yaml
 
 from tests.benchmarks import answers, nginx
 from tests.benchmarks.ledger import LedgerReader
+from tests.benchmarks.load import WrongStatus, send_once
+from tests.benchmarks.prerequisites import Broken
 from tests.benchmarks.process import free_port, running_server
 from tests.benchmarks.targets import (
     COMPLETION_MODEL,
@@ -26,6 +28,7 @@ from tests.benchmarks.targets import (
     stream_call,
 )
 
+_PROGRAM = Path(sys.executable).with_name("gateway")
 _USD_PER_MILLION_INPUT_TOKENS = Decimal("0.05")
 _USD_PER_MILLION_OUTPUT_TOKENS = Decimal("0.08")
 
@@ -47,13 +50,14 @@ def _settings(upstream_url: str, key: str) -> dict[str, Any]:
     paths = {COMPLETION_MODEL: "/v1", STREAM_MODEL: nginx.STREAM_PREFIX + "/v1"}
     return {
         "auth": {
+            "mode": "keys",
             "keys": [
                 {
                     "name": "benchmark",
                     "sha256": hashlib.sha256(key.encode()).hexdigest(),
                     "scopes": ["generate", "reports"],
                 }
-            ]
+            ],
         },
         "providers": {
             model: {
@@ -71,26 +75,47 @@ def _settings(upstream_url: str, key: str) -> dict[str, Any]:
 
 
 @contextmanager
-def running_gateway(upstream_url: str, scratch: Path) -> Iterator[Target]:
-    """``gateway serve`` on a new data folder, with two models at the upstream."""
+def running_gateway(
+    upstream_url: str, scratch: Path, count_upstream_calls: Callable[[], int] | None = None
+) -> Iterator[Target]:
+    """``gateway serve`` on a new data folder, with two models at the upstream.
+
+    Its ledger is held against the load only where the upstream's calls are counted too.
+    """
     scratch.mkdir(parents=True)
     key = secrets.token_urlsafe(32)
     config = scratch / "gateway.yaml"
     config.write_text(yaml.safe_dump(_settings(upstream_url, key)))
     port = free_port()
     command = [
-        *(str(Path(sys.executable).with_name("gateway")), "serve", "--config", str(config)),
+        *(str(_PROGRAM), "serve", "--config", str(config)),
         *("--host", "127.0.0.1", "--port", str(port), "--data-dir", str(scratch / "data")),
     ]
     headers = {"authorization": f"Bearer {key}"}
     url = f"http://127.0.0.1:{port}{nginx.COMPLETION_PATH}"
     start_time = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     with running_server(command, port=port, ready_path="/healthz", scratch=scratch) as process:
+        _require_keys(url)
+        ledger = None
+        if count_upstream_calls is not None:
+            ledger = LedgerReader(port, headers, start_time, count_upstream_calls)
         yield Target(
             name=GATEWAY,
             process=process,
             completion=completion_call(url, headers),
             stream=stream_call(url, headers),
             children_apart=True,
-            ledger=LedgerReader(port, headers, start_time),
+            ledger=ledger,
         )
+
+
+def _require_keys(url: str) -> None:
+    """Figures without authentication would flatter: nobody runs the gateway like that."""
+    refused = completion_call(url, {})
+    try:
+        send_once(refused)
+    except WrongStatus as exc:
+        if exc.status == 401:
+            return
+        raise
+    raise Broken("the gateway answered a request without a key")

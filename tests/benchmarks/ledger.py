@@ -2,7 +2,9 @@
 
 wrk cuts the requests that are in flight when its time is up: up to one per connection. The gateway
 books those too, as cancelled or, where the upstream's answer was in before the cut was seen, as
-succeeded. Hence ``answered <= succeeded <= answered + connections``.
+succeeded. Hence ``answered <= succeeded <= answered + connections``. A lost row could hide among
+those few, so the upstream counts as well: every call that reached it is an attempt, and an attempt
+that did not reach it was cancelled before it was sent.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import http.client
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from urllib.parse import urlencode
@@ -22,10 +25,15 @@ _SETTLE_POLL_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class Booked:
-    """Attempts in the ledger since a moment, by status, and the money of the succeeded ones."""
+    """Attempts by status, the money of the succeeded ones, and the calls the upstream counted."""
 
     attempts: dict[str, int]
     succeeded_usd: Decimal
+    upstream_calls: int
+
+    @property
+    def total_attempts(self) -> int:
+        return sum(self.attempts.values())
 
     def __sub__(self, before: Booked) -> Booked:
         statuses = self.attempts.keys() | before.attempts.keys()
@@ -35,6 +43,7 @@ class Booked:
                 for status in sorted(statuses)
             },
             succeeded_usd=self.succeeded_usd - before.succeeded_usd,
+            upstream_calls=self.upstream_calls - before.upstream_calls,
         )
 
 
@@ -45,6 +54,7 @@ class LedgerReader:
     port: int
     headers: dict[str, str]
     start_time: str
+    count_upstream_calls: Callable[[], int]
 
     def gained_since(self, before: Booked, answered: int) -> Booked:
         """What was booked since, once all answers are in, nothing runs and readings agree.
@@ -55,7 +65,10 @@ class LedgerReader:
         last = None
         while True:
             gained = self.read() - before
-            complete = gained.attempts.get("succeeded", 0) >= answered
+            complete = (
+                gained.attempts.get("succeeded", 0) >= answered
+                and gained.total_attempts >= gained.upstream_calls
+            )
             if complete and gained == last and not gained.attempts.get("running"):
                 return gained
             if time.monotonic() > deadline:
@@ -75,15 +88,16 @@ class LedgerReader:
             connection.close()
         if response.status != 200:
             raise Broken(f"GET /v1/costs answered {response.status}: {body[:500]!r}")
-        return _booked(body)
+        return _booked(body, self.count_upstream_calls())
 
 
-def _booked(body: bytes) -> Booked:
+def _booked(body: bytes, upstream_calls: int) -> Booked:
     try:
         rows = {row["group"]["status"]: row for row in json.loads(body)["data"]}
         return Booked(
             attempts={status: row["attempts"] for status, row in rows.items()},
             succeeded_usd=Decimal(rows["succeeded"]["known_usd"] if "succeeded" in rows else 0),
+            upstream_calls=upstream_calls,
         )
     except (ValueError, LookupError, TypeError) as exc:
         raise Broken(f"GET /v1/costs is not as expected: {body[:500]!r}") from exc
@@ -108,6 +122,9 @@ class LedgerCheck:
             found.append(f"{self.answered} answers, but {succeeded} succeeded attempts")
         if cut > self.connections:
             found.append(f"{cut} cancelled attempts with {self.connections} connections")
+        total, calls = self.booked.total_attempts, self.booked.upstream_calls
+        if not total - cut <= calls <= total:
+            found.append(f"the upstream was called {calls} times, but {total} attempts are booked")
         found += [f"{count} attempts are {status}" for status, count in counts.items() if count]
         if self.booked.succeeded_usd != succeeded * self.usd_per_answer:
             found.append(

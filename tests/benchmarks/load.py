@@ -20,6 +20,14 @@ _SCRIPT = Path(__file__).with_name("load.lua")
 _ANSWER_TIMEOUT_SECONDS = 30
 
 
+class WrongStatus(Broken):
+    """A target answered with another status than 200."""
+
+    def __init__(self, url: str, status: int, body: bytes) -> None:
+        super().__init__(f"POST {url} answered {status}: {body[:500]!r}")
+        self.status = status
+
+
 @dataclass(frozen=True)
 class Call:
     """One request, sent again and again; ``check`` raises when an answer's body is wrong."""
@@ -60,7 +68,7 @@ def send_once(call: Call) -> bytes:
     finally:
         connection.close()
     if response.status != 200:
-        raise Broken(f"POST {call.url} answered {response.status}: {body[:500]!r}")
+        raise WrongStatus(call.url, response.status, body)
     call.check(body)
     return body
 

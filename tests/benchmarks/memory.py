@@ -6,8 +6,7 @@ import http.client
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from tests.benchmarks.load import put_under_load
-from tests.benchmarks.prerequisites import Broken
+from tests.benchmarks.load import WrongStatus, put_under_load
 from tests.benchmarks.rounds import Pace
 from tests.benchmarks.targets import Target
 
@@ -58,6 +57,6 @@ def _send_in_sequence(target: Target, count: int) -> None:
             response = connection.getresponse()
             body = response.read()
             if response.status != 200:
-                raise Broken(f"POST {call.url} answered {response.status}: {body[:300]!r}")
+                raise WrongStatus(call.url, response.status, body)
     finally:
         connection.close()

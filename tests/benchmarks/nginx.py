@@ -10,6 +10,7 @@ import grp
 import os
 import pwd
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ _UPSTREAM_SERVER = """
     server {{
         listen 127.0.0.1:{port};
         location = /ready {{ return 200 "ready"; }}
+        location = /status {{ stub_status; }}
         location = {completion_path} {{
             default_type application/json;
             return 200 '{completion}';
@@ -70,6 +72,21 @@ class Nginx:
     process: ServerProcess
     url: str
     port: int
+
+
+class CallCounter:
+    """Counts the calls that reached the upstream, by nginx's own count of requests."""
+
+    def __init__(self, upstream: Nginx) -> None:
+        self._url = f"{upstream.url}/status"
+        self._own_calls = 0
+
+    def __call__(self) -> int:
+        self._own_calls += 1
+        with urllib.request.urlopen(self._url, timeout=10) as response:
+            # The third line reads: accepted connections, handled connections, requests.
+            requests = int(response.read().split(b"\n")[2].split()[2])
+        return requests - self._own_calls
 
 
 @contextmanager

@@ -1,11 +1,15 @@
 """Other gateways in front of the same upstream, where they are installed: LiteLLM and Portkey.
 
 Both run as their own documentation starts them, one process each, with no database and no cache,
-so they are asked to do less than the gateway is: neither writes down what a request cost.
+so they are asked to do less than the gateway is: neither keeps what a request cost.
+Seen with Portkey 1.15.2: it answers every stream of this upstream with 500 ("TypeError: immutable")
+on @hono/node-server 1.14 and later, which its package.json allows; an ``overrides`` entry for
+1.13.8 in the package.json of the folder that it is installed into cures that.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +18,7 @@ from pathlib import Path
 import yaml
 
 from tests.benchmarks import nginx
-from tests.benchmarks.prerequisites import Missing
+from tests.benchmarks.prerequisites import Missing, version_line
 from tests.benchmarks.process import free_port, running_server
 from tests.benchmarks.targets import (
     COMPLETION_MODEL,
@@ -54,6 +58,16 @@ def portkey_command(folder: Path | None) -> list[str]:
             "then --portkey-dir FOLDER/node_modules/@portkey-ai/gateway (needs node)"
         )
     return [node, str(script.resolve())]
+
+
+def _litellm_version(program: Path) -> str:
+    # Its own --version imports the whole proxy first.
+    ask = "from importlib.metadata import version; print(version('litellm'))"
+    return version_line([str(program.with_name("python")), "-c", ask])
+
+
+def _portkey_version(script: Path) -> str:
+    return str(json.loads((script.parent.parent / "package.json").read_text())["version"])
 
 
 @contextmanager
@@ -96,7 +110,13 @@ def running_litellm(command: list[str], upstream_url: str, scratch: Path) -> Ite
     ) as process:
         url = f"http://127.0.0.1:{port}{nginx.COMPLETION_PATH}"
         headers = {"authorization": f"Bearer {_LITELLM_KEY}"}
-        yield Target(LITELLM, process, completion_call(url, headers), stream_call(url, headers))
+        yield Target(
+            name=LITELLM,
+            process=process,
+            completion=completion_call(url, headers),
+            stream=stream_call(url, headers),
+            version=_litellm_version(Path(command[0])),
+        )
 
 
 @contextmanager
@@ -117,6 +137,7 @@ def running_portkey(command: list[str], upstream_url: str, scratch: Path) -> Ite
             process=process,
             completion=completion_call(url, _portkey_headers(upstream_url + "/v1")),
             stream=stream_call(url, _portkey_headers(upstream_url + nginx.STREAM_PREFIX + "/v1")),
+            version=_portkey_version(Path(command[-1])),
         )
 
 

@@ -69,7 +69,7 @@ def _load_figures(
     rates = [each.load.requests_per_second for each in record.rounds]
     rate = record.median_of(lambda each: each.load.requests_per_second)
     return {
-        "target": record.target.name,
+        "target": " ".join(filter(None, [record.target.name, record.target.version])),
         "requests": sum(each.load.requests for each in record.rounds),
         "requests_per_second": rate,
         "requests_per_second_of_rounds": rates,
@@ -91,6 +91,7 @@ def _check_figures(check: LedgerCheck) -> dict[str, Any]:
     return {
         "answered": check.answered,
         "attempts": check.booked.attempts,
+        "upstream_calls": check.booked.upstream_calls,
         "succeeded_usd": str(check.booked.succeeded_usd),
         "complaints": check.complaints(),
     }
@@ -117,10 +118,12 @@ def _ledger_line(target: str, checks: Sequence[LedgerCheck]) -> str:
     answered = sum(check.answered for check in checks)
     succeeded = sum(check.booked.attempts.get("succeeded", 0) for check in checks)
     cut = sum(check.booked.attempts.get("cancelled", 0) for check in checks)
+    calls = sum(check.booked.upstream_calls for check in checks)
     usd = sum(check.booked.succeeded_usd for check in checks)
     verdict = "DOES NOT AGREE" if any(check.complaints() for check in checks) else "agrees"
     return (
         f"{target} ledger {verdict}: {answered:,} answers seen by the load in {len(checks)} runs; "
+        f"{calls:,} calls reached the upstream; "
         f"booked {succeeded:,} succeeded (${usd}) and {cut} cancelled"
     )
 

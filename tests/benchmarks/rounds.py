@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from statistics import median
+from typing import TypeAlias
 
 from tests.benchmarks.ledger import Booked, LedgerCheck
 from tests.benchmarks.load import Call, LoadResult, put_under_load, send_once
@@ -21,6 +22,8 @@ from tests.benchmarks.targets import Target
 
 # A relay may drop what costs little (a usage detail, a space) but not an event: those are 1 in 202.
 _LEAST_SHARE_OF_ANSWER = 0.98
+
+Complain: TypeAlias = Callable[[str, str], None]  # a target's name, and what is wrong with it
 
 
 @dataclass(frozen=True)
@@ -82,33 +85,34 @@ class Record:
 
 
 def run_rounds(
-    targets: Sequence[Target], workload: Workload, pace: Pace, problems: list[str]
+    targets: Sequence[Target], workload: Workload, pace: Pace, complain: Complain
 ) -> list[Record]:
-    """Check, warm up and measure. A target that breaks is named in ``problems`` and left out."""
+    """Check, warm up and measure. A target that breaks is complained of and left out."""
     records: list[Record] = []
     for target in targets:
-        with _naming(target, problems):
+        with _naming(target, complain):
             records.append(_prepare(target, workload, pace))
     for _ in range(pace.rounds):
         for record in list(records):
             measured = len(record.rounds)
-            with _naming(record.target, problems):
+            with _naming(record.target, complain):
                 _run_round(record, workload, pace)
             if len(record.rounds) == measured:
                 records.remove(record)
     for record in records:
         record.after = record.target.footprint()
         for check in record.checks:
-            problems += [f"{record.target.name}: ledger: {text}" for text in check.complaints()]
+            for text in check.complaints():
+                complain(record.target.name, f"ledger: {text}")
     return records
 
 
 @contextmanager
-def _naming(target: Target, problems: list[str]) -> Iterator[None]:
+def _naming(target: Target, complain: Complain) -> Iterator[None]:
     try:
         yield
     except FAILURES as exc:
-        problems.append(f"{target.name}: {exc}")
+        complain(target.name, str(exc))
 
 
 def _prepare(target: Target, workload: Workload, pace: Pace) -> Record:

@@ -17,6 +17,7 @@ NGINX = "nginx"
 GATEWAY = "gateway"
 LITELLM = "litellm"
 PORTKEY = "portkey"
+PEERS = frozenset({LITELLM, PORTKEY})
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Target:
     stream: Call
     children_apart: bool = False
     ledger: LedgerReader | None = None
+    version: str = ""
 
     def footprint(self) -> Footprint:
         """CPU and memory now; one sum where the children relay too (nginx's worker)."""

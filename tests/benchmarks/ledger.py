@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 from urllib.parse import urlencode
 
 from tests.benchmarks.prerequisites import Broken
@@ -77,7 +78,14 @@ class LedgerReader:
             time.sleep(_SETTLE_POLL_SECONDS)
 
     def read(self) -> Booked:
-        """The ledger now; the last answers may still be on their way into it."""
+        """The ledger once its database has caught up with its journal, or after a minute."""
+        deadline = time.monotonic() + _SETTLE_TIMEOUT_SECONDS
+        while True:
+            answer = self._costs()
+            if "as_of" not in answer or time.monotonic() > deadline:
+                return _booked(answer, self.count_upstream_calls())
+
+    def _costs(self) -> dict[str, Any]:
         query = urlencode({"start_time": self.start_time, "group_by": "status"})
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
@@ -88,19 +96,23 @@ class LedgerReader:
             connection.close()
         if response.status != 200:
             raise Broken(f"GET /v1/costs answered {response.status}: {body[:500]!r}")
-        return _booked(body, self.count_upstream_calls())
+        try:
+            answer: dict[str, Any] = json.loads(body)
+        except ValueError as exc:
+            raise Broken(f"GET /v1/costs is not JSON: {body[:500]!r}") from exc
+        return answer
 
 
-def _booked(body: bytes, upstream_calls: int) -> Booked:
+def _booked(answer: dict[str, Any], upstream_calls: int) -> Booked:
     try:
-        rows = {row["group"]["status"]: row for row in json.loads(body)["data"]}
+        rows = {row["group"]["status"]: row for row in answer["data"]}
         return Booked(
             attempts={status: row["attempts"] for status, row in rows.items()},
             succeeded_usd=Decimal(rows["succeeded"]["known_usd"] if "succeeded" in rows else 0),
             upstream_calls=upstream_calls,
         )
-    except (ValueError, LookupError, TypeError) as exc:
-        raise Broken(f"GET /v1/costs is not as expected: {body[:500]!r}") from exc
+    except (ArithmeticError, LookupError, TypeError) as exc:
+        raise Broken(f"GET /v1/costs is not as expected: {str(answer)[:500]}") from exc
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,141 @@
+"""A server as a process of its own: start it, wait until it answers, watch its CPU and memory."""
+
+from __future__ import annotations
+
+import http.client
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from socket import create_server
+
+import psutil
+
+from tests.benchmarks.prerequisites import Broken
+
+_POLL_SECONDS = 0.005
+_STOP_TIMEOUT_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """CPU seconds since the start and resident bytes now, of a process and of its descendants."""
+
+    cpu_seconds: float
+    children_cpu_seconds: float
+    rss_bytes: int
+    children_rss_bytes: int
+
+    def as_one(self) -> Footprint:
+        """The process and its children as one sum."""
+        return Footprint(
+            cpu_seconds=self.cpu_seconds + self.children_cpu_seconds,
+            children_cpu_seconds=0.0,
+            rss_bytes=self.rss_bytes + self.children_rss_bytes,
+            children_rss_bytes=0,
+        )
+
+
+@dataclass(frozen=True)
+class ServerProcess:
+    """A running server. ``ready_seconds``: from its start to its first 200."""
+
+    pid: int
+    ready_seconds: float
+
+    def footprint(self) -> Footprint:
+        """Read now. A child that has ended takes its CPU seconds with it."""
+        main = psutil.Process(self.pid)
+        cpu_seconds, rss_bytes = _read(main)
+        children = [_read(child) for child in main.children(recursive=True)]
+        return Footprint(
+            cpu_seconds=cpu_seconds,
+            children_cpu_seconds=sum(cpu for cpu, _ in children),
+            rss_bytes=rss_bytes,
+            children_rss_bytes=sum(rss for _, rss in children),
+        )
+
+
+def _read(process: psutil.Process) -> tuple[float, int]:
+    try:
+        with process.oneshot():
+            cpu = process.cpu_times()
+            return cpu.user + cpu.system, process.memory_info().rss
+    except psutil.NoSuchProcess:
+        return 0.0, 0
+
+
+def free_port() -> int:
+    """A port nobody listens on at this moment."""
+    with closing(create_server(("127.0.0.1", 0))) as sock:
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@contextmanager
+def running_server(
+    command: Sequence[str],
+    *,
+    port: int,
+    ready_path: str,
+    scratch: Path,
+    ready_timeout_seconds: float = 30,
+) -> Iterator[ServerProcess]:
+    """The server while the block runs; SIGTERM after it. Broken when it does not come up or down.
+
+    ``ready_path`` is asked until it answers 200. What the server prints goes to
+    ``scratch/server.log``, and its tail into the message when something goes wrong.
+    """
+    scratch.mkdir(parents=True, exist_ok=True)
+    log = scratch / "server.log"
+    with log.open("wb") as output:
+        begun = time.perf_counter()
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=scratch
+        )
+    try:
+        _wait_until_ready(process, port, ready_path, begun + ready_timeout_seconds, log)
+        yield ServerProcess(process.pid, ready_seconds=time.perf_counter() - begun)
+    finally:
+        _stop(process, log)
+
+
+def _wait_until_ready(
+    process: subprocess.Popen[bytes], port: int, path: str, deadline: float, log: Path
+) -> None:
+    while not _answers_200(port, path):
+        if process.poll() is not None:
+            raise Broken(f"{process.args!r} ended with {process.returncode}:\n{_tail(log)}")
+        if time.perf_counter() > deadline:
+            raise Broken(f"{process.args!r} was not ready in time:\n{_tail(log)}")
+        time.sleep(_POLL_SECONDS)
+
+
+def _answers_200(port: int, path: str) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _stop(process: subprocess.Popen[bytes], log: Path) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(_STOP_TIMEOUT_SECONDS)
+    except subprocess.TimeoutExpired as exc:
+        for child in psutil.Process(process.pid).children(recursive=True):
+            child.kill()
+        process.kill()
+        process.wait()
+        raise Broken(f"{process.args!r} did not stop on SIGTERM:\n{_tail(log)}") from exc
+
+
+def _tail(log: Path, lines: int = 20) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])

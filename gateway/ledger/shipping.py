@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import sys
+import time
 from asyncio.subprocess import PIPE, Process
 from pathlib import Path
 
@@ -33,11 +34,17 @@ class ShipperProcess:
         self._offsets: dict[str, int] = {}
         self._advanced = asyncio.Event()
         self.restarts = 0
+        self.shipped_at_us = time.time_ns() // 1000  # when the child last told of progress
 
     @property
     def pid(self) -> int | None:
         """Of the child that runs now; None between two lives."""
         return None if self._process is None else self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the child lives."""
+        return self._process is not None
 
     async def start(self) -> None:
         """Start the child, and look after it from now on."""
@@ -125,6 +132,7 @@ class ShipperProcess:
         if not name or not offset.isdigit():
             logger.error("shipper: cannot understand what it says")
             return
+        self.shipped_at_us = time.time_ns() // 1000
         self._offsets.pop(name, None)
         self._offsets[name] = int(offset)
         if len(self._offsets) > _KNOWN_FILES:

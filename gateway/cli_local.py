@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -21,7 +20,7 @@ def prepare_weights(settings: Settings) -> None:
         kind = settings.providers.get(deployment.provider, {}).get("kind", deployment.provider)
         if kind != "local":
             continue
-                from providers.local.options import LocalOptions
+        from providers.local.options import LocalOptions
         from providers.local.provider import prepare
         from providers.local.weights import WeightsUnavailable
 

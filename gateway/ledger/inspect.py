@@ -91,7 +91,7 @@ def _totals(connection: Connection | None) -> dict[str, Any]:
     rejected = connection.scalar(select(func.sum(journal_files.c.rejected_lines)))
     version = connection.scalar(select(meta.c.value).where(meta.c.name == "schema_version"))
     return {
-        "schema_version": int(version),
+        "schema_version": None if version is None else int(version),
         "rows": {
             table.name: connection.scalar(select(func.count()).select_from(table))
             for table in tables

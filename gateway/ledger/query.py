@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, TypeAlias
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import orjson
@@ -22,21 +22,18 @@ _SLOT_US = 900_000_000  # since 1972 every UTC offset is a whole number of quart
 _LATEST_US = 253_402_300_800_000_000  # year 10000
 
 
-BucketWidth: TypeAlias = Literal["1h", "1d", "all"]
-
-
 @dataclass(frozen=True, slots=True)
 class ReportQuery:
     """One question. Instants are microseconds since the epoch, the end is not part of the range.
 
-    ``group_by`` and the keys of ``filters`` are dimensions or ``tag:<name>``; a filter holds where
-    any of its values does. ``key_id`` narrows everything to one caller's own operations.
-    Raises BadQuery, which names the parameter.
+    ``bucket_width`` is 1h, 1d or all. ``group_by`` and the keys of ``filters`` are dimensions or
+    ``tag:<name>``; a filter holds where any of its values does. ``key_id`` narrows everything to
+    one caller's own operations. Raises BadQuery, which names the parameter.
     """
 
     start_at_us: int
     end_at_us: int
-    bucket_width: BucketWidth = "all"
+    bucket_width: str = "all"
     time_zone: str = "UTC"
     group_by: tuple[str, ...] = ()
     filters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

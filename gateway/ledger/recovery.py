@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,20 +19,11 @@ from gateway.ledger.rows import AttemptRow
 
 logger = logging.getLogger(__name__)
 
-Settle: TypeAlias = Callable[[AttemptRow, int, int], AttemptRow]
-"""``settle(begin_row, now_us, last_seen_us)``: the row of the attempt as it is to be ended.
-
-``last_seen_us`` is when its process last wrote its journal: the last sign of life it gave.
-"""
+Settle: TypeAlias = Callable[[AttemptRow, int], AttemptRow]
+"""``settle(begin_row, now_us)``: the row of the attempt as it is to be ended."""
 
 _PROBES_LAST_SECONDS = 0.05  # others hold a lock for microseconds when they look who is alive
 _FOLDER_IS_BUSY_SECONDS = 5.0  # the shipper holds it while it deletes
-
-
-@dataclass(slots=True)
-class _Open:
-    columns: dict[str, Any]
-    last_seen_us: int
 
 
 def recover(directory: Path, journal: Journal, settle: Settle) -> int:
@@ -46,22 +37,17 @@ def recover(directory: Path, journal: Journal, settle: Settle) -> int:
     """
     now_us = time.time_ns() // 1000
     with ExitStack() as held:
-        begun: dict[str, _Open] = {}
+        begun: dict[str, dict[str, Any]] = {}
         for name, fd in _adopt(directory, journal.name, held):
             _read(name, fd, begun)
-        for attempt_id, found in begun.items():
-            row = codec.attempt_row(found.columns)
+        for attempt_id, columns in begun.items():
             try:
-                row = settle(row, now_us, found.last_seen_us)
+                row = settle(codec.attempt_row(columns), now_us)
             except Exception:
                 # One strange row must not keep the gateway from starting; its cost stays unknown.
                 logger.exception("recovery: %s cannot be settled", attempt_id)
-                row = replace(
-                    codec.attempt_row(found.columns),
-                    status="interrupted",
-                    error_type="Interrupted",
-                    completed_at_us=max(row.begun_at_us, found.last_seen_us),
-                )
+                unsettled = codec.attempt_row(columns)
+                row = replace(unsettled, status="interrupted", error_type="Interrupted")
             journal.end(row)
     if begun:
         logger.warning("recovery: %d attempts were interrupted", len(begun))
@@ -89,9 +75,8 @@ def _adopt(directory: Path, own: str, held: ExitStack) -> list[tuple[str, int]]:
         time.sleep(0.005)
 
 
-def _read(name: str, fd: int, begun: dict[str, _Open]) -> None:
+def _read(name: str, fd: int, begun: dict[str, dict[str, Any]]) -> None:
     """Fold one file into ``begun``: what is left there has no end."""
-    last_seen_us = os.fstat(fd).st_mtime_ns // 1000
     for number, raw in enumerate(_whole_lines(fd), 1):
         try:
             said = codec.decode(raw)
@@ -100,9 +85,9 @@ def _read(name: str, fd: int, begun: dict[str, _Open]) -> None:
             continue
         match said["kind"]:
             case "begin":
-                begun[said["attempt"]["attempt_id"]] = _Open(said["attempt"], last_seen_us)
+                begun[said["attempt"]["attempt_id"]] = said["attempt"]
             case "accepted" if said["attempt_id"] in begun:
-                begun[said["attempt_id"]].columns["upstream_id"] = said["upstream_id"]
+                begun[said["attempt_id"]]["upstream_id"] = said["upstream_id"]
             case "end":
                 begun.pop(said["attempt"]["attempt_id"], None)
 

@@ -6,7 +6,8 @@ goes on where it stood. Deaths cost nothing either: rows and offset are one tran
 log line follows the commit, so a kill between the two leaves it out.
 
 Standard input is its lifeline: a byte asks it to ship now, the end means that the gateway is gone,
-so it ships what is there and ends. On standard output it says how far it is: ``<file> <offset>``.
+so it ships what is there and ends. On standard output it says how far it is, a line for each batch:
+``<file> <offset> <microseconds since the epoch>``.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Shipper:
         data_dir: Path,
         *,
         log: BinaryIO | None = None,
-        report: Callable[[str, int], None] = lambda name, offset: None,
+        report: Callable[[str, int, int], None] = lambda name, offset, at_us: None,
         busy_timeout_seconds: float = 1.0,
     ) -> None:
         self._data_dir = data_dir
@@ -102,9 +103,10 @@ class Shipper:
         if self._store is None:
             self._store = Store.open(database, busy_timeout_seconds=self._busy_timeout_seconds)
             self._store_file = _identity(database)
-            self._offsets = self._store.offsets()
-            for name, offset in sorted(self._offsets.items())[-64:]:
-                self._report(name, offset)
+            shipped = self._store.shipped()
+            self._offsets = {name: offset for name, (offset, _) in shipped.items()}
+            for name, (offset, at_us) in list(shipped.items())[-64:]:
+                self._report(name, offset, at_us)
         return self._store
 
     def _ship_file(self, name: str) -> int:
@@ -123,7 +125,7 @@ class Shipper:
             try:
                 self._ship_batch(store, name, start, end, raw_lines)
             except OffsetMoved:
-                self._offsets = store.offsets()
+                self._offsets[name] = store.shipped().get(name, (0, 0))[0]
             except RejectedRows:
                 self._ship_singly(store, name, start, raw_lines)
             shipped += len(raw_lines)
@@ -135,12 +137,12 @@ class Shipper:
         said, broken = codec.decode_batch(raw_lines)
         batch = fold(said)
         count, rejected = len(raw_lines), len(broken)
-        store.apply(name, start, end, batch, lines=count, rejected_lines=rejected)
+        at_us = store.apply(name, start, end, batch, lines=count, rejected_lines=rejected)
         for error in broken:
             logger.error("shipper: a broken line in %s before byte %d: %s", name, end, error)
         self._offsets[name] = end
         self._tell(batch.ended.values())
-        self._report(name, end)
+        self._report(name, end, at_us)
 
     def _ship_singly(self, store: Store, name: str, start: int, raw_lines: Sequence[bytes]) -> None:
         """The database refuses some row of these: find it, leave it out, keep the others."""
@@ -150,11 +152,11 @@ class Shipper:
                 self._ship_batch(store, name, start, end, [raw])
             except RejectedRows as error:
                 logger.error("shipper: %s byte %d: row refused: %s", name, start, error)
-                store.apply(name, start, end, fold([]), lines=1, rejected_lines=1)
+                at_us = store.apply(name, start, end, fold([]), lines=1, rejected_lines=1)
                 self._offsets[name] = end
-                self._report(name, end)
+                self._report(name, end, at_us)
             except OffsetMoved:
-                self._offsets = store.offsets()
+                self._offsets[name] = store.shipped().get(name, (0, 0))[0]
                 return
             start = end
 
@@ -262,9 +264,9 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _say_offset(name: str, offset: int) -> None:
+def _say_offset(name: str, offset: int, at_us: int) -> None:
     try:
-        os.write(1, f"{name} {offset}\n".encode())
+        os.write(1, f"{name} {offset} {at_us}\n".encode())
     except OSError:
         logger.debug("shipper: nobody reads the offsets")
 

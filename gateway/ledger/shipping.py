@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import sys
-import time
 from asyncio.subprocess import PIPE, Process
 from pathlib import Path
 
@@ -32,9 +31,9 @@ class ShipperProcess:
         self._keeper: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
         self._offsets: dict[str, int] = {}
+        self._shipped_at_us = 0
         self._advanced = asyncio.Event()
         self.restarts = 0
-        self.shipped_at_us = time.time_ns() // 1000  # when the child last told of progress
 
     @property
     def pid(self) -> int | None:
@@ -43,8 +42,13 @@ class ShipperProcess:
 
     @property
     def running(self) -> bool:
-        """Whether the child lives."""
-        return self._process is not None
+        """Whether the child lives at this moment."""
+        return self._process is not None and self._process.returncode is None
+
+    @property
+    def shipped_at_us(self) -> int:
+        """When rows last came into the database, by what the child has said; 0: it has not."""
+        return self._shipped_at_us
 
     async def start(self) -> None:
         """Start the child, and look after it from now on."""
@@ -128,13 +132,15 @@ class ShipperProcess:
             self._process = None
 
     def _note(self, said: bytes) -> None:
-        name, _, offset = said.decode(errors="replace").strip().rpartition(" ")
-        if not name or not offset.isdigit():
+        try:
+            name, offset, shipped_at_us = said.decode().split()
+            reached, at_us = int(offset), int(shipped_at_us)
+        except ValueError:
             logger.error("shipper: cannot understand what it says")
             return
-        self.shipped_at_us = time.time_ns() // 1000
         self._offsets.pop(name, None)
-        self._offsets[name] = int(offset)
+        self._offsets[name] = reached
+        self._shipped_at_us = max(self._shipped_at_us, at_us)
         if len(self._offsets) > _KNOWN_FILES:
             self._offsets.pop(next(iter(self._offsets)))
         self._advanced.set()

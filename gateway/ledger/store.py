@@ -131,11 +131,16 @@ class Store:
     def close(self) -> None:
         self.engine.dispose()
 
-    def offsets(self) -> dict[str, int]:
-        """How far each journal file has been shipped, in bytes."""
+    def shipped(self) -> dict[str, tuple[int, int]]:
+        """How far each journal file is in the tables (bytes), and since when (microseconds)."""
+        columns = (
+            journal_files.c.name,
+            journal_files.c.offset_bytes,
+            journal_files.c.shipped_at_us,
+        )
         with self._transaction() as connection:
-            rows = connection.execute(select(journal_files.c.name, journal_files.c.offset_bytes))
-            return {name: offset for name, offset in rows}
+            rows = connection.execute(select(*columns).order_by(journal_files.c.name))
+            return {name: (offset, at_us) for name, offset, at_us in rows}
 
     def apply(
         self,
@@ -146,8 +151,10 @@ class Store:
         *,
         lines: int,
         rejected_lines: int = 0,
-    ) -> None:
+    ) -> int:
         """Write the rows of the lines between two offsets of a file, and the offset, as one.
+
+        Returns the instant that was noted with them, in microseconds since the epoch.
 
         Raises OffsetMoved when ``start`` is not where the file stands, RejectedRows when a row
         can never be written, StoreUnavailable when none can now. Nothing has changed then.
@@ -169,6 +176,7 @@ class Store:
             if moved.rowcount != 1:
                 raise OffsetMoved(name)
             self._write(connection, name, batch)
+        return now_us
 
     def running(self, attempt_ids: Sequence[str]) -> set[str]:
         """Those of the attempts that the database does not know to have ended."""

@@ -22,6 +22,7 @@ from gateway.errors import GatewayError
 from gateway.execution import Executor
 from gateway.http import chat, generate, reports, system
 from gateway.http.body import ClientGone
+from gateway.http.dispatch import HotRoutes
 from gateway.http.doors import Doors, Keyring
 from gateway.http.errors import HttpError, error_response
 from gateway.http.state import State
@@ -84,6 +85,13 @@ def create_app(
     app.add_exception_handler(HTTPException, _refuse_route)
     app.add_exception_handler(RequestValidationError, _refuse)
     app.add_exception_handler(Exception, _refuse)
+    app.add_middleware(
+        HotRoutes,
+        routes={
+            "/v1/generate": generate.generate,
+            "/v1/chat/completions": chat.chat_completions,
+        },
+    )
     app.add_middleware(Doors, settings=settings)
     return app
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 from contextlib import aclosing
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gateway.accounting.settle import Observed, settle
@@ -76,8 +75,16 @@ class Attempt:
         tries = 0
         while True:
             now = run.clock.monotonic()
-            request = replace(
-                run.order.request, request_id=run.id, deadline_seconds=max(0.0, deadline - now)
+            given = run.order.request
+            request = GenerateRequest(  # dataclasses.replace costs five times as much
+                given.input,
+                given.parameters,
+                given.task,
+                given.stream,
+                given.dialect,
+                given.extra,
+                run.id,
+                max(0.0, deadline - now),
             )
             try:
                 await self._consume(request)

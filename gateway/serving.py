@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import logging
@@ -36,6 +37,7 @@ def serve(settings: Settings, say: Callable[[str], None]) -> None:
         log_level="warning",
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=int(settings.server.drain_seconds),
     )
     port = listener.getsockname()[1]
@@ -59,6 +61,11 @@ class _Server(uvicorn.Server):
         """Start, then announce."""
         await super().startup(sockets)
         if self.started:
+            # What lives now lives for ever: a full collection that walks it at each growth spurt
+            # was most of the 99th percentile (p99 60 ms with, 22 ms without, at 10 connections).
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(10_000, 20, 50)
             self._announce()
 
 

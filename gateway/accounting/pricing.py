@@ -22,6 +22,7 @@ CostStatus: TypeAlias = Literal["measured", "estimated", "unknown"]
 PICO = Decimal("1E-12")
 ONE = Decimal(1)
 _MICRO = Decimal("1E-6")
+_ZERO = Decimal(0)
 _EXACT = Context(prec=50, rounding=ROUND_HALF_EVEN)
 
 
@@ -106,6 +107,30 @@ def price(row: PriceRow | None, used: Billable) -> Cost:
     return _sum(tuple(lines), ("idle",) if "idle" in row.bills else ())
 
 
+def highest_usd(
+    row: PriceRow, *, input_tokens: int, output_tokens: int | None, seconds: float
+) -> Decimal | None:
+    """The most that an attempt within these bounds can cost; None where a rate has no bound.
+
+    ``seconds`` are spent once, in whichever phase is billed; rounding adds a step to each phase.
+    """
+    high = row.usd_per_request or Decimal(0)
+    if row.usd_per_image is not None:
+        return None
+    if row.usd_per_input_token is not None:
+        high += input_tokens * row.usd_per_input_token
+    if row.usd_per_output_token is not None:
+        if output_tokens is None:
+            return None
+        high += output_tokens * row.usd_per_output_token
+    if row.usd_per_second is not None:
+        billed = _billed_seconds(row, seconds)
+        if row.round_up_seconds is not None:
+            billed += row.round_up_seconds * len(row.bills)
+        high += billed * row.usd_per_second
+    return high.quantize(PICO, rounding=ROUND_CEILING, context=_EXACT)
+
+
 def _token_lines(lines: list[Line], row: PriceRow, metered: Metered) -> None:
     input_price, output_price = row.usd_per_input_token, row.usd_per_output_token
     if input_price is not None:
@@ -181,9 +206,12 @@ def _unknown(row: PriceRow, kind: str, unit_usd: Decimal) -> Line:
 
 
 def _sum(lines: tuple[Line, ...], pending: tuple[str, ...]) -> Cost:
-    known, low = Decimal(0), Decimal(0)
-    high: Decimal | None = Decimal(0)
-    status: CostStatus = "measured"
+    if all(line.status == "measured" for line in lines):
+        total_usd = sum((line.usd for line in lines if line.usd is not None), _ZERO)
+        return Cost("measured", total_usd, total_usd, total_usd, total_usd, lines, pending)
+    known, low = _ZERO, _ZERO
+    high: Decimal | None = _ZERO
+    status: CostStatus = "estimated"
     for line in lines:
         low += line.low_usd
         high = None if high is None or line.high_usd is None else high + line.high_usd
@@ -191,7 +219,5 @@ def _sum(lines: tuple[Line, ...], pending: tuple[str, ...]) -> Cost:
             status = "unknown"
             continue
         known += line.usd
-        if line.status == "estimated" and status == "measured":
-            status = "estimated"
     total = None if status == "unknown" else known
     return Cost(status, total, known, low, high, lines, pending)

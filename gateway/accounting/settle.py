@@ -16,7 +16,7 @@ from gateway.accounting.metering import (
     meter,
 )
 from gateway.accounting.prices import PriceRow
-from gateway.accounting.pricing import PICO, Billable, Cost, Line, Seconds, price
+from gateway.accounting.pricing import Billable, Cost, Line, Seconds, highest_usd, price
 from gateway.accounting.timeline import Timeline
 from gateway.ledger.rows import AttemptRow
 from providers.contract import Usage
@@ -98,13 +98,12 @@ def worst_case_pico_usd(
     """The most that an attempt can cost, in pico-USD; None where nothing bounds it."""
     if tariff_row is None:
         return None
-    span = Seconds(total_seconds, 0.0, total_seconds)
-    tokens = Metered(
-        Count(input_bytes, "estimated", 0, input_bytes + TEMPLATE_TOKENS),
-        Count(max_output_tokens or 0, "estimated", 0, max_output_tokens),
-        images=0,
+    high = highest_usd(
+        tariff_row,
+        input_tokens=input_bytes + TEMPLATE_TOKENS,
+        output_tokens=max_output_tokens,
+        seconds=total_seconds,
     )
-    high = price(tariff_row, Billable(tokens, execute=span)).high_usd
     return None if high is None else _pico(high)
 
 
@@ -187,4 +186,4 @@ def _plain(number: Decimal | None) -> str | None:
 
 
 def _pico(usd: Decimal) -> int:
-    return int(usd / PICO)
+    return int(usd.scaleb(12))

@@ -1,0 +1,57 @@
+"""The two hot routes, served past FastAPI's router.
+
+The router, its dependency solving and its middlewares cost 67 of the 100 microseconds that FastAPI
+adds to a request (uvloop, 10 connections, an empty handler). The handlers are ordinary FastAPI
+routes all the same: they stand in the OpenAPI document, and without this class they would serve.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeAlias
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway.errors import GatewayError, InternalError
+from gateway.http.body import ClientGone
+from gateway.http.errors import HttpError, error_response
+from gateway.ledger.errors import LedgerUnavailable
+
+logger = logging.getLogger(__name__)
+
+Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+
+class HotRoutes:
+    """ASGI middleware: POST to one of ``routes`` goes straight to its handler."""
+
+    def __init__(self, app: ASGIApp, routes: Mapping[str, Handler]) -> None:
+        self._app = app
+        self._routes = routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the request or pass it on."""
+        handler = None
+        if scope["type"] == "http" and scope["method"] == "POST":
+            handler = self._routes.get(scope["path"])
+        if handler is None:
+            await self._app(scope, receive, send)
+            return
+        response = await answer(handler, Request(scope, receive, send))
+        await response(scope, receive, send)
+
+
+async def answer(handler: Handler, request: Request) -> Response:
+    """What a handler says, or what its failure says."""
+    try:
+        return await handler(request)
+    except (HttpError, GatewayError, LedgerUnavailable) as error:
+        return error_response(error)
+    except ClientGone:
+        return Response(status_code=204)  # nobody is there to read it
+    except Exception:
+        logger.exception("a request failed on a fault of the gateway")
+        return error_response(InternalError())

@@ -15,12 +15,10 @@ import anyio
 import orjson
 
 from providers.contract import (
-    Delta,
     Event,
     GenerateRequest,
     Http,
     HttpResponse,
-    ProtocolViolation,
     ProviderError,
     RequestRejected,
     UpstreamFailed,
@@ -47,7 +45,7 @@ class ChatEndpoint:
 
     url: str
     model: str
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # the key is in there
     cold_when: tuple[ColdWhen, ...] = ()
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     status_errors: Mapping[int, type[ProviderError]] = field(default_factory=dict)
@@ -78,14 +76,17 @@ async def chat_events(
                 async for chunk in chunks:
                     for delta in fold.take(parser.feed(chunk)):
                         yield delta
+                    if fold.failure is not None:
+                        raise fold.failure
                     if fold.done:
                         await _drain(chunks)
                         break
                 else:
-                    for delta in _leftover(fold, parser):
+                    # A last event without its blank line: whole at some servers, cut at others.
+                    for delta in fold.take(parser.close()):
                         yield delta
                 if not fold.complete:
-                    raise _cut()
+                    raise UpstreamFailed("The provider's stream ended early.")
             except ProviderError as error:
                 if error.usage is None:
                     error.usage = fold.usage  # what was spent until it broke
@@ -144,18 +145,6 @@ async def _drain(chunks: AsyncIterator[bytes]) -> None:
     with anyio.move_on_after(_DRAIN_SECONDS):
         async for _ in chunks:
             pass
-
-
-def _leftover(fold: StreamFold, parser: SseParser) -> list[Delta]:
-    """A last event without its blank line: whole at some servers, cut at others."""
-    try:
-        return fold.take(parser.close())
-    except ProtocolViolation as exc:
-        raise _cut() from exc
-
-
-def _cut() -> UpstreamFailed:
-    return UpstreamFailed("The provider's stream ended early.")
 
 
 async def _error(answer: HttpResponse, endpoint: ChatEndpoint) -> ProviderError:

@@ -14,7 +14,15 @@ from typing import Any
 
 import orjson
 
-from providers.contract import Channel, Delta, Event, Finished, ProtocolViolation, Usage
+from providers.contract import (
+    Channel,
+    Delta,
+    Event,
+    Finished,
+    ProtocolViolation,
+    ProviderError,
+    Usage,
+)
 from providers.toolkit.openai_errors import ColdWhen, error_from_body
 from providers.toolkit.sse import SseEvent
 
@@ -27,6 +35,7 @@ class StreamFold:
 
     def __init__(self, cold_when: tuple[ColdWhen, ...] = ()) -> None:
         self.done = False
+        self.failure: ProviderError | None = None
         self._cold_when = cold_when
         self._reasons: dict[int, str] = {}
         self._usage: Any = None
@@ -44,9 +53,28 @@ class StreamFold:
     def take(self, events: list[SseEvent]) -> list[Delta]:
         """The Deltas of one read, in the order in which their first text came.
 
-        Raises: ProtocolViolation for a frame that cannot be read, or the error a frame reports.
+        What stands before a frame that reports an error, or cannot be read, is given out; the
+        error waits in ``failure``.
         """
         groups: dict[tuple[int, Channel], _Group] = {}
+        try:
+            self._fold(events, groups)
+        except ProviderError as error:
+            self.failure = error
+        deltas = [
+            Delta("".join(texts), index, channel, tuple(frames))
+            for (index, channel), (texts, frames) in groups.items()
+        ]
+        if len(self._held) > _MOST_HELD_FRAMES:
+            deltas.append(Delta("", native=tuple(self._held)))
+            self._held = []
+        return deltas
+
+    def finished(self) -> Finished:
+        """The end of a complete answer, with the frames that are still held."""
+        return Finished(_in_order(self._reasons), self.usage, native=tuple(self._held))
+
+    def _fold(self, events: list[SseEvent], groups: dict[tuple[int, Channel], _Group]) -> None:
         for event in events:
             data = event.data
             if data.startswith(b"[DONE]"):
@@ -55,9 +83,7 @@ class StreamFold:
             frame = _object(data)
             choices = frame.get("choices")
             if frame.get("error") or (choices is None and frame.get("object") == "error"):
-                error = error_from_body(frame, cold_when=self._cold_when)
-                error.usage = self.usage
-                raise error
+                raise error_from_body(frame, cold_when=self._cold_when)
             usage = frame.get("usage")
             if usage:
                 self._usage = usage
@@ -78,18 +104,6 @@ class StreamFold:
                 owner += self._held
                 self._held = []
             owner.append(frame)
-        deltas = [
-            Delta("".join(texts), index, channel, tuple(frames))
-            for (index, channel), (texts, frames) in groups.items()
-        ]
-        if len(self._held) > _MOST_HELD_FRAMES:
-            deltas.append(Delta("", native=tuple(self._held)))
-            self._held = []
-        return deltas
-
-    def finished(self) -> Finished:
-        """The end of a complete answer, with the frames that are still held."""
-        return Finished(_in_order(self._reasons), self.usage, native=tuple(self._held))
 
     def _read(self, choice: Any) -> tuple[int, list[tuple[Channel, str]]]:
         if type(choice) is not dict:

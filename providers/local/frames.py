@@ -64,7 +64,9 @@ def _merge(known: dict[str, Any], more: Mapping[str, Any]) -> None:
             _merge_calls(known, value)
         elif isinstance(value, str) and isinstance(old, str) and key in FRAGMENTS:
             known[key] = old + value
-        elif isinstance(value, Mapping) and isinstance(old, dict):
+        elif isinstance(value, Mapping):
+            if not isinstance(old, dict):
+                old = known[key] = {}
             _merge(old, value)
         elif isinstance(value, list) and isinstance(old, list):
             old.extend(value)  # log probabilities, token by token

@@ -47,7 +47,7 @@ from providers.contract import (
 READ_TIMEOUT_SECONDS = 900.0  # a backstop: the gateway's deadlines, by phase, come first
 USER_AGENT = "serverless-inference-gateway"
 _IDLE_CONNECTION_SECONDS = 30.0  # below the idle time after which load balancers drop silently
-_STREAMED_BODY_BYTES = 1 << 20  # above this the engine wants a file, not bytes
+_LARGE_BODY_BYTES = 1 << 20  # above this the engine wants a file, not bytes
 
 allow_host: Callable[[str], bool] | None = None
 """Asked with the host of every request; the test suite sets it so that only loopback is dialled."""
@@ -120,13 +120,12 @@ class _AiohttpHttp:
         if allow_host is not None and not allow_host(url.host or ""):
             raise HostNotAllowed(f"{url.host} must not be dialled here")
         content = exchange.content
+        large = content is not None and len(content) > _LARGE_BODY_BYTES
         return await session.request(
             exchange.method,
             url,
             headers=exchange.headers,
-            data=io.BytesIO(content)
-            if content and len(content) > _STREAMED_BODY_BYTES
-            else content,
+            data=io.BytesIO(content or b"") if large else content,
             timeout=exchange.timeout,
             allow_redirects=False,
         )

@@ -7,7 +7,7 @@ in ``native``.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,7 +45,7 @@ class ChatEndpoint:
 
     url: str
     model: str
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # the key is in there
     cold_when: tuple[ColdWhen, ...] = ()
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     status_errors: Mapping[int, type[ProviderError]] = field(default_factory=dict)
@@ -68,26 +68,31 @@ async def chat_events(
         if not 200 <= answer.status < 300:
             raise await _error(answer, endpoint)
         if not _is_stream(answer, request):
-            events = whole_answer(await answer.read(MAX_ANSWER_BYTES), endpoint.cold_when)
+            raw = await answer.read(MAX_ANSWER_BYTES)
+            last = whole_answer(raw, endpoint.cold_when)
         else:
-            fold = StreamFold(endpoint.cold_when)
-            parser = SseParser()
-            chunks = answer.chunks()
-            async for chunk in chunks:
-                for delta in fold.take(parser.feed(chunk)):
-                    yield delta
-                if fold.done:
-                    with anyio.move_on_after(_DRAIN_SECONDS):
-                        async for _ in chunks:
-                            pass
-                    break
-            else:
-                for delta in fold.take(parser.close()):
-                    yield delta
-            if not fold.complete:
-                raise UpstreamFailed("The provider's stream ended early.", usage=fold.usage)
-            events = [fold.finished()]
-    for event in events:
+            fold, parser, chunks = StreamFold(endpoint.cold_when), SseParser(), answer.chunks()
+            try:
+                async for chunk in chunks:
+                    for delta in fold.take(parser.feed(chunk)):
+                        yield delta
+                    if fold.failure is not None:
+                        raise fold.failure
+                    if fold.done:
+                        await _drain(chunks)
+                        break
+                else:
+                    # A last event without its blank line: whole at some servers, cut at others.
+                    for delta in fold.take(parser.close()):
+                        yield delta
+                if not fold.complete:
+                    raise UpstreamFailed("The provider's stream ended early.")
+            except ProviderError as error:
+                if error.usage is None:
+                    error.usage = fold.usage  # what was spent until it broke
+                raise
+            last = [fold.finished()]
+    for event in last:
         yield event
 
 
@@ -134,6 +139,12 @@ def _is_stream(answer: HttpResponse, request: GenerateRequest) -> bool:
     if media_type == "text/event-stream":
         return True
     return request.stream and media_type != "application/json"
+
+
+async def _drain(chunks: AsyncIterator[bytes]) -> None:
+    with anyio.move_on_after(_DRAIN_SECONDS):
+        async for _ in chunks:
+            pass
 
 
 async def _error(answer: HttpResponse, endpoint: ChatEndpoint) -> ProviderError:

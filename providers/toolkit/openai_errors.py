@@ -49,7 +49,6 @@ _CODES: Mapping[str, type[ProviderError]] = {
     "rate_limit_error": RateLimited,
     "overloaded": CapacityUnavailable,  # TGI
     "overloaded_error": CapacityUnavailable,
-    "unavailable_error": CapacityUnavailable,  # llama.cpp
     "server_error": UpstreamFailed,
 }
 
@@ -89,7 +88,7 @@ def error_from_answer(
     cold_when: tuple[ColdWhen, ...] = (),
     overrides: Mapping[int, type[ProviderError]] | None = None,
 ) -> ProviderError:
-    """The error an answer that is no success stands for; ``overrides``: this provider's statuses."""
+    """What an answer other than 2xx stands for; ``overrides``: this provider's own statuses."""
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError:
@@ -138,7 +137,7 @@ def _error(
     error_class = _classify(status, names, text.lower(), cold_when, overrides)
     detail = (error_class.__doc__ or "").strip()
     if code is not None:
-        detail = f"{detail} (code {code})"
+        detail = f"{detail.rstrip('.')} (code {code})."
     return error_class(
         detail,
         param=param,
@@ -157,10 +156,10 @@ def _classify(
     for cold in cold_when:
         if cold.status == status and cold.contains.lower() in text:
             return ModelLoading
-    for row in _TEXTS:
-        if row.status == status and row.contains in text:
-            return row.error
     for name in names:
         if isinstance(name, str) and name.lower() in _CODES:
             return _CODES[name.lower()]
+    for row in _TEXTS:
+        if row.status == status and row.contains in text:
+            return row.error
     return error_class_for(status, overrides)

@@ -14,7 +14,15 @@ from typing import Any
 
 import orjson
 
-from providers.contract import Channel, Delta, Event, Finished, ProtocolViolation, Usage
+from providers.contract import (
+    Channel,
+    Delta,
+    Event,
+    Finished,
+    ProtocolViolation,
+    ProviderError,
+    Usage,
+)
 from providers.toolkit.openai_errors import ColdWhen, error_from_body
 from providers.toolkit.sse import SseEvent
 
@@ -27,6 +35,7 @@ class StreamFold:
 
     def __init__(self, cold_when: tuple[ColdWhen, ...] = ()) -> None:
         self.done = False
+        self.failure: ProviderError | None = None
         self._cold_when = cold_when
         self._reasons: dict[int, str] = {}
         self._usage: Any = None
@@ -44,24 +53,42 @@ class StreamFold:
     def take(self, events: list[SseEvent]) -> list[Delta]:
         """The Deltas of one read, in the order in which their first text came.
 
-        Raises: ProtocolViolation for a frame that cannot be read, or the error a frame reports.
+        What stands before a frame that reports an error, or cannot be read, is given out; the
+        error waits in ``failure``.
         """
         groups: dict[tuple[int, Channel], _Group] = {}
+        try:
+            self._fold(events, groups)
+        except ProviderError as error:
+            self.failure = error
+        deltas = [
+            Delta("".join(texts), index, channel, tuple(frames))
+            for (index, channel), (texts, frames) in groups.items()
+        ]
+        if len(self._held) > _MOST_HELD_FRAMES:
+            deltas.append(Delta("", native=tuple(self._held)))
+            self._held = []
+        return deltas
+
+    def finished(self) -> Finished:
+        """The end of a complete answer, with the frames that are still held."""
+        return Finished(_in_order(self._reasons), self.usage, native=tuple(self._held))
+
+    def _fold(self, events: list[SseEvent], groups: dict[tuple[int, Channel], _Group]) -> None:
         for event in events:
             data = event.data
             if data.startswith(b"[DONE]"):
                 self.done = True
                 continue
             frame = _object(data)
-            if frame.get("error"):
-                error = error_from_body(frame, cold_when=self._cold_when)
-                error.usage = self.usage
-                raise error
+            choices = frame.get("choices")
+            if frame.get("error") or (choices is None and frame.get("object") == "error"):
+                raise error_from_body(frame, cold_when=self._cold_when)
             usage = frame.get("usage")
             if usage:
                 self._usage = usage
             owner = None
-            for choice in frame.get("choices") or ():
+            for choice in choices or ():
                 index, channels = self._read(choice)
                 for channel, text in channels:
                     group = groups.get((index, channel))
@@ -77,18 +104,6 @@ class StreamFold:
                 owner += self._held
                 self._held = []
             owner.append(frame)
-        deltas = [
-            Delta("".join(texts), index, channel, tuple(frames))
-            for (index, channel), (texts, frames) in groups.items()
-        ]
-        if len(self._held) > _MOST_HELD_FRAMES:
-            deltas.append(Delta("", native=tuple(self._held)))
-            self._held = []
-        return deltas
-
-    def finished(self) -> Finished:
-        """The end of a complete answer, with the frames that are still held."""
-        return Finished(_in_order(self._reasons), self.usage, native=tuple(self._held))
 
     def _read(self, choice: Any) -> tuple[int, list[tuple[Channel, str]]]:
         if type(choice) is not dict:
@@ -113,7 +128,7 @@ def whole_answer(raw: bytes, cold_when: tuple[ColdWhen, ...] = ()) -> list[Event
     Raises: ProtocolViolation for a body that cannot be read, or the error that it reports.
     """
     body = _object(raw)
-    if body.get("error"):
+    if body.get("error") or body.get("object") == "error":  # the latter: vLLM before 0.10
         raise error_from_body(body, cold_when=cold_when)
     choices = body.get("choices")
     if type(choices) is not list:

@@ -15,14 +15,14 @@ from providers.contract import (
     ModelLoading,
     ProbeState,
     ProviderError,
-    RequestRejected,
     Started,
     UpstreamFailed,
     UpstreamUnreachable,
 )
+from providers.local.frames import as_unstreamed, without_progress
 from providers.local.supervisor import Supervisor
 from providers.toolkit.http import connection_refused
-from providers.toolkit.openai_chat import DIALECT, ChatEndpoint, chat_events
+from providers.toolkit.openai_chat import DIALECT, ChatEndpoint, chat_events, request_body
 
 EXIT_NOTICE_SECONDS = 0.25  # a broken connection is seen before the end of the process behind it
 PROBE_READ_TIMEOUT_SECONDS = 5.0
@@ -37,13 +37,16 @@ class ChildDeployment:
         http: Http,
         supervisor: Supervisor,
         model: str,
+        *,
         chat_path: str,
         keep_alive_seconds: float | None,
+        reports_progress: bool,
     ) -> None:
         self.supervisor = supervisor
         self._http = http
         self._model = model
         self._chat_path = chat_path
+        self._progress = {"return_progress": True} if reports_progress else {}
         self._capabilities = Capabilities(dialect=DIALECT, keep_alive_seconds=keep_alive_seconds)
 
     @property
@@ -51,7 +54,8 @@ class ChildDeployment:
         return self._capabilities
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
-        request = _streamed_chat(request)  # before the lease: a bad request must not boot anything
+        # First of all: a request that cannot be said must not boot anything.
+        request_body(ChatEndpoint("", self._model), request)
         with self.supervisor.lease() as lease:
             if lease.booted:
                 yield Booting(evidence="process_started", caused_boot=lease.caused)
@@ -61,10 +65,13 @@ class ChildDeployment:
                 instance = await lease.ready()
                 yield Started(instance_id=instance.id, evidence="scale_state")
             endpoint = ChatEndpoint(
-                instance.base_url + self._chat_path, self._model, headers=instance.headers
+                instance.base_url + self._chat_path,
+                self._model,
+                headers=instance.headers,
+                extra_body=self._progress,
             )
             try:
-                async with aclosing(chat_events(self._http, endpoint, request)) as events:
+                async with aclosing(_chat(self._http, endpoint, request)) as events:
                     async for event in events:
                         yield event
             except (UpstreamFailed, UpstreamUnreachable) as error:
@@ -97,9 +104,8 @@ class UrlDeployment:
         return Capabilities(dialect=DIALECT)
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
-        request = _streamed_chat(request)
         try:
-            async with aclosing(chat_events(self._http, self._endpoint, request)) as events:
+            async with aclosing(_chat(self._http, self._endpoint, request)) as events:
                 async for event in events:
                     yield event
         except UpstreamUnreachable as error:
@@ -125,12 +131,10 @@ class UrlDeployment:
             return "unknown"
 
 
-def _streamed_chat(request: GenerateRequest) -> GenerateRequest:
-    """The request as it is sent: always streamed.
-
-    llama.cpp (b11549) notices that its client has left only where it streams; unstreamed, it
-    generated to the end for nobody, 31 seconds long.
-    """
-    if request.task != "generate":
-        raise RequestRejected("This model only generates text.", param="task")
-    return replace(request, stream=True)
+def _chat(
+    http: Http, endpoint: ChatEndpoint, request: GenerateRequest
+) -> AsyncGenerator[Event, None]:
+    events = chat_events(http, endpoint, replace(request, stream=True))
+    if endpoint.extra_body and not request.extra.get("return_progress"):
+        events = without_progress(events)
+    return events if request.stream else as_unstreamed(events)

@@ -22,6 +22,8 @@ import threading
 import time
 from typing import Any, NoReturn, TypedDict
 
+BATCH_TOKENS_PER_THREAD = 64
+
 
 class Settings(TypedDict):
     """What stays the same from start to start. ``context_tokens`` is for each slot."""
@@ -100,6 +102,9 @@ def _parameters(xllamacpp: Any, config: Config) -> Any:
     parameters.cache_ram_mib = 0  # the prompt cache would take up to 8 GiB
     parameters.n_parallel = config["slots"]
     parameters.n_ctx = config["slots"] * config["context_tokens"]
+    # Half a second's work: only between batches does it look for callers who left or came.
+    parameters.n_batch = min(512, BATCH_TOKENS_PER_THREAD * config["threads"])
+    parameters.n_ubatch = parameters.n_batch
     parameters.cpuparams.n_threads = config["threads"]
     parameters.cpuparams_batch.n_threads = config["threads"]
     # Defaults for requests that say nothing; each of them gives way to the request's own.

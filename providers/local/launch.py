@@ -25,6 +25,9 @@ PORT_ATTEMPTS = 3
 POLL_SECONDS = 0.05  # at first; a server that loads for minutes is asked less and less often
 SLOWEST_POLL_SECONDS = 0.5
 POLL_READ_TIMEOUT_SECONDS = 5.0
+# llama.cpp promises to keep a connection and closes it after each stream, uvicorn (vLLM) after five
+# idle seconds: the next request would fail, and nobody repeats a POST. A new one costs 0.1 ms here.
+ONE_CONNECTION_EACH = {"connection": "close"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,8 @@ class Instance:
 
     @property
     def headers(self) -> dict[str, str]:
-        return {} if self.api_key is None else {"authorization": f"Bearer {self.api_key}"}
+        key = {} if self.api_key is None else {"authorization": f"Bearer {self.api_key}"}
+        return {**ONE_CONNECTION_EACH, **key}
 
 
 class Launch(Protocol):

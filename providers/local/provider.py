@@ -11,13 +11,11 @@ from providers.contract import Deployment, Host, ProviderPlugin
 from providers.local import fetch, weights
 from providers.local.deployment import ChildDeployment, UrlDeployment
 from providers.local.engine import Settings
-from providers.local.launch import CommandLaunch, EmbeddedLaunch, Launch
+from providers.local.launch import ONE_CONNECTION_EACH, CommandLaunch, EmbeddedLaunch, Launch
 from providers.local.options import LocalOptions, LocalSettings
 from providers.local.supervisor import Supervisor
 from providers.local.threads import default_threads
-from providers.toolkit.openai_chat import ChatEndpoint, ColdWhen
-
-LOADING = ColdWhen(503, "Loading model")  # llama.cpp's server, from its first moment on
+from providers.toolkit.openai_chat import ChatEndpoint
 
 
 class LocalProvider:
@@ -44,7 +42,12 @@ class LocalProvider:
         )
         self._supervisors.append(supervisor)
         return ChildDeployment(
-            self._host.http, supervisor, model, options.chat_path, options.idle_timeout_seconds
+            self._host.http,
+            supervisor,
+            model,
+            chat_path=options.chat_path,
+            keep_alive_seconds=options.idle_timeout_seconds,
+            reports_progress=options.command is None,
         )
 
     async def aclose(self) -> None:
@@ -52,12 +55,10 @@ class LocalProvider:
             await supervisor.aclose()
 
     def _at_url(self, url: str, model: str, options: LocalOptions) -> Deployment:
-        headers = {}  # the provider block's own are sent by the HTTP client
+        headers = dict(ONE_CONNECTION_EACH)  # the provider block's are sent by the HTTP client
         if options.api_key is not None:
             headers["authorization"] = f"Bearer {options.api_key.get_secret_value()}"
-        endpoint = ChatEndpoint(
-            url + options.chat_path, model, headers=headers, cold_when=(LOADING,)
-        )
+        endpoint = ChatEndpoint(url + options.chat_path, model, headers=headers)
         return UrlDeployment(
             self._host.http, endpoint, url + options.ready_path, options.waits_when_refused
         )

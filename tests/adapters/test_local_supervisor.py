@@ -5,7 +5,6 @@ import logging
 import os
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +13,9 @@ import psutil
 import pytest
 
 from providers.contract import BootTimeout, Http, UpstreamFailed
-from providers.local.launch import Instance, free_port
+from providers.local.launch import HERE, Instance, free_port
 from providers.local.supervisor import Supervisor
-from tests.local.engines import SLOW_ENGINE, supervised, until
+from tests.local.engines import SLOW_ENGINE, killed_parent, supervised, until
 
 
 @pytest.fixture
@@ -245,32 +244,13 @@ async def test_a_key_is_made_for_a_command_that_names_one_and_kept_out_of_sight(
     assert not any(instance.api_key in text for text in seen)
 
 
-async def test_a_killed_parent_takes_the_engine_and_its_workers_along(tmp_path: Path) -> None:
+def test_a_killed_parent_takes_the_engine_and_its_workers_along(tmp_path: Path) -> None:
     pid_file = tmp_path / "worker"
-    parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, str(SLOW_ENGINE), str(pid_file), str(free_port())]
+    command = [sys.executable, str(SLOW_ENGINE), "--port", str(free_port())]
+    family = killed_parent(
+        [sys.executable, "-P", str(HERE / "guard.py")],
+        {"command": [*command, "--worker-pid-file", str(pid_file)], "environment": {}},
+        until=lambda: pid_file.exists() and pid_file.read_text() != "",
     )
-    await until(lambda: pid_file.exists() and pid_file.read_text())
-    family = psutil.Process(parent.pid).children(recursive=True)
     assert len(family) == 3  # guard, program, worker
-    parent.kill()
-    parent.wait()
-    gone, alive = psutil.wait_procs(family, timeout=3)
-    assert alive == []
-
-
-PARENT = """
-import asyncio, sys
-from providers.local.child import Child
-from providers.local.launch import HERE
-
-async def main(engine, pid_file, port):
-    await Child.spawn(
-        (sys.executable, "-P", str(HERE / "guard.py")),
-        {"command": [sys.executable, engine, "--port", port, "--worker-pid-file", pid_file],
-         "environment": {}},
-    )
-    await asyncio.sleep(600)
-
-asyncio.run(main(*sys.argv[1:]))
-"""
+    assert psutil.wait_procs(family, timeout=3)[1] == []

@@ -15,6 +15,12 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+OK: dict[str, object] = {"status": "ok"}
+LOADING: tuple[int, dict[str, object]] = (
+    503,
+    {"error": {"message": "Loading model", "type": "unavailable_error", "code": 503}},
+)
+
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -22,7 +28,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path == "/health":
-            self._answer(*((200, {"status": "ok"}) if self.server.loaded else self.server.loading))
+            self._answer(*((200, OK) if self.server.loaded else LOADING))
         else:
             self._answer(404, {"error": {"message": "no such path", "code": 404}})
 
@@ -32,7 +38,7 @@ class Handler(BaseHTTPRequestHandler):
         if key and self.headers["authorization"] != f"Bearer {key}":
             self._answer(401, {"error": {"message": "wrong key", "code": 401}})
         elif not self.server.loaded:
-            self._answer(*self.server.loading)
+            self._answer(*LOADING)
         elif self.path != "/v1/chat/completions" or not body["stream"]:
             self._answer(404, {"error": {"message": "no such path", "code": 404}})
         else:
@@ -61,6 +67,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(content)))
+        self.send_header("connection", "close")
         self.end_headers()
         self.wfile.write(content)
 
@@ -70,10 +77,6 @@ class Handler(BaseHTTPRequestHandler):
 
 class Engine(ThreadingHTTPServer):
     daemon_threads = True
-    loading = (
-        503,
-        {"error": {"message": "Loading model", "type": "unavailable_error", "code": 503}},
-    )
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.arguments = arguments
@@ -82,7 +85,8 @@ class Engine(ThreadingHTTPServer):
 
     @property
     def loaded(self) -> bool:
-        return time.monotonic() - self.begun_monotonic >= self.arguments.load_seconds
+        load_seconds: float = self.arguments.load_seconds
+        return time.monotonic() - self.begun_monotonic >= load_seconds
 
 
 def main() -> None:

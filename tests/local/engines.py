@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from providers.contract import Http
 from providers.local.launch import CommandLaunch
@@ -52,6 +55,36 @@ async def until(condition: Callable[[], object], within_seconds: float = 5.0) ->
         assert elapsed < within_seconds, f"still not so after {elapsed:.1f} s"
         await asyncio.sleep(0.005)
     return time.monotonic() - begun
+
+
+PARENT = """
+import asyncio, json, sys
+from providers.local.child import Child
+
+async def main(argv, config):
+    child = await Child.spawn(json.loads(argv), json.loads(config))
+    while await child.report():
+        pass
+    await asyncio.sleep(600)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def killed_parent(
+    argv: list[str], config: Mapping[str, Any], until: Callable[[], bool]
+) -> list[psutil.Process]:
+    """Let a process start the child, and kill it with SIGKILL when ``until``; its descendants."""
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, json.dumps(argv), json.dumps(config)])
+    try:
+        deadline = time.monotonic() + 10
+        while not until():
+            assert time.monotonic() < deadline and parent.poll() is None
+            time.sleep(0.01)
+        return psutil.Process(parent.pid).children(recursive=True)
+    finally:
+        parent.kill()
+        parent.wait()
 
 
 async def fetch_json(http: Http, url: str, headers: dict[str, str], body: object = None) -> Any:

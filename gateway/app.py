@@ -108,7 +108,7 @@ async def _open(
     stack.callback(_hold(data_dir))
     stack.push_async_callback(registry.aclose)
     alive = data_dir / "alive"
-    alive_us = alive.stat().st_mtime_ns // 1000 if alive.exists() else 0
+    last_seen_us = _last_seen_us(data_dir, alive)
     journal = Journal.open(
         journal_dir(data_dir),
         fsync=settings.journal.fsync,
@@ -116,11 +116,11 @@ async def _open(
     )
     stack.callback(journal.close)
 
-    def close_books(row: AttemptRow, now_us: int, last_wrote_us: int) -> AttemptRow:
+    def close_books(row: AttemptRow, now_us: int) -> AttemptRow:
         return settle_interrupted(
             row,
             now_us=now_us,
-            last_seen_us=max(alive_us, last_wrote_us),
+            last_seen_us=last_seen_us,
             total_seconds=settings.timeouts.total_seconds,
         )
 
@@ -178,6 +178,12 @@ async def _keep_house(path: Path, journal: Journal) -> None:
             logger.warning("cannot leave a sign of life: the data folder takes no writes")
         journal.tick()
         await asyncio.sleep(_ALIVE_EVERY_SECONDS)
+
+
+def _last_seen_us(data_dir: Path, alive: Path) -> int:
+    """When an earlier gateway last gave a sign of life, in microseconds since the epoch."""
+    signs = [alive, *journal_dir(data_dir).glob("*.ndjson")]
+    return max((sign.stat().st_mtime_ns // 1000 for sign in signs if sign.exists()), default=0)
 
 
 async def _refuse(request: Request, error: Exception) -> Response:

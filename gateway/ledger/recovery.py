@@ -29,17 +29,18 @@ _FOLDER_IS_BUSY_SECONDS = 5.0  # the shipper holds it while it deletes
 def recover(directory: Path, journal: Journal, settle: Settle) -> int:
     """End every attempt that a dead process left open; returns how many there were.
 
-    Takes all older files whose lock it can take and reads them as one: an attempt begun in one may
-    have ended in the next. The ends are written to ``journal``. Dying on the way is harmless: the
-    next call sees those ends too. A torn last line is what death looks like and is ignored; a
-    broken line elsewhere is logged and skipped. Raises LedgerUnavailable when the folder stays
-    locked.
+    Takes all older files whose lock it can take and reads them as one, in the light of the files
+    of living processes: an attempt begun in one file may have ended, or go on, in a later one.
+    The ends are written to ``journal``. Dying on the way is harmless: the next call sees those
+    ends too. A torn last line is what death looks like and is ignored; a broken line elsewhere is
+    logged and skipped. Raises LedgerUnavailable when the folder stays locked.
     """
     now_us = time.time_ns() // 1000
     with ExitStack() as held:
         begun: dict[str, dict[str, Any]] = {}
-        for name, fd in _adopt(directory, journal.name, held):
-            _read(name, fd, begun)
+        dead = _adopt(directory, journal.name, held)
+        for name in journal_names(directory):
+            _read(directory / name, begun, alive=name not in dead)
         for attempt_id, columns in begun.items():
             try:
                 row = settle(codec.attempt_row(columns), now_us)
@@ -54,36 +55,40 @@ def recover(directory: Path, journal: Journal, settle: Settle) -> int:
     return len(begun)
 
 
-def _adopt(directory: Path, own: str, held: ExitStack) -> list[tuple[str, int]]:
-    """The files of dead processes, oldest first, each with a descriptor that holds its lock."""
+def _adopt(directory: Path, own: str, held: ExitStack) -> set[str]:
+    """Names of the files of dead processes; their locks are ours as long as ``held`` is open."""
     deadline = time.monotonic() + _FOLDER_IS_BUSY_SECONDS
     while (folder := take_folder(directory)) is None:
         if time.monotonic() > deadline:
             raise LedgerUnavailable("Another process does not let go of the journal's folder.")
         time.sleep(0.005)
     held.callback(os.close, folder)
-    waiting = [name for name in journal_names(directory) if name != own]
     deadline = time.monotonic() + _PROBES_LAST_SECONDS
-    taken: dict[str, int] = {}
+    dead: set[str] = set()
     while True:
-        for name in waiting:
-            if name not in taken and (fd := take(directory / name)) is not None:
+        others = set(journal_names(directory)) - {own} - dead
+        for name in others:
+            if (fd := take(directory / name)) is not None:
                 held.callback(os.close, fd)
-                taken[name] = fd
-        if len(taken) == len(waiting) or time.monotonic() > deadline:
-            return sorted(taken.items())
+                dead.add(name)
+        if not others or time.monotonic() > deadline:
+            return dead
+        if others <= dead:
+            continue  # a file given up by its process is followed by another: look again
         time.sleep(0.005)
 
 
-def _read(name: str, fd: int, begun: dict[str, dict[str, Any]]) -> None:
-    """Fold one file into ``begun``: what is left there has no end."""
-    for number, raw in enumerate(_whole_lines(fd), 1):
+def _read(path: Path, begun: dict[str, dict[str, Any]], *, alive: bool) -> None:
+    """Fold one file into ``begun``: what is left there at last has no end and no process."""
+    for number, raw in enumerate(_whole_lines(path), 1):
         try:
             said = codec.decode(raw)
         except codec.BrokenLine as error:
-            logger.error("recovery: %s line %d is broken and skipped: %s", name, number, error)
+            logger.error("recovery: %s line %d is broken, skipped: %s", path.name, number, error)
             continue
         match said["kind"]:
+            case "begin" if alive:
+                begun.pop(said["attempt"]["attempt_id"], None)  # it goes on in this file
             case "begin":
                 begun[said["attempt"]["attempt_id"]] = said["attempt"]
             case "accepted" if said["attempt_id"] in begun:
@@ -92,8 +97,8 @@ def _read(name: str, fd: int, begun: dict[str, dict[str, Any]]) -> None:
                 begun.pop(said["attempt"]["attempt_id"], None)
 
 
-def _whole_lines(fd: int) -> Iterator[bytes]:
-    with open(fd, "rb", closefd=False) as file:
+def _whole_lines(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
         for raw in file:
             if raw.endswith(b"\n"):
                 yield raw

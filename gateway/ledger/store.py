@@ -231,7 +231,7 @@ class Store:
                 "attempt_id": said["attempt_id"],
                 "at_us": said["at_us"],
                 "reason": said["reason"],
-                "old": None if found is None else dict(found._mapping),
+                "old": None if found is None else dict(zip(new, found, strict=True)),
                 "new": new,
             },
         )

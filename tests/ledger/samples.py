@@ -1,4 +1,4 @@
-"""Rows, journals and databases for tests of the ledger."""
+"""Rows and journals for tests of the ledger."""
 
 from __future__ import annotations
 
@@ -9,13 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import select
 
-from gateway.ledger.layout import database_path, journal_dir, journal_names
+from gateway.ledger.layout import journal_dir, journal_names
 from gateway.ledger.rows import AttemptRow, ChargeRow
-from gateway.ledger.schema import attempts
-from gateway.ledger.shipper import Shipper
-from gateway.ledger.store import engine_for
 
 NOON_US = 1_795_348_800_000_000  # 2026-11-22T12:00:00Z
 PICO = 10**12
@@ -155,22 +151,6 @@ def read_journal(data_dir: Path) -> list[dict[str, Any]]:
         for name in journal_names(directory)
         for raw in (directory / name).read_bytes().splitlines()
     ]
-
-
-def ship(data_dir: Path) -> int:
-    shipper = Shipper(data_dir)
-    try:
-        return shipper.ship()
-    finally:
-        shipper.close()
-
-
-def attempt_rows(data_dir: Path) -> dict[str, dict[str, Any]]:
-    engine = engine_for(database_path(data_dir), read_only=True)
-    with engine.begin() as connection:
-        rows = connection.execute(select(attempts)).mappings().all()
-    engine.dispose()
-    return {row["attempt_id"]: dict(row) for row in rows}
 
 
 class SmallVolume:

@@ -19,7 +19,7 @@ def serve(app: Any) -> Iterator[str]:
     listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(
         app,
-        log_level="error",
+        log_level="critical",
         lifespan="off",
         ws="none",
         loop="asyncio",

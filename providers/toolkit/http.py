@@ -73,10 +73,7 @@ def connection_refused(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, ConnectionRefusedError):
             return True
-        if isinstance(error, aiohttp.ClientConnectorError):
-            error = error.os_error
-        else:
-            error = error.__cause__
+        error = getattr(error, "os_error", None) or error.__cause__
     return False
 
 

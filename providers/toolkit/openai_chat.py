@@ -19,6 +19,7 @@ from providers.contract import (
     GenerateRequest,
     Http,
     HttpResponse,
+    ProtocolViolation,
     ProviderError,
     RequestRejected,
     UpstreamFailed,
@@ -85,6 +86,8 @@ async def chat_events(
                     # A last event without its blank line: whole at some servers, cut at others.
                     for delta in fold.take(parser.close()):
                         yield delta
+                    if fold.failure is not None and type(fold.failure) is not ProtocolViolation:
+                        raise fold.failure
                 if not fold.complete:
                     raise UpstreamFailed("The provider's stream ended early.")
             except ProviderError as error:

@@ -107,7 +107,7 @@ def error_from_body(
     body: Mapping[str, Any], *, cold_when: tuple[ColdWhen, ...] = ()
 ) -> ProviderError:
     """The error in a body or stream frame that came with status 200."""
-    error = body.get("error")
+    error = body.get("error", body)
     code = error.get("code") if isinstance(error, Mapping) else None
     status = code if isinstance(code, int) and 400 <= code < 600 else 200
     return _error(status, body, orjson.dumps(body).decode(), cold_when=cold_when)

@@ -87,6 +87,8 @@ class StreamFold:
             usage = frame.get("usage")
             if usage:
                 self._usage = usage
+            if choices and type(choices) is not list:
+                raise _unreadable()
             owner = None
             for choice in choices or ():
                 index, channels = self._read(choice)

@@ -214,6 +214,22 @@ async def test_a_request_that_names_no_limit_gets_the_default_one(
         assert usage is not None and usage.output_tokens == expected
 
 
+async def test_the_makers_sampling_is_the_default(instance: Instance, http: Http) -> None:
+    props = await fetch_json(http, f"{instance.base_url}/props", instance.headers)
+    defaults = props["default_generation_settings"]["params"]
+    assert defaults["temperature"] == pytest.approx(0.2)
+    assert defaults["top_p"] == pytest.approx(0.9)
+
+
+async def test_progress_is_shown_only_to_who_asks_for_it(deployment: ChildDeployment) -> None:
+    for extra in ({}, {"return_progress": True}):
+        request = ask(2, dialect="openai_chat", extra={"max_tokens": 2, **extra})
+        events = await collect(deployment, request)
+        frames = [f for e in events if isinstance(e, Delta | Finished) for f in e.native]
+        assert any("prompt_progress" in frame for frame in frames) == bool(extra)
+        assert frames[-1]["usage"]["completion_tokens"] == 2
+
+
 async def test_the_caller_s_own_json_goes_through(deployment: ChildDeployment) -> None:
     request = ask(
         input=[{"role": "user", "content": QUESTION}],

@@ -56,14 +56,17 @@ class Child:
         Raises: OSError when the system cannot start a process.
         """
         loop = asyncio.get_running_loop()
-        transport, protocol = await loop.subprocess_exec(
-            lambda: _ExitProtocol(loop),
-            *argv,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is the gateway's, which lets running streams finish
-        )
+        try:
+            transport, protocol = await loop.subprocess_exec(
+                lambda: _ExitProtocol(loop),
+                *argv,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,  # Ctrl-C is the gateway's: running streams may finish
+            )
+        except OSError as error:  # uvloop's does not say what was not found
+            raise OSError(error.errno, error.strerror, argv[0]) from error
         process = asyncio.subprocess.Process(transport, protocol, loop)
         child = cls(process, protocol.exited)
         assert process.stdin is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import shutil
 from functools import partial
@@ -51,8 +52,7 @@ class LocalProvider:
         )
 
     async def aclose(self) -> None:
-        for supervisor in self._supervisors:
-            await supervisor.aclose()
+        await asyncio.gather(*(supervisor.aclose() for supervisor in self._supervisors))
 
     def _at_url(self, url: str, model: str, options: LocalOptions) -> Deployment:
         headers = dict(ONE_CONNECTION_EACH)  # the provider block's are sent by the HTTP client

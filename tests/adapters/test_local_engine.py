@@ -136,18 +136,22 @@ async def test_cold_then_warm_then_idle_then_cold_again(provider: LocalProvider)
 async def test_the_seen_boot_is_the_boot_by_the_child_s_own_clock(
     provider: LocalProvider,
 ) -> None:
-    deployment = bind(provider)
-    seen: dict[type[Event], float] = {}
-    async with aclosing(deployment.generate(ask())) as events:
-        async for event in events:
-            seen.setdefault(type(event), time.monotonic())
-    with deployment.supervisor.lease() as lease:
-        instance = await lease.ready()
-    # One monotonic clock for the whole machine; the child's first line comes after its interpreter.
-    child_seconds = instance.report["ready_monotonic"] - instance.report["begun_monotonic"]
-    seen_seconds = seen[Started] - seen[Booting]
-    assert 0 < seen_seconds - child_seconds < 0.1
-    assert abs(instance.boot_seconds - seen_seconds) < 0.05
+    differences = []
+    for _ in range(3):  # a busy machine only ever adds to the difference
+        deployment = bind(provider)
+        seen: dict[type[Event], float] = {}
+        async with aclosing(deployment.generate(ask(1))) as events:
+            async for event in events:
+                seen.setdefault(type(event), time.monotonic())
+        with deployment.supervisor.lease() as lease:
+            instance = await lease.ready()
+        # One monotonic clock for the whole machine; the child's begins after its interpreter's.
+        child_seconds = instance.report["ready_monotonic"] - instance.report["begun_monotonic"]
+        differences.append(seen[Started] - seen[Booting] - child_seconds)
+        assert instance.boot_seconds >= child_seconds > 0.1
+        if differences[-1] < 0.1:
+            break
+    assert 0 < min(differences) < 0.1
 
 
 async def test_ten_callers_make_one_boot_which_one_of_them_caused(
@@ -212,6 +216,22 @@ async def test_a_request_that_names_no_limit_gets_the_default_one(
     for limit, expected in ((None, 5), (9, 9)):
         usage = end(await collect(deployment, ask(limit))).usage
         assert usage is not None and usage.output_tokens == expected
+
+
+async def test_the_makers_sampling_is_the_default(instance: Instance, http: Http) -> None:
+    props = await fetch_json(http, f"{instance.base_url}/props", instance.headers)
+    defaults = props["default_generation_settings"]["params"]
+    assert defaults["temperature"] == pytest.approx(0.2)
+    assert defaults["top_p"] == pytest.approx(0.9)
+
+
+async def test_progress_is_shown_only_to_who_asks_for_it(deployment: ChildDeployment) -> None:
+    for extra in ({}, {"return_progress": True}):
+        request = ask(2, dialect="openai_chat", extra={"max_tokens": 2, **extra})
+        events = await collect(deployment, request)
+        frames = [f for e in events if isinstance(e, Delta | Finished) for f in e.native]
+        assert any("prompt_progress" in frame for frame in frames) == bool(extra)
+        assert frames[-1]["usage"]["completion_tokens"] == 2
 
 
 async def test_the_caller_s_own_json_goes_through(deployment: ChildDeployment) -> None:

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from providers.contract import BootTimeout, Http, UpstreamFailed
+from providers.local.failures import boot_failure
 from providers.local.launch import HERE, Instance, free_port
 from providers.local.supervisor import Supervisor
 from tests.local.engines import SLOW_ENGINE, killed_parent, supervised, until
@@ -129,6 +130,24 @@ async def test_an_engine_killed_while_it_boots_says_why(
             await boot(supervisor)
 
 
+@pytest.mark.parametrize(
+    ("exit_code", "reason", "words"),
+    [
+        (-4, None, "AVX2"),
+        (132, None, "AVX2"),
+        (-9, None, "memory ran out"),
+        (137, None, "memory ran out"),
+        (1, None, "exit code 1"),
+        (1, "engine_missing", "not installed"),
+        (1, "something new", "could not start"),
+    ],
+)
+def test_the_words_for_a_boot_that_failed(exit_code: int, reason: str | None, words: str) -> None:
+    error = boot_failure(exit_code, reason)
+    assert words in error.detail
+    assert error.retryable
+
+
 async def test_a_command_that_does_not_exist(http: Http, caplog: pytest.LogCaptureFixture) -> None:
     async with supervised(http, command=("no-such-engine", "--port", "{port}")) as supervisor:
         with pytest.raises(UpstreamFailed, match="command could not be started"):
@@ -211,6 +230,21 @@ async def test_an_engine_that_ignores_sigterm_is_killed(
     monkeypatch.setattr("providers.local.child.GRACE_SECONDS", 0.1)
     async with supervised(http, "--ignore-sigterm") as supervisor:
         await boot(supervisor)
+
+
+async def test_a_new_engine_waits_until_the_old_one_has_left_its_memory(
+    http: Http, starts_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("providers.local.child.GRACE_SECONDS", 0.2)
+    options = ("--ignore-sigterm", "--starts-file", starts_file)
+    async with supervised(http, *options, idle=0.0) as supervisor:
+        first = await boot(supervisor)
+        await until(lambda: supervisor.state == "down")
+        assert first.child.alive
+        waiting = asyncio.create_task(boot(supervisor))
+        await until(lambda: starts(starts_file) == 2 or not first.child.alive)
+        assert starts(starts_file) == 1
+        await waiting
 
 
 async def test_what_the_engine_has_started_ends_with_it(http: Http, tmp_path: Path) -> None:

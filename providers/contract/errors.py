@@ -21,7 +21,7 @@ cost money too.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from providers.contract.events import Evidence, Phases
 from providers.contract.usage import Usage
@@ -105,17 +105,10 @@ class ModelLoading(ProviderError):
     spends = False
 
     def __init__(
-        self,
-        detail: str | None = None,
-        *,
-        evidence: Evidence = "loading_reported",
-        upstream_status: int | None = None,
-        retry_after_seconds: float | None = None,
+        self, detail: str | None = None, *, evidence: Evidence = "loading_reported", **known: Any
     ) -> None:
         self.evidence = evidence
-        super().__init__(
-            detail, upstream_status=upstream_status, retry_after_seconds=retry_after_seconds
-        )
+        super().__init__(detail, **known)
 
 
 class BootTimeout(ProviderError):

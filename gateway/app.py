@@ -10,11 +10,13 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from gateway.accounting.settle import settle_interrupted
 from gateway.clock import Clock
@@ -45,6 +47,21 @@ _ALIVE_EVERY_SECONDS = 1.0
 NO_CONTENT = 204
 
 
+class Gateway(FastAPI):
+    """FastAPI, with the doors and the two hot routes before it."""
+
+    def __init__(self, settings: Settings, **known: Any) -> None:
+        super().__init__(**known)
+        hot = {"/v1/generate": generate.generate, "/v1/chat/completions": chat.chat_completions}
+        self._hot = HotRoutes(super().__call__, Doors(settings), hot)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection's message stream."""
+        if scope["type"] == "http":
+            scope["app"] = self
+        await self._hot(scope, receive, send)
+
+
 def create_app(
     settings: Settings,
     *,
@@ -69,7 +86,8 @@ def create_app(
             app.state.gateway = await _open(stack, settings, registry, routes, clock or Clock())
             yield
 
-    app = FastAPI(
+    app = Gateway(
+        settings,
         title="Serverless inference gateway",
         version=version("serverless-inference-gateway"),
         summary="One door to serverless inference, and the truth about what it costs.",
@@ -85,14 +103,6 @@ def create_app(
     app.add_exception_handler(HTTPException, _refuse_route)
     app.add_exception_handler(RequestValidationError, _refuse)
     app.add_exception_handler(Exception, _refuse)
-    app.add_middleware(
-        HotRoutes,
-        routes={
-            "/v1/generate": generate.generate,
-            "/v1/chat/completions": chat.chat_completions,
-        },
-    )
-    app.add_middleware(Doors, settings=settings)
     return app
 
 

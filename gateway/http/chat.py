@@ -41,7 +41,7 @@ class GatewayOptions(BaseModel):
 class ChatBody(BaseModel):
     """The fields that the gateway reads; all others go to a deployment of this dialect as sent."""
 
-    model_config = ConfigDict(extra="allow", strict=True)
+    model_config = ConfigDict(strict=True)
 
     model: str = Field(min_length=1, max_length=256)
     messages: list[dict[str, Any]] = Field(min_length=1)

@@ -1,8 +1,8 @@
 """The two hot routes, served past FastAPI's router.
 
-The router, its dependency solving and its middlewares cost 67 of the 100 microseconds that FastAPI
-adds to a request (uvloop, 10 connections, an empty handler). The handlers are ordinary FastAPI
-routes all the same: they stand in the OpenAPI document, and without this class they would serve.
+The router, its dependency solving, its telemetry and its middlewares cost 67 of the 100
+microseconds that an empty FastAPI handler takes (uvloop, 10 connections). The handlers are ordinary
+FastAPI routes all the same: they stand in the OpenAPI document, and without this class they serve.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.errors import GatewayError, InternalError
 from gateway.http.body import ClientGone
+from gateway.http.doors import Doors
 from gateway.http.errors import HttpError, error_response
 from gateway.ledger.errors import LedgerUnavailable
 
@@ -26,17 +27,26 @@ Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
 class HotRoutes:
-    """ASGI middleware: POST to one of ``routes`` goes straight to its handler."""
+    """An ASGI application before another: POST to one of ``routes`` goes straight to its handler.
 
-    def __init__(self, app: ASGIApp, routes: Mapping[str, Handler]) -> None:
+    ``doors`` is asked first, as it is for everything else.
+    """
+
+    def __init__(self, app: ASGIApp, doors: Doors, routes: Mapping[str, Handler]) -> None:
         self._app = app
+        self._doors = doors
         self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the request or pass it on."""
         handler = None
-        if scope["type"] == "http" and scope["method"] == "POST":
-            handler = self._routes.get(scope["path"])
+        if scope["type"] == "http":
+            refusal = self._doors.refusal(scope)
+            if refusal is not None:
+                await error_response(refusal)(scope, receive, send)
+                return
+            if scope["method"] == "POST":
+                handler = self._routes.get(scope["path"])
         if handler is None:
             await self._app(scope, receive, send)
             return

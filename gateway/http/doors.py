@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
-from gateway.http.errors import HttpError, error_response
+from gateway.http.errors import HttpError
 from gateway.settings import KeySettings, Settings, is_loopback
 from gateway.settings import Scope as KeyScope
 
@@ -59,27 +59,21 @@ class Keyring:
 
 
 class Doors:
-    """ASGI middleware: without keys, only programs of this machine may come in.
+    """Without keys, only programs of this machine may come in.
 
     A web page must not spend money, so a foreign ``Origin`` is refused; nor may a name that was
     rebound to this address, so the ``Host`` must be a loopback name or one that is allowed.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        self._app = app
-        self._open = settings.needs_keys
+    def __init__(self, settings: Settings) -> None:
+        self._keys_guard = settings.needs_keys
         self._hosts = frozenset(host.lower() for host in settings.server.allowed_hosts)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on or refuse it."""
-        if scope["type"] == "http" and not self._open:
-            refusal = self._refusal(Headers(scope=scope))
-            if refusal is not None:
-                await error_response(refusal)(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
-
-    def _refusal(self, headers: Headers) -> HttpError | None:
+    def refusal(self, scope: Scope) -> HttpError | None:
+        """Why an HTTP request may not come in, or None."""
+        if self._keys_guard:
+            return None
+        headers = Headers(scope=scope)
         host = headers.get("host", "")
         try:
             name = urlsplit(f"//{host}").hostname or ""

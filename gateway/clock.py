@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 
 
 class Clock:
@@ -25,5 +26,9 @@ class Clock:
 
 def rfc3339(at_us: int) -> str:
     """An instant as UTC RFC 3339 with microseconds: ``2026-11-23T18:25:10.000001Z``."""
-    instant = datetime.fromtimestamp(at_us // 1_000_000, UTC)
-    return f"{instant:%Y-%m-%dT%H:%M:%S}.{at_us % 1_000_000:06d}Z"
+    return f"{_second(at_us // 1_000_000)}.{at_us % 1_000_000:06d}Z"
+
+
+@lru_cache(maxsize=16)  # formatting costs 5 microseconds, and most instants share their second
+def _second(at: int) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%S}"

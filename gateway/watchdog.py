@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 
 
@@ -21,13 +22,14 @@ class Watchdog:
         loop: asyncio.AbstractEventLoop,
         total_deadline: float,
         expire: Callable[[str], None],
+        first_deadline: float = math.inf,
     ) -> None:
         self._loop = loop
         self._total_deadline = total_deadline
         self._expire = expire
         self._phase = "total"
-        self._deadline = total_deadline
-        self._handle: asyncio.TimerHandle | None = loop.call_at(total_deadline, self._ring)
+        self._deadline = min(first_deadline, total_deadline)
+        self._handle: asyncio.TimerHandle | None = loop.call_at(self._deadline, self._ring)
 
     def arm(self, phase: str, deadline: float) -> None:
         """From now on ``phase`` must end by ``deadline``; the total deadline holds on."""

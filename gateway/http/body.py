@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 from starlette.requests import Request
-from starlette.types import Message, Receive
+from starlette.types import Receive
 
 from gateway.http.errors import HttpError
 from gateway.settings import ServerSettings
+from gateway.watchdog import Watchdog
 
 _BYTES_PER_EXTRA_SECOND = 16 << 10
 
@@ -37,35 +39,44 @@ async def read_json_body(request: Request, limits: ServerSettings) -> bytes:
 
 
 async def _read(receive: Receive, limits: ServerSettings) -> bytes:
-    message = await _next(receive, limits.body_timeout_seconds)
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        if len(body) > limits.max_body_bytes:
-            raise _too_large(limits)
-        return body
-    # More is to come: from here a drip without end must not hold a place for ever.
+    """All of the body, unless it is too large or too slow: a drip must not hold a place for ever.
+
+    One alarm for the whole body, whose time grows with what has come.
+    """
     loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
     begun_at = loop.time()
-    parts, size = [body], len(body)
-    while message.get("more_body"):
-        budget = limits.body_timeout_seconds + size / _BYTES_PER_EXTRA_SECOND
-        message = await _next(receive, begun_at + budget - loop.time())
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > limits.max_body_bytes:
-            raise _too_large(limits)
-    return b"".join(parts)
+    rang: list[str] = []
 
+    def ring(phase: str) -> None:
+        rang.append(phase)
+        task.cancel()
 
-async def _next(receive: Receive, seconds: float) -> Message:
+    alarm = Watchdog(loop, math.inf, ring, begun_at + limits.body_timeout_seconds)
+    parts: list[bytes] = []
+    size = 0
     try:
-        async with asyncio.timeout(max(0.0, seconds)):
+        while True:
             message = await receive()
-    except TimeoutError as error:
-        raise HttpError(408, "body_timeout", "The request body did not arrive in time.") from error
-    if message["type"] == "http.disconnect":
-        raise ClientGone
-    return message
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            part = message.get("body", b"")
+            size += len(part)
+            if size > limits.max_body_bytes:
+                raise _too_large(limits)
+            if not message.get("more_body"):
+                return b"".join((*parts, part)) if parts else part
+            parts.append(part)
+            budget = limits.body_timeout_seconds + size / _BYTES_PER_EXTRA_SECOND
+            alarm.arm("body", begun_at + budget)
+    except asyncio.CancelledError:
+        if not rang:
+            raise
+        task.uncancel()
+        raise HttpError(408, "body_timeout", "The request body did not arrive in time.") from None
+    finally:
+        alarm.disarm()
 
 
 def _too_large(limits: ServerSettings) -> HttpError:

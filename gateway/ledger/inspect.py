@@ -93,7 +93,7 @@ def _totals(connection: Connection | None) -> dict[str, Any]:
     return {
         "schema_version": None if version is None else int(version),
         "rows": {
-            table.name: connection.scalar(select(func.count()).select_from(table))
+            str(table.name): connection.scalar(select(func.count()).select_from(table))
             for table in tables
         },
         "attempts_by_status": {status: count for status, count in sorted(by_status)},

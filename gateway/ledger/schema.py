@@ -67,7 +67,13 @@ charges = Table("charges", metadata, *_columns(ChargeRow, "charge_id"))
 
 # Reports go by the operation's time, so that the attempts of one operation are never parted.
 Index("attempts_by_time", attempts.c.operation_at_us, attempts.c.operation_id)
-Index("attempts_by_key", attempts.c.key_id, attempts.c.operation_at_us, attempts.c.operation_id)
+_has_key = attempts.c.key_id.is_not(None)
+Index(
+    "attempts_by_key",
+    *(attempts.c.key_id, attempts.c.operation_at_us, attempts.c.operation_id),
+    sqlite_where=_has_key,
+    postgresql_where=_has_key,
+)
 Index("attempts_by_operation", attempts.c.operation_id)
 Index("charges_by_time", charges.c.period_start_at_us)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-_FIRST_READ_BYTES = 1 << 21
+_FIRST_READ_BYTES = 1 << 20
 _LONGEST_LINE_BYTES = 1 << 28
 
 

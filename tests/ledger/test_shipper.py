@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import cast
 
 import orjson
 import pytest
@@ -23,7 +24,7 @@ from gateway.ledger.layout import (
     take_folder,
 )
 from gateway.ledger.schema import charges, corrections, journal_files
-from gateway.ledger.shipper import Shipper
+from gateway.ledger.shipper import Lifeline, Shipper, run
 from gateway.ledger.store import OffsetMoved, Store
 from tests.ledger.databases import attempt_rows, ship, table
 from tests.ledger.samples import begun, finished, idle_charge
@@ -360,3 +361,35 @@ def test_a_log_that_nobody_reads_is_given_up(data_dir: Path, journal: Journal) -
         assert shipper.ship() == 1
         shipper.close()
     assert len(attempt_rows(data_dir)) == 3
+
+
+class Gone:
+    """A lifeline whose gateway has ended."""
+
+    ended = True
+
+    def wait(self, seconds: float) -> None:
+        pass
+
+
+def test_without_a_gateway_it_ships_what_is_there_and_ends(
+    data_dir: Path, journal: Journal, shipper: Shipper
+) -> None:
+    journal.begin(begun(1))
+    assert run(shipper, cast(Lifeline, Gone()))
+    assert len(attempt_rows(data_dir)) == 1
+    assert metrics_path(data_dir).exists()
+
+
+def test_without_a_gateway_its_patience_with_the_database_is_bounded(
+    data_dir: Path, journal: Journal, shipper: Shipper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.ledger.shipper._LAST_PATIENCE_SECONDS", 0.05)
+    shipper.ship()
+    journal.begin(begun(1))
+    other = sqlite3.connect(database_path(data_dir), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert not run(shipper, cast(Lifeline, Gone()))
+    other.execute("ROLLBACK")
+    other.close()
+    assert ship(data_dir) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from providers.testing.scenarios import ANSWER
 from providers.toolkit.http import open_http
 from providers.toolkit.openai_chat import ChatEndpoint, ColdWhen
 from tests.emulators.openai_chat import OpenAIChat
-from tests.toolkit.canned import Canned, ask, joined
+from tests.toolkit.canned import Canned, ask, chunk, joined, sse, text
+from tests.toolkit.raw_server import Play, RawServer, raw_server
 
 
 async def test_a_model_that_loads_and_then_answers(
@@ -58,6 +60,40 @@ async def test_the_connection_is_kept_after_a_stream(emulator: Callable[[Any], s
         await ask(http, GenerateRequest("hi", stream=stream), endpoint)
     await http.aclose()
     assert len(ports) == 1
+
+
+STREAM_HEAD = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n"
+)
+
+
+def ends_after(seconds: float) -> Callable[[RawServer], Play]:
+    """A stream whose body ends ``seconds`` after ``[DONE]``."""
+
+    def play(state: RawServer) -> Play:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            body = sse(text("a"), chunk({}, "stop"))
+            writer.write(STREAM_HEAD + b"\r\n%x\r\n" % len(body) + body + b"\r\n")
+            await asyncio.sleep(seconds)
+            writer.write(b"0\r\n\r\n")
+
+        return answer
+
+    return play
+
+
+@pytest.mark.parametrize(("seconds", "connections"), [(0.01, 1), (30.0, 2)])
+async def test_the_end_of_the_body_is_awaited_but_not_long(
+    seconds: float, connections: int
+) -> None:
+    settings = OpenAIChatSettings(base_url="http://127.0.0.1")
+    async with raw_server(ends_after(seconds)) as server:
+        http = open_http(settings)
+        for _ in range(2):
+            async with asyncio.timeout(1):
+                await ask(http, endpoint=ChatEndpoint(server.url, "m"))
+        await http.aclose()
+        assert server.connections == connections
 
 
 def test_options_shape_the_request(tmp_path: Path) -> None:

@@ -161,12 +161,23 @@ async def test_a_create_call_is_never_abandoned(jobs: Jobs, url: str, times: int
         assert (jobs.created, jobs.cancelled) == (1, ["job-1"])
 
 
-async def test_an_anyio_scope_neither_abandons_nor_forgets(jobs: Jobs, url: str) -> None:
+async def test_an_anyio_scope_neither_abandons_nor_forgets(
+    jobs: Jobs, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     jobs.create_seconds = 0.05
+    waits = []
+    wait = asyncio.wait
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        waits.append(args)
+        return wait(*args, **kwargs)
+
+    monkeypatch.setattr(asyncio, "wait", counted)
     async with adapter(url) as it:
         with anyio.move_on_after(0.02) as scope:
             await consume(it)
         assert scope.cancelled_caught
+        assert len(waits) <= 4, "the scope cancels at every turn of the loop: shield against it"
         assert (jobs.created, jobs.cancelled) == (1, ["job-1"])
 
 

@@ -16,7 +16,9 @@ from providers.local.launch import ONE_CONNECTION_EACH, CommandLaunch, EmbeddedL
 from providers.local.options import LocalOptions, LocalSettings
 from providers.local.supervisor import Supervisor
 from providers.local.threads import default_threads
-from providers.toolkit.openai_chat import ChatEndpoint
+from providers.toolkit.openai_chat import ChatEndpoint, ColdWhen
+
+LOADING = ColdWhen(503, "Loading model")  # llama.cpp's server, as soon as it listens
 
 
 class LocalProvider:
@@ -58,7 +60,9 @@ class LocalProvider:
         headers = dict(ONE_CONNECTION_EACH)  # the provider block's are sent by the HTTP client
         if options.api_key is not None:
             headers["authorization"] = f"Bearer {options.api_key.get_secret_value()}"
-        endpoint = ChatEndpoint(url + options.chat_path, model, headers=headers)
+        endpoint = ChatEndpoint(
+            url + options.chat_path, model, headers=headers, cold_when=(LOADING,)
+        )
         return UrlDeployment(
             self._host.http, endpoint, url + options.ready_path, options.waits_when_refused
         )

@@ -138,11 +138,13 @@ def _error(
     detail = (error_class.__doc__ or "").strip()
     if code is not None:
         detail = f"{detail.rstrip('.')} (code {code})."
+    upstream_status = status if status >= 400 else None
+    if error_class is ModelLoading:  # no parameter is at fault
+        return ModelLoading(
+            detail, upstream_status=upstream_status, retry_after_seconds=retry_after
+        )
     return error_class(
-        detail,
-        param=param,
-        upstream_status=status if status >= 400 else None,
-        retry_after_seconds=retry_after,
+        detail, param=param, upstream_status=upstream_status, retry_after_seconds=retry_after
     )
 
 

@@ -35,7 +35,7 @@ from providers.local import LocalOptions, LocalProvider, LocalSettings, prepare
 from providers.local.deployment import ChildDeployment
 from providers.local.launch import HERE, Instance
 from providers.toolkit.http import open_http
-from tests.local.engines import fetch_json, killed_parent, until
+from tests.local.engines import fetch_json, killed_parent, survivors, until
 
 MODEL = "smollm2-135m-instruct"
 QUESTION = "Explain in a few sentences why the sky is blue."
@@ -137,7 +137,7 @@ async def test_the_seen_boot_is_the_boot_by_the_child_s_own_clock(
     provider: LocalProvider,
 ) -> None:
     differences = []
-    for _ in range(3):  # a busy machine only ever adds to the difference
+    for _ in range(5):  # a busy machine only ever adds to the difference
         deployment = bind(provider)
         seen: dict[type[Event], float] = {}
         async with aclosing(deployment.generate(ask(1))) as events:
@@ -263,12 +263,11 @@ async def test_a_caller_who_is_cancelled_while_waiting_for_the_first_token_frees
 ) -> None:
     request = ask(9, stream=False, input=f"{time.time()} " + "why? " * 450)
     task = asyncio.create_task(collect(deployment, request))
-    assert await busy_for(http, instance, until=1) < 1.0
+    assert await busy_for(http, instance, until=1) < 2.0
     task.cancel()
     await asyncio.wait({task})
-    assert (
-        await busy_for(http, instance, until=0) < 1.2
-    )  # two batches of 64 tokens, at 150 a second
+    # The engine looks up every 64 tokens, 0.4 s; the whole prompt would take it six seconds.
+    assert await busy_for(http, instance, until=0) < 2.5
 
 
 async def test_too_long_a_prompt(deployment: ChildDeployment) -> None:
@@ -319,14 +318,16 @@ def test_a_killed_parent_takes_the_engine_along(data_dir: Path) -> None:
         "temperature": None,
         "top_p": None,
     }
-    begun = time.monotonic()
     family = killed_parent(
-        [sys.executable, "-P", str(HERE / "engine.py")],
-        config,
-        until=lambda: time.monotonic() - begun > 1.5,
+        [sys.executable, "-P", str(HERE / "engine.py")], config, until=one_listens
     )
     assert len(family) == 1
-    assert psutil.wait_procs(family, timeout=3)[1] == []
+    assert survivors(family) == []
+
+
+def one_listens(parent: psutil.Process) -> bool:
+    sockets = [socket for child in parent.children() for socket in child.net_connections("inet")]
+    return any(socket.status == psutil.CONN_LISTEN for socket in sockets)
 
 
 async def test_the_engine_is_closed_to_others(

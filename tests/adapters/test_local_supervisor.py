@@ -16,7 +16,7 @@ from providers.contract import BootTimeout, Http, UpstreamFailed
 from providers.local.failures import boot_failure
 from providers.local.launch import HERE, Instance, free_port
 from providers.local.supervisor import Supervisor
-from tests.local.engines import SLOW_ENGINE, killed_parent, supervised, until
+from tests.local.engines import SLOW_ENGINE, killed_parent, supervised, survivors, until
 
 
 @pytest.fixture
@@ -284,7 +284,7 @@ def test_a_killed_parent_takes_the_engine_and_its_workers_along(tmp_path: Path) 
     family = killed_parent(
         [sys.executable, "-P", str(HERE / "guard.py")],
         {"command": [*command, "--worker-pid-file", str(pid_file)], "environment": {}},
-        until=lambda: pid_file.exists() and pid_file.read_text() != "",
+        until=lambda _: pid_file.exists() and pid_file.read_text() != "",
     )
     assert len(family) == 3  # guard, program, worker
-    assert psutil.wait_procs(family, timeout=3)[1] == []
+    assert survivors(family) == []

@@ -72,19 +72,34 @@ asyncio.run(main(*sys.argv[1:]))
 
 
 def killed_parent(
-    argv: list[str], config: Mapping[str, Any], until: Callable[[], bool]
+    argv: list[str], config: Mapping[str, Any], until: Callable[[psutil.Process], bool]
 ) -> list[psutil.Process]:
     """Let a process start the child, and kill it with SIGKILL when ``until``; its descendants."""
     parent = subprocess.Popen([sys.executable, "-c", PARENT, json.dumps(argv), json.dumps(config)])
     try:
         deadline = time.monotonic() + 10
-        while not until():
+        while not until(psutil.Process(parent.pid)):
             assert time.monotonic() < deadline and parent.poll() is None
             time.sleep(0.01)
         return psutil.Process(parent.pid).children(recursive=True)
     finally:
         parent.kill()
         parent.wait()
+
+
+def survivors(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that still run after a while; the dead whom nobody has buried do not count."""
+
+    def runs(process: psutil.Process) -> bool:
+        try:
+            return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    deadline = time.monotonic() + 3
+    while any(map(runs, processes)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return [process for process in processes if runs(process)]
 
 
 async def fetch_json(http: Http, url: str, headers: dict[str, str], body: object = None) -> Any:

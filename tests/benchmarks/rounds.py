@@ -112,7 +112,7 @@ def _naming(target: Target, complain: Complain) -> Iterator[None]:
     try:
         yield
     except FAILURES as exc:
-        complain(target.name, str(exc))
+        complain(target.name, f"{exc}{target.process.last_words()}")
 
 
 def _prepare(target: Target, workload: Workload, pace: Pace) -> Record:

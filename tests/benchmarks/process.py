@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import random
 import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from socket import create_server
@@ -43,8 +44,19 @@ class Footprint:
 class ServerProcess:
     """A running server. ``ready_seconds``: from its start to its first 200."""
 
-    pid: int
+    popen: subprocess.Popen[bytes]
+    log: Path
     ready_seconds: float
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    def last_words(self) -> str:
+        """How it ended and the last it said; empty while it runs."""
+        if self.popen.poll() is None:
+            return ""
+        return f"\nits process has ended with {self.popen.returncode}:\n{_tail(self.log)}"
 
     def footprint(self) -> Footprint:
         """Read now. A child that has ended takes its CPU seconds with it."""
@@ -69,9 +81,16 @@ def _read(process: psutil.Process) -> tuple[float, int]:
 
 
 def free_port() -> int:
-    """A port nobody listens on at this moment."""
-    with closing(create_server(("127.0.0.1", 0))) as sock:
-        port: int = sock.getsockname()[1]
+    """A port nobody listens on, below the range that systems hand out by themselves.
+
+    A port of that range could go to another program before the server has taken it.
+    """
+    while True:
+        port = random.randint(20_000, 29_999)
+        try:
+            create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
         return port
 
 
@@ -97,21 +116,37 @@ def running_server(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=scratch
         )
     try:
-        _wait_until_ready(process, port, ready_path, begun + ready_timeout_seconds, log)
-        yield ServerProcess(process.pid, ready_seconds=time.perf_counter() - begun)
+        ready_at = _wait_until_ready(process, port, ready_path, begun + ready_timeout_seconds, log)
+        yield ServerProcess(process, log, ready_seconds=ready_at - begun)
     finally:
         _stop(process, log)
 
 
 def _wait_until_ready(
     process: subprocess.Popen[bytes], port: int, path: str, deadline: float, log: Path
-) -> None:
-    while not _answers_200(port, path):
+) -> float:
+    while True:
+        if _answers_200(port, path):
+            ready_at = time.perf_counter()
+            if _listens(process.pid, port):
+                return ready_at
         if process.poll() is not None:
             raise Broken(f"{process.args!r} ended with {process.returncode}:\n{_tail(log)}")
         if time.perf_counter() > deadline:
             raise Broken(f"{process.args!r} was not ready in time:\n{_tail(log)}")
         time.sleep(_POLL_SECONDS)
+
+
+def _listens(pid: int, port: int) -> bool:
+    """Whether it was this process that answered, and not another that has the port."""
+    try:
+        sockets = psutil.Process(pid).net_connections("tcp")
+    except psutil.NoSuchProcess:
+        return False
+    return any(
+        sock.status == psutil.CONN_LISTEN and sock.laddr and sock.laddr.port == port
+        for sock in sockets
+    )
 
 
 def _answers_200(port: int, path: str) -> bool:
@@ -126,6 +161,8 @@ def _answers_200(port: int, path: str) -> bool:
 
 
 def _stop(process: subprocess.Popen[bytes], log: Path) -> None:
+    if process.poll() is not None:
+        return
     process.send_signal(signal.SIGTERM)
     try:
         process.wait(_STOP_TIMEOUT_SECONDS)

@@ -112,7 +112,7 @@ def _naming(target: Target, complain: Complain) -> Iterator[None]:
     try:
         yield
     except FAILURES as exc:
-        complain(target.name, str(exc))
+        complain(target.name, f"{exc}{target.process.last_words()}")
 
 
 def _prepare(target: Target, workload: Workload, pace: Pace) -> Record:
@@ -133,6 +133,8 @@ def _run_round(record: Record, workload: Workload, pace: Pace) -> None:
     begin = target.footprint()
     load = _load(target, workload, pace, pace.round_seconds)
     end = target.footprint()
+    if not load.requests:
+        raise Broken(f"not one answer in {pace.round_seconds} s: try longer --round-seconds")
     if load.received_bytes < _LEAST_SHARE_OF_ANSWER * record.answer_bytes * load.requests:
         raise Broken(
             f"{load.requests} answers of {record.answer_bytes} bytes, "

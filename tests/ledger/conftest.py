@@ -6,7 +6,11 @@ from pathlib import Path
 import pytest
 
 from gateway.ledger.journal import Journal
-from gateway.ledger.layout import journal_dir
+from gateway.ledger.layout import database_path, journal_dir
+from gateway.ledger.reports import Reports
+from gateway.ledger.rows import AttemptRow, ChargeRow
+from tests.ledger.asking import Fill
+from tests.ledger.databases import ship
 
 
 @pytest.fixture
@@ -19,3 +23,26 @@ def journal(data_dir: Path) -> Iterator[Journal]:
     opened = Journal.open(journal_dir(data_dir))
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def fill(data_dir: Path) -> Iterator[Fill]:
+    opened: list[Reports] = []
+
+    def filled(*rows: AttemptRow | ChargeRow) -> Reports:
+        journal = Journal.open(journal_dir(data_dir))
+        for row in rows:
+            if isinstance(row, ChargeRow):
+                journal.charge(row)
+            elif row.status == "running":
+                journal.begin(row)
+            else:
+                journal.end(row)
+        journal.close()
+        ship(data_dir)
+        opened.append(Reports(database_path(data_dir)))
+        return opened[-1]
+
+    yield filled
+    for reports in opened:
+        reports.close()

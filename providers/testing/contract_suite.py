@@ -44,7 +44,7 @@ from providers.testing import scenarios
 from providers.toolkit.grammar import GrammarChecker
 from providers.toolkit.http import open_http
 
-_SEEN_WITHIN_SECONDS = 1.0
+_SEEN_WITHIN_SECONDS = 5.0  # a busy machine is no failure
 
 
 class Upstream(Protocol):

@@ -63,7 +63,7 @@ def main() -> NoReturn:
     try:
         xllamacpp = importlib.import_module("xllamacpp")
     except ImportError as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         _fail(report, "engine_missing")
     imported_monotonic = time.monotonic()
     try:
@@ -71,7 +71,7 @@ def main() -> NoReturn:
         # noticed only after the load.
         server = xllamacpp.Server(_parameters(xllamacpp, config))
     except RuntimeError as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         _fail(report, "load_failed")
     ready_monotonic = time.monotonic()
     report(

@@ -32,8 +32,9 @@ def main() -> None:
             config["command"], stdin=subprocess.DEVNULL, stdout=sys.stderr
         )
     except OSError as error:
-        print(error, file=sys.stderr)
-        print(json.dumps({"failed": "command_missing"}), flush=True)
+        sys.stderr.write(f"{error}\n")
+        sys.stdout.write(json.dumps({"failed": "command_missing"}) + "\n")
+        sys.stdout.flush()
         sys.exit(127)
     signal.signal(signal.SIGTERM, lambda *_: program.terminate())
     orphaned = threading.Event()

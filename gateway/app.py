@@ -28,7 +28,7 @@ from gateway.http.dispatch import HotRoutes
 from gateway.http.doors import Doors, Keyring
 from gateway.http.errors import HttpError, error_response
 from gateway.http.state import State
-from gateway.ledger.errors import LedgerUnavailable
+from gateway.ledger.errors import LedgerUnavailable, SchemaMismatch, StoreUnavailable
 from gateway.ledger.journal import Journal
 from gateway.ledger.layout import database_path, journal_dir
 from gateway.ledger.recovery import recover
@@ -99,6 +99,8 @@ def create_app(
     app.add_exception_handler(HttpError, _refuse)
     app.add_exception_handler(GatewayError, _refuse)
     app.add_exception_handler(LedgerUnavailable, _refuse)
+    app.add_exception_handler(StoreUnavailable, _refuse)
+    app.add_exception_handler(SchemaMismatch, _refuse)
     app.add_exception_handler(ClientGone, _nobody_there)
     app.add_exception_handler(HTTPException, _refuse_route)
     app.add_exception_handler(RequestValidationError, _refuse)

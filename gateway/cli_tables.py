@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from gateway.ledger.errors import BadQuery
+from gateway.ledger.errors import BadQuery, SchemaMismatch, StoreUnavailable
 from gateway.ledger.layout import database_path
 from gateway.registry import Registry, list_plugins
 from gateway.settings import ConfigError, Settings
@@ -123,21 +123,20 @@ def _rows(settings: Settings, report: str, query: dict[str, Any]) -> list[dict[s
         raise ConfigError(f"there is no ledger in {settings.server.data_dir} yet")
     end = _instant(query["end_time"], "--end-time") or datetime.now(UTC)
     start = _instant(query["start_time"], "--start-time") or end - timedelta(days=30)
-    asked = ReportQuery(
-        start_at_us=round(start.timestamp() * 1e6),
-        end_at_us=round(end.timestamp() * 1e6),
-        bucket_width=query["bucket_width"],
-        time_zone=query["time_zone"],
-        group_by=query["group_by"],
-        filters={},
-        limit=1000,
-        cursor=None,
-        key_id=None,
-    )
     try:
+        asked = ReportQuery(
+            start_at_us=round(start.timestamp() * 1e6),
+            end_at_us=round(end.timestamp() * 1e6),
+            bucket_width=query["bucket_width"],
+            time_zone=query["time_zone"],
+            group_by=query["group_by"],
+            limit=1000,
+        )
         data: list[dict[str, Any]] = getattr(Reports(path), report)(asked)["data"]
     except BadQuery as error:
         raise ConfigError(error.message) from error
+    except (StoreUnavailable, SchemaMismatch) as error:
+        raise ConfigError(str(error) or type(error).__doc__ or "") from error
     return data
 
 

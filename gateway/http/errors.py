@@ -10,7 +10,7 @@ import orjson
 from starlette.responses import Response
 
 from gateway import errors as own
-from gateway.ledger.errors import LedgerUnavailable
+from gateway.ledger.errors import LedgerUnavailable, SchemaMismatch, StoreUnavailable
 from providers import contract
 
 
@@ -59,6 +59,8 @@ STATUSES: Mapping[type[BaseException], tuple[int, str]] = {
     own.OperationCancelled: (499, "operation_cancelled"),
     own.InternalError: (500, "internal_error"),
     LedgerUnavailable: (503, "ledger_unavailable"),
+    StoreUnavailable: (503, "reports_unavailable"),
+    SchemaMismatch: (503, "reports_unavailable"),
 }
 
 _RETRY_AFTER_SECONDS = {"cold_start_timeout": 5.0, "ledger_unavailable": 5.0, "model_loading": 5.0}
@@ -86,6 +88,8 @@ def error_json(
     """The body of every error, a superset of OpenAI's."""
     status, code = status_of(error)
     message = error.message if isinstance(error, HttpError) else getattr(error, "detail", None)
+    if isinstance(error, StoreUnavailable | SchemaMismatch):
+        message = (type(error).__doc__ or "").split("\n", 1)[0]
     return {
         "error": {
             "type": _error_type(status),

@@ -95,7 +95,7 @@ async def _report(
     except BadQuery as error:
         raise HttpError(400, "invalid_value", error.message, param=error.param) from None
     if not fresh:
-        answer["as_of"] = rfc3339(state.shipper.shipped_at_us)
+        answer["as_of"] = await asyncio.to_thread(state.reports().as_of)
     return json_response(answer)
 
 

@@ -56,8 +56,8 @@ class LocalOptions(DeploymentOptions):
     """A server that runs already: its address without a path, http://127.0.0.1:8000 say."""
     api_key: SecretStr | None = None
     """The server's key. Where a command names {api_key} and this is null, each start gets one."""
-    waits_when_refused: bool = True
-    """A refused connection means that the server is starting, so that requests wait for it."""
+    waits_when_refused: bool = False
+    """The server may be starting when it refuses a connection: wait for it, as for a boot."""
 
     @model_validator(mode="after")
     def _no_key_is_ignored(self) -> LocalOptions:

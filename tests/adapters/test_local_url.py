@@ -104,11 +104,11 @@ async def test_a_server_that_nobody_reaches(provider: LocalProvider) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     deployment = bind(provider, url=url)
     assert await probe(deployment) == "down"
-    with pytest.raises(ModelLoading) as loading:
-        await collect(deployment)
-    assert loading.value.evidence == "connection_refused"
     with pytest.raises(UpstreamUnreachable):
-        await collect(bind(provider, url=url, waits_when_refused=False))
+        await collect(deployment)
+    with pytest.raises(ModelLoading) as loading:
+        await collect(bind(provider, url=url, waits_when_refused=True))
+    assert loading.value.evidence == "connection_refused"
 
 
 async def test_a_server_without_a_ready_path_is_in_no_known_state(provider: LocalProvider) -> None:

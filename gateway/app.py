@@ -68,12 +68,14 @@ def create_app(
     plugins: Mapping[str, ProviderPlugin] | None = None,
     clock: Clock | None = None,
     http: Callable[[ProviderSettings], Http] = open_http,
+    log_attempts: bool = True,
 ) -> FastAPI:
     """The gateway as an ASGI application.
 
-    ``plugins`` come before the installed ones of the same name (tests use it). Raises ConfigError
-    when the configuration names what does not exist; starting raises ConfigError when another
-    gateway holds the data folder.
+    ``plugins`` come before the installed ones of the same name (tests use it); ``log_attempts``
+    prints one JSON line per attempt on standard error. Raises ConfigError when the configuration
+    names what does not exist; starting raises ConfigError when another gateway holds the data
+    folder.
     """
     registry = Registry(settings, http, plugins)
     registry.build()
@@ -83,7 +85,9 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            app.state.gateway = await _open(stack, settings, registry, routes, clock or Clock())
+            app.state.gateway = await _open(
+                stack, settings, registry, routes, clock or Clock(), log_attempts
+            )
             yield
 
     app = Gateway(
@@ -114,6 +118,7 @@ async def _open(
     registry: Registry,
     routes: Routes[Target],
     clock: Clock,
+    log_attempts: bool,
 ) -> State:
     data_dir = settings.server.data_dir
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -137,7 +142,7 @@ async def _open(
         )
 
     recover(journal_dir(data_dir), journal, close_books)
-    shipper = ShipperProcess(data_dir)
+    shipper = ShipperProcess(data_dir, log=log_attempts)
     await shipper.start()
     stack.push_async_callback(shipper.aclose)
     fsync = settings.journal.fsync == "group"

@@ -67,37 +67,60 @@ def show_providers(settings: Settings, *, presets: bool) -> None:
 
 
 def show_costs(settings: Settings, query: dict[str, Any], form: str) -> None:
-    """The cost report."""
+    """The cost report; a terminal gets the short of it, JSON and CSV get all."""
     rows = _rows(settings, "costs", query)
-    columns: list[Column] = [
-        *_group_columns(query),
-        ("attempts", lambda row: row["attempts"]),
-        ("known USD", lambda row: row["known_usd"]),
-        ("measured USD", lambda row: row["measured_usd"]),
-        ("estimated USD", lambda row: row["estimated_usd"]),
-        ("at least USD", lambda row: row["range_usd"]["low"]),
-        ("at most USD", lambda row: row["range_usd"]["high"]),
-        ("unknown attempts", lambda row: row["unknown_attempts"]),
-    ]
+    if form == "json":
+        _print_json(rows)
+        return
+    columns: list[Column] = [*_group_columns(query), ("attempts", lambda row: row["attempts"])]
+    if form == "table":
+        columns += [
+            ("known USD", lambda row: row["known_usd"]),
+            ("estimated", lambda row: row["estimated_usd"]),
+            ("at most", lambda row: row["range_usd"]["high"]),
+            ("unpriced", lambda row: row["unknown_attempts"]),
+        ]
+    else:
+        columns += [
+            ("known_usd", lambda row: row["known_usd"]),
+            ("measured_usd", lambda row: row["measured_usd"]),
+            ("estimated_usd", lambda row: row["estimated_usd"]),
+            ("low_usd", lambda row: row["range_usd"]["low"]),
+            ("high_usd", lambda row: row["range_usd"]["high"]),
+            ("unknown_attempts", lambda row: row["unknown_attempts"]),
+        ]
     _print(rows, columns, form)
 
 
 def show_cold_starts(settings: Settings, query: dict[str, Any], form: str) -> None:
     """The cold start report."""
     rows = _rows(settings, "cold_starts", query)
+    if form == "json":
+        _print_json(rows)
+        return
     columns: list[Column] = [
         *_group_columns(query),
         ("attempts", lambda row: row["attempts"]),
         ("cold", lambda row: row["cold"]),
         ("warm", lambda row: row["warm"]),
         ("unknown", lambda row: row["unknown"]),
-        ("cold rate", lambda row: row["cold_rate"]),
+        ("cold_rate", lambda row: row["cold_rate"]),
         ("boots", lambda row: row["boots"]),
-        ("boot p50 s", lambda row: row["boot_seconds"]["p50"]),
-        ("boot p99 s", lambda row: row["boot_seconds"]["p99"]),
-        ("evidence", lambda row: " ".join(f"{k}:{n}" for k, n in row["evidence"].items())),
+        ("boot_p50", lambda row: row["boot_seconds"]["p50"]),
+        ("boot_p99", lambda row: row["boot_seconds"]["p99"]),
     ]
+    if form == "csv":
+        columns.append(("evidence", lambda row: _evidence(row)))
     _print(rows, columns, form)
+    if form == "table":
+        for row in rows:
+            where = " ".join(str(value) for value in row["group"].values())
+            Console().print(f"{where}: {_evidence(row)}", highlight=False, soft_wrap=True)
+
+
+def _evidence(row: dict[str, Any]) -> str:
+    found = row["evidence"].items()
+    return ", ".join(f"{name} {count}" for name, count in found) or "no evidence"
 
 
 def show_ledger_info(settings: Settings, *, as_json: bool) -> None:
@@ -106,12 +129,17 @@ def show_ledger_info(settings: Settings, *, as_json: bool) -> None:
 
     found = info(settings.server.data_dir)
     if as_json:
-        json.dump(found, sys.stdout, indent=2, default=str)
-        sys.stdout.write("\n")
+        _print_json(found)
         return
     table = _table("what", "value")
     for name, value in found.items():
-        table.add_row(name, _cell(value) if not isinstance(value, dict | list) else str(value))
+        if isinstance(value, dict):
+            for part, count in value.items():
+                table.add_row(f"{name}: {part}", _cell(count))
+        elif isinstance(value, list):
+            table.add_row(name, str(len(value)))
+        else:
+            table.add_row(name, _cell(value))
     Console().print(table)
 
 
@@ -161,10 +189,7 @@ def _group_columns(query: dict[str, Any]) -> list[Column]:
 
 def _print(rows: list[dict[str, Any]], columns: Sequence[Column], form: str) -> None:
     names = [name for name, _ in columns]
-    if form == "json":
-        json.dump(rows, sys.stdout, indent=2)
-        sys.stdout.write("\n")
-    elif form == "csv":
+    if form == "csv":
         writer = csv.writer(sys.stdout)
         writer.writerow(names)
         # An empty cell is "not known"; a known zero is 0.
@@ -174,6 +199,11 @@ def _print(rows: list[dict[str, Any]], columns: Sequence[Column], form: str) -> 
         for row in rows:
             table.add_row(*(_cell(value(row)) for _, value in columns))
         Console().print(table)
+
+
+def _print_json(found: object) -> None:
+    json.dump(found, sys.stdout, indent=2, default=str)
+    sys.stdout.write("\n")
 
 
 def _cell(value: object) -> str:

@@ -141,8 +141,8 @@ def operation_json(rows: Sequence[AttemptRow]) -> dict[str, Any]:
     ordered = sorted(rows, key=lambda row: row.ordinal)
     answering = _answering(ordered)
     timing = timing_json(answering)
-    if len(ordered) > 1 and answering.completed_at_us is not None:
-        # The caller also waited for the attempts before it.
+    if answering.completed_at_us is not None:
+        # The caller also waited for the gateway, and for the attempts before this one.
         timing["total_seconds"] = (answering.completed_at_us - answering.operation_at_us) / 1e6
     return {
         "id": answering.operation_id,

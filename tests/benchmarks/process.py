@@ -59,10 +59,16 @@ class ServerProcess:
         return f"\nits process has ended with {self.popen.returncode}:\n{_tail(self.log)}"
 
     def footprint(self) -> Footprint:
-        """Read now. A child that has ended takes its CPU seconds with it."""
-        main = psutil.Process(self.pid)
-        cpu_seconds, rss_bytes = _read(main)
-        children = [_read(child) for child in main.children(recursive=True)]
+        """Read now. A child that has ended takes its CPU seconds with it.
+
+        Raises Broken when the process itself has ended.
+        """
+        try:
+            main = psutil.Process(self.pid)
+            cpu_seconds, rss_bytes = _read(main)
+            children = [_read_child(child) for child in main.children(recursive=True)]
+        except psutil.NoSuchProcess as exc:
+            raise Broken("the process is no more") from exc
         return Footprint(
             cpu_seconds=cpu_seconds,
             children_cpu_seconds=sum(cpu for cpu, _ in children),
@@ -72,10 +78,14 @@ class ServerProcess:
 
 
 def _read(process: psutil.Process) -> tuple[float, int]:
+    with process.oneshot():
+        cpu = process.cpu_times()
+        return cpu.user + cpu.system, process.memory_info().rss
+
+
+def _read_child(child: psutil.Process) -> tuple[float, int]:
     try:
-        with process.oneshot():
-            cpu = process.cpu_times()
-            return cpu.user + cpu.system, process.memory_info().rss
+        return _read(child)
     except psutil.NoSuchProcess:
         return 0.0, 0
 

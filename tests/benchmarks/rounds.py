@@ -100,7 +100,6 @@ def run_rounds(
             if len(record.rounds) == measured:
                 records.remove(record)
     for record in records:
-        record.after = record.target.footprint()
         for check in record.checks:
             for text in check.complaints():
                 complain(record.target.name, f"ledger: {text}")
@@ -142,7 +141,7 @@ def _run_round(record: Record, workload: Workload, pace: Pace) -> None:
         )
     _hold_against_ledger(record, booked_before, load.requests, workload, pace)
     # The children of the gateway go on with the work of this round after the last answer.
-    settled = target.footprint()
+    settled = record.after = target.footprint()
     record.rounds.append(
         Round(
             load=load,

@@ -19,17 +19,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-keys_app = typer.Typer(help="API keys.", no_args_is_help=True, rich_markup_mode=None)
-ledger_app = typer.Typer(help="The durable record.", no_args_is_help=True, rich_markup_mode=None)
+keys_app = typer.Typer(help="Make and list API keys.", no_args_is_help=True, rich_markup_mode=None)
+ledger_app = typer.Typer(
+    help="Look at the durable record.", no_args_is_help=True, rich_markup_mode=None
+)
 app.add_typer(keys_app, name="keys")
 app.add_typer(ledger_app, name="ledger")
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", "-c", help="YAML file; without one, the embedded local model."),
+    typer.Option("--config", "-c", help="YAML file; without one, the embedded model."),
 ]
 DataDirOption = Annotated[
-    Path | None, typer.Option("--data-dir", help="Folder of journal and ledger.")
+    Path | None,
+    typer.Option("--data-dir", help="Folder of journal and ledger; default: server.data_dir."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
@@ -73,7 +76,7 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.")] = None,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Serve the gateway until it is told to stop."""
+    """Serve until told to stop (SIGTERM, Ctrl-C)."""
     settings = _settings(config, data_dir, host=host, port=port)
     from gateway.cli_local import prepare_weights
     from gateway.serving import serve as run
@@ -100,10 +103,11 @@ def generate(
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Ask a model: the answer streams, then one line says what it cost and how cold it was.
+    """Ask a model and see the bill.
 
-    Uses the gateway that runs at the configured address; where none runs, one is started for this
-    call alone.
+    The answer streams to standard output; a line on standard error says what it cost and how cold
+    it was. Asks the gateway at --url, else the one that runs at the configured address, else one
+    that is started for this call alone.
     """
     settings = _settings(config, data_dir)
     from gateway.cli_generate import ask
@@ -113,7 +117,10 @@ def generate(
 
 @app.command()
 def check(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
-    """Validate file, plugins and prices, and print the resolved routes. Nothing is dialled."""
+    """Check the configuration and print its routes.
+
+    File, environment, plugins and prices are checked as at a start; nothing is dialled.
+    """
     settings = _settings(config, data_dir)
     from gateway.cli_tables import show_routes
 
@@ -125,7 +132,7 @@ def providers(
     config: ConfigOption = None,
     presets: Annotated[bool, typer.Option("--presets", help="Name the presets as well.")] = False,
 ) -> None:
-    """List the installed provider plugins, and how far each has been tried."""
+    """List installed plugins, and how far each was tried."""
     settings = _settings(config, None)
     from gateway.cli_tables import show_providers
 
@@ -144,7 +151,11 @@ def costs(
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
 ) -> None:
-    """What was spent. Unknown is shown as unknown."""
+    """What was spent, by group and time.
+
+    Read from the ledger in the data folder, whether or not a gateway runs. Unknown is shown as
+    unknown, never as 0.
+    """
     from gateway.cli_tables import show_costs
 
     settings = _settings(config, data_dir)
@@ -164,7 +175,11 @@ def cold_starts(
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
 ) -> None:
-    """How cold it was: verdicts with their evidence, boots, seconds waited."""
+    """Verdicts with evidence, boots and their seconds.
+
+    Read from the ledger in the data folder, whether or not a gateway runs. Grouped by deployment
+    unless --group-by says otherwise.
+    """
     from gateway.cli_tables import show_cold_starts
 
     settings = _settings(config, data_dir)
@@ -179,7 +194,10 @@ def keys_create(
         list[str] | None, typer.Option(help="generate, reports or admin; repeatable.")
     ] = None,
 ) -> None:
-    """Make a key. It is shown once; the configuration holds only its hash."""
+    """Make a key.
+
+    It is shown once and kept nowhere; what goes into the configuration is its hash.
+    """
     from pydantic import ValidationError
 
     from gateway.serving import make_key
@@ -198,7 +216,7 @@ def keys_create(
 
 @keys_app.command("list")
 def keys_list(config: ConfigOption = None) -> None:
-    """The configured keys, by name."""
+    """List the keys that the configuration names."""
     settings = _settings(config, None)
     for key in settings.auth.keys:
         typer.echo(f"{key.name}  {' '.join(sorted(key.scopes))}  sha256 {key.sha256[:8]}...")
@@ -210,7 +228,7 @@ def keys_list(config: ConfigOption = None) -> None:
 def ledger_info(
     config: ConfigOption = None, data_dir: DataDirOption = None, as_json: JsonOption = False
 ) -> None:
-    """Files, rows, what still has to be shipped, totals."""
+    """Files, rows, totals, and what is not in the database yet."""
     from gateway.cli_tables import show_ledger_info
 
     show_ledger_info(_settings(config, data_dir), as_json=as_json)
@@ -218,7 +236,11 @@ def ledger_info(
 
 @ledger_app.command("verify")
 def ledger_verify(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
-    """Hold journal, rows and sums against each other. Exit status 1 when something is wrong."""
+    """Hold journal, rows and sums against each other.
+
+    Exit status 1 when something is wrong. An attempt that a dead gateway left open is: the next
+    start ends it. One that runs in a living gateway is not.
+    """
     from gateway.ledger.inspect import verify
 
     problems = verify(_settings(config, data_dir).server.data_dir)

@@ -78,7 +78,7 @@ class JournalSettings(_Section):
     """How hard the journal holds on."""
 
     fsync: Literal["never", "group"] = "never"
-    """never: survives the death of the process; group: of the machine too (5 ms commits)."""
+    """never: survives the death of the process; group: of the machine too (answers wait for it)."""
     rotate_bytes: int = Field(default=64 << 20, ge=1 << 16)
     """Size at which a new journal file is begun."""
 

@@ -35,87 +35,142 @@ ChargeKind: TypeAlias = Literal["idle", "standing", "keep_warm", "fee", "adjustm
 
 @dataclass(slots=True)
 class AttemptRow:
-    """One dispatch of one operation to one deployment: where money is spent.
-
-    ``ordinal`` counts the attempts of an operation from 0. ``price`` is the bound price row as it
-    was used (None: no price is known), so that the cost can be computed again from this row.
-    ``cost_pico_usd`` is None while any billable line is unknown; ``known_pico_usd`` is what is
-    known; ``low_pico_usd`` and ``high_pico_usd`` bound an estimate (``high`` None: no bound).
-    ``reserved_pico_usd`` is the worst case that was foreseen at the begin (None: no bound).
-    ``cost_lines`` hold dicts: kind, quantity, unit_price_usd, usd, price_id, status (strings or
-    None). Token sources are ``reported``, ``counted`` or ``estimated``.
-    """
+    """One dispatch of one operation to one deployment: where money is spent."""
 
     attempt_id: str
+    """``att_`` and 22 hex digits that sort by time."""
     operation_id: str
+    """The operation it belongs to, ``gen_...``: what the caller knows it by."""
     ordinal: int
+    """Counts the attempts of an operation from 0."""
     route: str
+    """The API it came in by: ``generate`` or ``chat.completions``."""
     streamed: bool
+    """Whether the caller asked for a stream."""
     model: str
+    """The name that the caller asked for."""
     deployment: str
+    """The deployment that was asked, by its configured name."""
     provider: str
+    """The provider of that deployment, by its configured name."""
     provider_model: str
+    """The provider's own name of the model."""
     config_revision: str
+    """Digest of the configuration file and of the names of overriding variables."""
     begun_at_us: int
+    """When the attempt was written down, just before the provider was called."""
     operation_at_us: int
+    """When the operation came in; reports go by this."""
     origin: Literal["live", "imported"] = "live"
+    """``live``: it went through this gateway; ``imported``: it is history from elsewhere."""
     status: AttemptStatus = "running"
+    """How it ended; ``interrupted``: the gateway died meanwhile."""
     key_id: str | None = None
+    """Name of the caller's key; None where keys are off."""
     hardware: str | None = None
+    """What it ran on, as configured."""
     tags: dict[str, str] = field(default_factory=dict)
+    """The caller's own labels."""
     completed_at_us: int | None = None
+    """When it ended; of an interrupted one, the gateway's last sign of life."""
     error_type: str | None = None
+    """Class of the failure, ``RateLimited`` say."""
     finish_reason: str | None = None
+    """Why the provider stopped, in its own word: ``stop``, ``length``."""
     upstream_id: str | None = None
+    """The provider's id of the job."""
     upstream_revision: str | None = None
+    """The revision of the model that served it, where the provider says."""
     instance_id: str | None = None
+    """The machine or process that served it, where it is known."""
 
     verdict: Verdict = "unknown"
+    """Whether it waited for a boot."""
     evidence: str | None = None
+    """What the verdict rests on."""
     caused_boot: bool | None = None
+    """Whether the boot happened because of this attempt; None: nobody said."""
     idle_before_seconds: float | None = None
+    """How long its deployment had run nothing before; None: the first since the start."""
     queue_seconds: float | None = None
+    """Waiting for a place at the provider."""
     boot_seconds: float | None = None
+    """Waiting for a boot, whoever caused it."""
     wait_seconds: float | None = None
+    """From dispatch until work began: queue and boot, also where they cannot be told apart."""
     first_output_seconds: float | None = None
+    """From dispatch to the first output."""
     execute_seconds: float | None = None
+    """Work, from its begin (or from dispatch, where nothing marks one) to the end."""
     gateway_seconds: float | None = None
+    """The gateway's own share: before the dispatch and after the end."""
     total_seconds: float | None = None
+    """From dispatch to the end."""
 
     max_output_tokens: int | None = None
+    """The longest answer that the caller allowed, all choices together."""
     input_tokens: int | None = None
+    """Tokens that went in, cached ones included."""
     input_tokens_source: str | None = None
+    """``reported`` (by the provider), ``counted`` (by the engine) or ``estimated`` (from bytes)."""
     output_tokens: int | None = None
+    """Tokens that came out, reasoning included."""
     output_tokens_source: str | None = None
+    """As ``input_tokens_source``."""
     cached_input_tokens: int | None = None
+    """Input tokens that the provider had in its cache."""
     reasoning_tokens: int | None = None
+    """Output tokens spent on reasoning."""
     images: int | None = None
+    """Images that came out."""
 
     price: dict[str, Any] | None = None
+    """The price row as it was used, so that the cost can be computed again; None: none known."""
     cost_status: CostStatus = "unknown"
+    """``measured``, ``estimated`` (see the bounds) or ``unknown``."""
     cost_pico_usd: int | None = None
+    """The cost; None while any billable line is unknown."""
     known_pico_usd: int = 0
+    """The sum of the lines that are known."""
     low_pico_usd: int | None = None
+    """The least that it can have cost."""
     high_pico_usd: int | None = None
+    """The most that it can have cost; None: no bound."""
     reserved_pico_usd: int | None = None
+    """The worst case as foreseen at the begin; None: no bound."""
     cost_lines: list[dict[str, Any]] = field(default_factory=list)
+    """Dicts of strings or None: kind, quantity, unit_price_usd, usd, price_id, status."""
     pending: list[str] = field(default_factory=list)
+    """Kinds of charges that come later, ``idle`` say."""
 
 
 @dataclass(slots=True)
 class ChargeRow:
-    """Money that belongs to no single attempt; ``rule`` names how it is allocated."""
+    """Money that belongs to no single attempt."""
 
     charge_id: str
+    """Its own id."""
     kind: ChargeKind
+    """What is paid for."""
     deployment: str
+    """The deployment that it is paid for."""
     provider: str
+    """The provider of that deployment."""
     period_start_at_us: int
+    """Begin of the time that it covers; reports go by this."""
     period_end_at_us: int
+    """End of that time."""
     rule: str
+    """How it is allocated, by name."""
     status: CostStatus = "unknown"
+    """As an attempt's ``cost_status``."""
     attempt_id: str | None = None
+    """The attempt that ended last before an idle time."""
     quantity: str | None = None
+    """How much was used, as an exact decimal."""
     unit_price_usd: str | None = None
+    """The price of one, as an exact decimal."""
     price_id: str | None = None
+    """Name and date of the price row."""
     cost_pico_usd: int | None = None
+    """The cost; None: not known."""

@@ -36,12 +36,17 @@ class PriceRow(BaseModel):
     note: str = ""
     """What a reader must know about the figure."""
     usd_per_million_input_tokens: Decimal | None = Field(default=None, ge=0)
+    """USD for a million tokens that go in."""
     usd_per_million_output_tokens: Decimal | None = Field(default=None, ge=0)
+    """USD for a million tokens that come out."""
     usd_per_million_cached_input_tokens: Decimal | None = Field(default=None, ge=0)
     """None: cached tokens cost what other input tokens cost."""
     usd_per_second: Decimal | None = Field(default=None, ge=0)
+    """USD for a second of the kinds that are billed."""
     usd_per_image: Decimal | None = Field(default=None, ge=0)
+    """USD for an image that comes out."""
     usd_per_request: Decimal | None = Field(default=None, ge=0)
+    """USD for each attempt."""
     bills: frozenset[Billed] = frozenset({"execute"})
     """Which seconds ``usd_per_second`` is charged for."""
     round_up_seconds: Decimal | None = Field(default=None, gt=0)

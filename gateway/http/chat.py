@@ -16,6 +16,7 @@ from gateway.http.chat_shapes import ChunkRenderer, completion_json
 from gateway.http.errors import HttpError
 from gateway.http.following import until_done, until_output
 from gateway.http.generate import MAX_OUTPUT_TOKENS, Tag, TagName, content_bytes
+from gateway.http.json import JsonResponse
 from gateway.http.sse import EventStream
 from gateway.http.state import State, state_of
 from providers.contract import GenerateRequest, Parameters
@@ -110,7 +111,7 @@ async def chat_completions(request: Request) -> Response:
         return failure_response(run)
     operation = operation_json(run)
     answer = orjson.dumps(completion_json(run, operation))
-    return Response(answer, 200, headers_of(run, operation), "application/json")
+    return JsonResponse(answer, headers=headers_of(run, operation))
 
 
 def _order(state: State, body: ChatBody, sent: dict[str, Any], key_id: str | None) -> Order:

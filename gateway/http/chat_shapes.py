@@ -108,16 +108,15 @@ class ChunkRenderer:
         run_id, model = self._run.id, self._model
         dumps = orjson.dumps
         for native in event.native:
-            shown = dict(native)
-            usage = shown.pop("usage", None)
-            if isinstance(usage, dict):
-                self._last_usage = usage
-                if not shown.get("choices"):
-                    continue  # the upstream's usage chunk: ours follows
-            if "choices" not in shown:
+            if "choices" not in native:
                 continue
-            shown["id"] = run_id
-            shown["model"] = model
+            shown = {**native, "id": run_id, "model": model}
+            if "usage" in shown:
+                usage = shown.pop("usage")
+                if isinstance(usage, dict):
+                    self._last_usage = usage
+                    if not shown["choices"]:
+                        continue  # the upstream's usage chunk: ours follows
             parts.append(b"data: " + dumps(shown) + b"\n\n")
 
     def _say(self, parts: list[bytes], event: Delta) -> None:

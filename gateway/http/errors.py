@@ -10,6 +10,7 @@ import orjson
 from starlette.responses import Response
 
 from gateway import errors as own
+from gateway.http.json import JsonResponse
 from gateway.ledger.errors import LedgerUnavailable, SchemaMismatch, StoreUnavailable
 from providers import contract
 
@@ -120,7 +121,7 @@ def error_response(
     if status in _BEFORE_THE_BODY:
         headers["connection"] = "close"  # the rest of the body will not be read
     body = orjson.dumps(error_json(error, operation_id=operation_id, cost=cost))
-    return Response(body, status, headers, media_type="application/json")
+    return JsonResponse(body, status, headers)
 
 
 def _error_type(status: int) -> str:

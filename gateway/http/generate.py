@@ -22,6 +22,7 @@ from gateway.http.answers import (
 )
 from gateway.http.body import read_json_body
 from gateway.http.following import until_done
+from gateway.http.json import JsonResponse
 from gateway.http.sse import EventStream, frame
 from gateway.http.state import State, state_of
 from providers.contract import (
@@ -117,7 +118,7 @@ async def generate(request: Request) -> Response:
     if run.failure is not None:
         return failure_response(run)
     answer = operation_json(run)
-    return Response(orjson.dumps(answer), 200, headers_of(run, answer), "application/json")
+    return JsonResponse(orjson.dumps(answer), headers=headers_of(run, answer))
 
 
 def _order(state: State, body: GenerateBody, key_id: str | None) -> Order:

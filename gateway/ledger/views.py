@@ -12,7 +12,6 @@ from gateway.clock import rfc3339
 from gateway.ledger.rows import AttemptRow
 
 _PICO = 10**12
-_LINE_KEYS = ("kind", "quantity", "unit_price_usd", "usd", "price_id", "status")
 
 
 def usd(pico_usd: int) -> str:
@@ -66,9 +65,7 @@ def operation_cost_json(rows: Sequence[AttemptRow]) -> dict[str, Any]:
         ),
         "range_usd": None if exact else {"low": usd(low), "high": usd_or_null(high)},
         "pending": list(dict.fromkeys(word for row in rows for word in row.pending)),
-        "lines": [
-            {key: line.get(key) for key in _LINE_KEYS} for r in rows for line in r.cost_lines
-        ],
+        "lines": [line for row in rows for line in row.cost_lines],
     }
 
 

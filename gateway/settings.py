@@ -69,7 +69,7 @@ class AuthSettings(_Section):
     """Who may call."""
 
     mode: Literal["none", "keys"] | None = None
-    """none (loopback only) or keys; unset: none on loopback, keys elsewhere."""
+    """none (loopback only) or keys; unset: none on loopback while no key is configured."""
     keys: tuple[KeySettings, ...] = ()
     """The accepted keys."""
 
@@ -199,6 +199,8 @@ class Settings(_Section):
         names = [key.name for key in self.auth.keys]
         if len(set(names)) != len(names):
             raise ValueError("auth.keys: two keys have the same name")
+        if self.auth.mode == "none" and self.auth.keys:
+            raise ValueError("auth.keys: these keys would be ignored; set auth.mode: keys")
         if self.auth.mode == "none" and not self.on_loopback:
             raise ValueError(
                 "auth.mode: none is only allowed on a loopback address; "
@@ -214,7 +216,9 @@ class Settings(_Section):
     @property
     def needs_keys(self) -> bool:
         """Whether callers must show a key."""
-        return self.auth.mode == "keys" or (self.auth.mode is None and not self.on_loopback)
+        if self.auth.mode is None:
+            return bool(self.auth.keys) or not self.on_loopback
+        return self.auth.mode == "keys"
 
 
 DEFAULTS: dict[str, Any] = {

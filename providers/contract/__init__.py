@@ -39,10 +39,14 @@ from providers.contract.plugin import (
     Capabilities,
     Deployment,
     Host,
+    JobReport,
     Probeable,
     ProbeState,
     Provider,
     ProviderPlugin,
+    Reconcilable,
+    Scalable,
+    Warmable,
 )
 from providers.contract.request import GenerateRequest, Input, Parameters, Task
 from providers.contract.settings import DeploymentOptions, ProviderSettings
@@ -72,6 +76,7 @@ __all__ = [
     "Http",
     "HttpResponse",
     "Input",
+    "JobReport",
     "ModelLoading",
     "ModelNotFound",
     "Output",
@@ -89,7 +94,9 @@ __all__ = [
     "Queued",
     "QuotaExhausted",
     "RateLimited",
+    "Reconcilable",
     "RequestRejected",
+    "Scalable",
     "Started",
     "StreamInterrupted",
     "Task",
@@ -97,4 +104,5 @@ __all__ = [
     "UpstreamTimeout",
     "UpstreamUnreachable",
     "Usage",
+    "Warmable",
 ]

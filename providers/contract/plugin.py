@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
-from providers.contract.events import Event
+from providers.contract.events import Event, Phases
 from providers.contract.request import GenerateRequest, Task
 from providers.contract.settings import DeploymentOptions, ProviderSettings
 from providers.contract.transport import Http
+from providers.contract.usage import Usage
 
 CONTRACT_VERSION = 1
 ENTRY_POINT_GROUP = "serverless_inference_gateway.providers"
@@ -68,6 +70,42 @@ class Probeable(Protocol):
 
 
 ProbeState: TypeAlias = Literal["down", "booting", "ready", "unknown"]
+
+
+@runtime_checkable
+class Warmable(Protocol):
+    """A deployment that can be asked to boot without doing any work."""
+
+    async def warm(self) -> None: ...
+
+
+@runtime_checkable
+class Scalable(Protocol):
+    """A deployment whose provider keeps between ``minimum`` and ``maximum`` replicas on request.
+
+    ``maximum`` None leaves it as it is.
+    """
+
+    async def scale(self, minimum: int, maximum: int | None = None) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class JobReport:
+    """What a provider says later about a job: how it ended, what it used, where its time went."""
+
+    job_id: str
+    status: Literal["running", "succeeded", "failed", "cancelled", "unknown"]
+    usage: Usage | None = None
+    phases: Phases | None = None
+    created_at: datetime | None = None
+    completed_at: datetime | None = None
+
+
+@runtime_checkable
+class Reconcilable(Protocol):
+    """A provider that can be asked about a job afterwards, by its id. None: it knows no such."""
+
+    async def lookup(self, job_id: str) -> JobReport | None: ...
 
 
 @dataclass(frozen=True, slots=True)

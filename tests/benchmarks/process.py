@@ -184,5 +184,5 @@ def _stop(process: subprocess.Popen[bytes], log: Path) -> None:
         raise Broken(f"{process.args!r} did not stop on SIGTERM:\n{_tail(log)}") from exc
 
 
-def _tail(log: Path, lines: int = 20) -> str:
-    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+def _tail(log: Path, characters: int = 2_000) -> str:
+    return log.read_text(errors="replace")[-characters:].rstrip()

@@ -1,10 +1,10 @@
-# make run | test | lint | bench | lock | clean      ARGS="..." go to the command behind it
+# make run | test | lint | bench | docs | lock | clean      ARGS="..." go to the command behind it
 VENV   ?= .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: run test lint bench lock clean
+.PHONY: run test lint bench docs lock clean
 
 run: $(READY)
 	@$(BIN)/gateway serve $(ARGS)
@@ -19,6 +19,10 @@ lint: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+# The reference tables in gateway/README.md, made from the code.
+docs: $(READY)
+	@$(BIN)/python -m gateway.reference
 
 # The exact versions of requirements.lock, each checked by its hash; uv is used where it is found.
 $(READY): requirements.lock pyproject.toml

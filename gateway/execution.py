@@ -131,7 +131,8 @@ class Run:
         """Ask the run to stop; what it spent is booked. Too late is fine."""
         if self._stop is None and self.status == "running":
             self._stop = reason
-            self.task.cancel()
+            if self._expired is None:  # else it is stopping already
+                self.task.cancel()
 
     async def wait(self) -> None:
         """Until the run has ended and is booked; cancelling the waiter leaves the run alone."""
@@ -172,6 +173,8 @@ class Run:
                     return
                 if not isinstance(failure, ProviderError) or not failure.retryable:
                     break
+                if isinstance(failure, BootTimeout):
+                    break  # a second wait for the same boot would be paid for twice
             if not _worth_trying_elsewhere(failure):
                 break
         assert failure is not None
@@ -195,6 +198,8 @@ class Run:
 
     async def _enter(self, target: Target) -> ProviderError | GatewayError | None:
         """One attempt, once the deployment has a place for it."""
+        if self.rows and self.clock.monotonic() >= self._total_deadline(target):
+            return DeadlineExceeded()
         gate = target.gate
         if not gate.try_enter():
             watchdog = self._watch(target)
@@ -237,6 +242,7 @@ class Run:
             failure.__cause__ = error
         finally:
             watchdog.disarm()
+            self._expired = None
         failure = attempt.settle(failure)
         if self.executor.fsync and torn_down is None:
             await self.executor.journal.durable()
@@ -290,12 +296,16 @@ class Run:
         return row
 
     def _watch(self, target: Target) -> Watchdog:
-        total_deadline = self.received_at + target.timeouts.total_seconds
-        return Watchdog(asyncio.get_running_loop(), total_deadline, self._expire)
+        loop = asyncio.get_running_loop()
+        return Watchdog(loop, self._total_deadline(target), self._expire)
+
+    def _total_deadline(self, target: Target) -> float:
+        return self.received_at + target.timeouts.total_seconds
 
     def _expire(self, phase: str) -> None:
-        self._expired = phase
-        self.task.cancel()
+        if self._stop is None:  # else it is stopping already: a second cancel would hurt that
+            self._expired = phase
+            self.task.cancel()
 
     def _interruption(self) -> ProviderError | GatewayError:
         """Why our task was cancelled. Raises CancelledError when it was not by us."""

@@ -15,7 +15,15 @@ class Watchdog:
     Instants are the event loop's own seconds.
     """
 
-    __slots__ = ("_deadline", "_expire", "_handle", "_loop", "_phase", "_total_deadline")
+    __slots__ = (
+        "_deadline",
+        "_expire",
+        "_handle",
+        "_loop",
+        "_phase",
+        "_rings_at",
+        "_total_deadline",
+    )
 
     def __init__(
         self,
@@ -29,14 +37,16 @@ class Watchdog:
         self._expire = expire
         self._phase = "total"
         self._deadline = min(first_deadline, total_deadline)
+        self._rings_at = self._deadline  # kept here: not all of uvloop's handles know it
         self._handle: asyncio.TimerHandle | None = loop.call_at(self._deadline, self._ring)
 
     def arm(self, phase: str, deadline: float) -> None:
         """From now on ``phase`` must end by ``deadline``; the total deadline holds on."""
         self._phase = phase
         self._deadline = deadline
-        if self._handle is not None and deadline < self._handle.when():
+        if deadline < self._rings_at and self._handle is not None:
             self._handle.cancel()
+            self._rings_at = deadline
             self._handle = self._loop.call_at(deadline, self._ring)
 
     def disarm(self) -> None:
@@ -49,6 +59,7 @@ class Watchdog:
         now = self._loop.time()
         due = min(self._deadline, self._total_deadline)
         if now < due:
+            self._rings_at = due
             self._handle = self._loop.call_at(due, self._ring)
             return
         self._handle = None

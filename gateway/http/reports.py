@@ -12,10 +12,12 @@ from starlette.datastructures import QueryParams
 from starlette.responses import Response
 
 from gateway.clock import rfc3339
+from gateway.execution import Run
 from gateway.http.doors import Caller
 from gateway.http.errors import HttpError
 from gateway.http.json import json_response
 from gateway.http.state import State, state_of
+from gateway.ledger import views
 from gateway.ledger.errors import BadQuery
 from gateway.ledger.query import ReportQuery
 from gateway.ledger.reports import Reports
@@ -59,27 +61,42 @@ async def cancel(request: Request, operation_id: str) -> Response:
     state = state_of(request)
     caller = state.keyring.admit(request.headers, "generate")
     run = state.executor.runs.get(operation_id)
-    if run is not None and _may_see(caller, run.order.key_id):
-        run.cancel("on request")
-        await run.wait()
-    return json_response(await find_operation(state, caller, operation_id))
+    if run is None or not _may_see(caller, run.order.key_id):
+        return json_response(await find_operation(state, caller, operation_id))
+    if run.order.key_id != caller.key_id and not caller.may("admin"):
+        raise HttpError(403, "missing_scope", "Another key's work is stopped by 'admin' only.")
+    run.cancel("on request")
+    await run.wait()
+    # One that had no attempt yet leaves no row; the others' rows may not be in the database yet.
+    return json_response(views.operation_json(run.rows) if run.rows else _live_json(run))
 
 
 async def find_operation(state: State, caller: Caller, operation_id: str) -> dict[str, Any]:
     """An operation as its caller may see it. Raises HttpError 404."""
     run = state.executor.runs.get(operation_id)
     if run is not None and _may_see(caller, run.order.key_id):
-        return {
-            "id": run.id,
-            "model": run.order.plan.model,
-            "status": run.status,
-            "created_at": rfc3339(run.received_at_us),
-        }
-    await _caught_up(state)
+        return _live_json(run)
+    fresh = await _caught_up(state)
     found = await asyncio.to_thread(state.reports().operation, operation_id, caller.sees_only)
-    if found is None:
-        raise HttpError(404, "operation_not_found", "No such operation.", param="operation_id")
-    return found
+    if found is not None:
+        return found
+    if not fresh:
+        raise HttpError(
+            503,
+            "ledger_behind",
+            "The ledger's database is behind; the operation may be there in a moment.",
+            retry_after_seconds=1.0,
+        )
+    raise HttpError(404, "operation_not_found", "No such operation.", param="operation_id")
+
+
+def _live_json(run: Run) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "model": run.order.plan.model,
+        "status": run.status,
+        "created_at": rfc3339(run.received_at_us),
+    }
 
 
 async def _report(

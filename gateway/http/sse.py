@@ -79,28 +79,33 @@ class EventStream(Response):
 
         watcher = loop.create_task(watch())
         alarm: asyncio.TimerHandle | None = None
+
+        def ring() -> None:
+            nonlocal alarm
+            alarm = None
+            follower.wake()
+
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             if self._first:
                 await write(self._first)
-            silent_since = loop.time()
+            due = loop.time() + self._keep_alive_seconds
             while not left:
                 batch = follower.take()
                 if batch:
                     rendered = self._render(batch)
                     if rendered:
                         await write(rendered)
-                        silent_since = loop.time()
+                        due = loop.time() + self._keep_alive_seconds
                 elif self._log.closed:
                     await write(self._finish(), more=False)
                     return
-                elif loop.time() - silent_since >= self._keep_alive_seconds:
+                elif loop.time() >= due:
                     await write(KEEP_ALIVE)
-                    silent_since = loop.time()
+                    due = loop.time() + self._keep_alive_seconds
                 else:
-                    if alarm is None or alarm.when() <= loop.time():
-                        due = silent_since + self._keep_alive_seconds
-                        alarm = loop.call_at(due, follower.wake)
+                    if alarm is None:
+                        alarm = loop.call_at(due, ring)
                     await follower.wait()
         finally:
             follower.leave()

@@ -1,0 +1,219 @@
+"""Verdicts with their evidence, models that load, and the deadline of each phase."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from providers.contract import (
+    Booting,
+    Delta,
+    Event,
+    Finished,
+    ModelLoading,
+    Phases,
+    Queued,
+    Started,
+    Usage,
+)
+from providers.testing import Wait
+from providers.testing.scripted import Step
+from tests.emulators.openai_chat import OpenAIChat
+from tests.gateway_app.gateways import Gateway, Scripts
+
+END = (Delta("hi"), Finished(("stop",), Usage(1, 2)))
+
+
+def ending(phases: Phases) -> tuple[Event, ...]:
+    return Delta("hi"), Finished(("stop",), Usage(1, 2), phases)
+
+
+@pytest.mark.parametrize(
+    ("script", "verdict", "evidence", "caused_boot"),
+    [
+        (END, "unknown", None, None),
+        ((Booting("process_started", True), Started(), *END), "cold", "process_started", True),
+        ((Booting("scale_state", False), Started(), *END), "cold", "scale_state", False),
+        ((Booting("latency_only"), *END), "unknown", "latency_only", None),
+        ((Started("i-1", "scale_state"), *END), "warm", "scale_state", False),
+        ((Started("i-1"), *END), "unknown", None, None),
+        ((Queued(), Started(), *END), "unknown", None, None),
+        (
+            ending(Phases(boot_seconds=12.5, evidence="delay_reported", caused_boot=True)),
+            *("cold", "delay_reported", True),
+        ),
+        (
+            ending(Phases(boot_seconds=0, evidence="timestamps_reported")),
+            *("warm", "timestamps_reported", False),
+        ),
+    ],
+)
+def test_verdicts_rest_on_evidence(
+    gateway: Gateway,
+    scripts: Scripts,
+    script: tuple[Step, ...],
+    verdict: str,
+    evidence: str | None,
+    caused_boot: bool | None,
+) -> None:
+    scripts.only("plain", script)
+    answer = gateway.answer("plain")
+    cold = answer["cold_start"]
+    assert (cold["verdict"], cold["evidence"], cold["caused_boot"]) == (
+        *(verdict, evidence, caused_boot),
+    )
+    assert answer["attempts"][0]["verdict"] == verdict
+    (row,) = gateway.rows(answer["id"])
+    assert (row["verdict"], row["evidence"]) == (verdict, evidence)
+
+
+def test_the_seconds_of_each_phase(gateway: Gateway, scripts: Scripts) -> None:
+    script: tuple[Step, ...] = (
+        *(Queued(), Wait(0.02), Booting("phase_reported"), Wait(0.04), Started("i-7")),
+        *(Wait(0.03), *END),
+    )
+    scripts.only("plain", script)
+    answer = gateway.answer("plain")
+    timing = answer["timing"]
+    assert 0.019 <= timing["queue_seconds"] < 0.04
+    assert 0.039 <= timing["boot_seconds"] < 0.1
+    assert timing["wait_seconds"] >= timing["queue_seconds"] + timing["boot_seconds"] - 1e-5
+    assert timing["first_output_seconds"] >= timing["wait_seconds"] + 0.029
+    assert 0.029 <= timing["execute_seconds"] < 0.1
+    assert answer["cold_start"]["boot_seconds"] == timing["boot_seconds"]
+    assert gateway.rows(answer["id"])[0]["instance_id"] == "i-7"
+
+
+def test_the_providers_own_account_wins(gateway: Gateway, scripts: Scripts) -> None:
+    phases = Phases(3.5, 42.0, 45.5, 1.25, "delay_reported", True, "i-1", "rev-2")
+    scripts.only("seconds", ending(phases))
+    answer = gateway.answer("seconds")
+    timing = answer["timing"]
+    assert (timing["queue_seconds"], timing["boot_seconds"]) == (3.5, 42.0)
+    assert (timing["wait_seconds"], timing["execute_seconds"]) == (45.5, 1.25)
+    assert answer["cost"]["total_usd"] == "0.004325"
+    (row,) = gateway.rows(answer["id"])
+    assert (row["instance_id"], row["upstream_revision"]) == ("i-1", "rev-2")
+
+
+def test_somebody_elses_boot_is_not_paid_for(gateway: Gateway, scripts: Scripts) -> None:
+    script = (Booting("process_started", False), Wait(0.03), Started(), *END)
+    scripts.only("seconds", script)
+    answer = gateway.answer("seconds")
+    assert answer["cold_start"]["verdict"] == "cold"
+    assert [line["kind"] for line in answer["cost"]["lines"]] == ["execute_seconds"]
+
+
+def test_idle_seconds_before_an_attempt(gateway: Gateway, scripts: Scripts) -> None:
+    scripts.says("plain")
+    gateway.answer("plain")
+    time.sleep(0.03)
+    idle = gateway.answer("plain")["cold_start"]["idle_before_seconds"]
+    assert 0.03 <= idle < 5
+
+
+def test_a_model_that_loads_is_waited_for_in_one_attempt(
+    gateway: Gateway, scripts: Scripts
+) -> None:
+    scripts.only("plain", (ModelLoading(),), (ModelLoading(),), END)
+    events = gateway.stream("plain")
+    names = [event.name for event in events if event.name != ":"]
+    assert names == ["created", "booting", "started", "delta", "finished"]
+    answer = events[-1].data
+    assert len(answer["attempts"]) == 1 and len(scripts.calls("plain")) == 3
+    cold = answer["cold_start"]
+    assert (cold["verdict"], cold["evidence"]) == ("cold", "loading_reported")
+    # 0.1 and 0.25 s of pauses; the boot is over when the question that was answered is asked
+    assert 0.34 <= answer["timing"]["boot_seconds"] < 0.8
+    assert answer["timing"]["execute_seconds"] < 0.1
+    assert len(gateway.rows(answer["id"])) == 1
+
+
+def test_an_engine_that_loads(gateway: Gateway, chat_emulator: OpenAIChat) -> None:
+    answer = gateway.answer("loading-2")
+    assert chat_emulator.began("loading:2") == 3
+    assert answer["cold_start"]["evidence"] == "loading_reported"
+    assert len(answer["attempts"]) == 1
+
+
+def test_a_load_that_outlives_the_boot_budget(gateway: Gateway, scripts: Scripts) -> None:
+    scripts.only("impatient", (ModelLoading(),))
+    began = time.monotonic()
+    response = gateway.generate("impatient")
+    assert 0.28 < time.monotonic() - began < 1.5
+    assert response.status_code == 503 and "retry-after" in response.headers
+    assert response.json()["error"]["code"] == "cold_start_timeout"
+    (row,) = gateway.last_rows("impatient")
+    assert (row["status"], row["error_type"]) == ("failed", "BootTimeout")
+    assert (row["verdict"], row["evidence"]) == ("cold", "loading_reported")
+    assert 0.28 < row["boot_seconds"] < 1
+
+
+DEADLINES: list[tuple[str, tuple[Step, ...], int, str, str]] = [
+    ("queue", (Queued(), Wait(9)), 504, "provider_timeout", "UpstreamTimeout"),
+    ("boot", (Booting("phase_reported"), Wait(9)), 503, "cold_start_timeout", "BootTimeout"),
+    ("first_output", (Started(), Wait(9)), 504, "provider_timeout", "UpstreamTimeout"),
+    ("stall", (Delta("a"), Wait(9)), 502, "stream_interrupted", "StreamInterrupted"),
+]
+
+
+@pytest.mark.parametrize(("phase", "script", "status", "code", "error_type"), DEADLINES)
+def test_the_deadline_of_a_phase(
+    gateway: Gateway,
+    scripts: Scripts,
+    phase: str,
+    script: tuple[Step, ...],
+    status: int,
+    code: str,
+    error_type: str,
+) -> None:
+    scripts.only("impatient", script)
+    began = time.monotonic()
+    got, error = gateway.error("impatient")
+    rows = gateway.last_rows("impatient")
+    assert (got, error["code"]) == (status, code)
+    for row in rows:
+        assert (row["status"], row["error_type"]) == ("failed", error_type)
+        assert 0.13 < row["total_seconds"] < 0.8
+    # Money may have been spent on a boot or on output: those are not tried again.
+    assert len(rows) == (1 if phase in ("boot", "stall") else 2)
+    assert time.monotonic() - began < 2
+    assert [call.outcome for call in scripts.calls("impatient")] == ["cancelled"] * len(rows)
+    assert error["operation_id"] == rows[0]["operation_id"]
+    assert error["cost"]["status"] == "estimated"
+
+
+def test_news_of_a_boot_do_not_prolong_it(gateway: Gateway, scripts: Scripts) -> None:
+    loading: Any = (ModelLoading(retry_after_seconds=0.01),)
+    scripts.only("impatient", *([loading] * 50))
+    began = time.monotonic()
+    _, error = gateway.error("impatient")
+    assert error["code"] == "cold_start_timeout" and time.monotonic() - began < 1.0
+
+
+def test_each_output_begins_the_stall_anew(gateway: Gateway, scripts: Scripts) -> None:
+    pieces = [step for _ in range(5) for step in (Wait(0.1), Delta("a"))]
+    scripts.only("impatient", (*pieces, Finished(("stop",), Usage(1, 5))))
+    answer = gateway.answer("impatient")
+    assert answer["output"][0]["text"] == "aaaaa" and answer["timing"]["total_seconds"] > 0.45
+
+
+@pytest.mark.parametrize("script", [(Wait(9),), (Booting("phase_reported"), Wait(9))])
+def test_the_total_deadline(gateway: Gateway, scripts: Scripts, script: Any) -> None:
+    scripts.only("brief", script)
+    began = time.monotonic()
+    status, error = gateway.error("brief")
+    assert 0.28 < time.monotonic() - began < 1.2
+    assert (status, error["code"]) == (504, "deadline_exceeded")
+    (row,) = gateway.last_rows("brief")
+    assert (row["status"], row["error_type"]) == ("failed", "DeadlineExceeded")
+
+
+def test_a_deadline_in_a_stream_is_an_error_event(gateway: Gateway, scripts: Scripts) -> None:
+    scripts.only("impatient", (Delta("a"), Delta("b"), Wait(9)))
+    events = [event for event in gateway.stream("impatient") if event.name != ":"]
+    assert [event.name for event in events] == ["created", "delta", "delta", "error"]
+    error = events[-1].data["error"]
+    assert error["code"] == "stream_interrupted" and error["cost"]["status"] == "estimated"

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
-import uvicorn
 
 from gateway.settings import ConfigError, Settings
 
@@ -61,21 +60,29 @@ def _served(settings: Settings) -> Iterator[str]:
     """A gateway of our own on a free port, for as long as the block runs."""
     from gateway.app import create_app
     from gateway.cli_local import prepare_weights
+    from gateway.serving import GatewayServer
 
     prepare_weights(settings)
+    ready = threading.Event()
+    failed: list[ConfigError] = []
+    server = GatewayServer(create_app(settings, log_attempts=False), settings, ready.set)
     listener = socket.create_server(("127.0.0.1", 0))
-    app = create_app(settings, log_attempts=False)
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+
+    def run() -> None:
+        try:
+            server.run(sockets=[listener])
+        except ConfigError as error:
+            failed.append(error)
+        finally:
+            ready.set()
+
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     try:
-        while not server.started:
-            if not thread.is_alive():
-                raise ConfigError("the gateway could not start; the lines above say why")
-            thread.join(0.02)
-        yield url
+        ready.wait()
+        if failed:
+            raise ConfigError(f"{failed[0]}, or ask the one that runs, with --url")
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(30)

@@ -237,7 +237,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     os.nice(10)  # answering requests comes first
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the lifeline says when to end, not a Ctrl-C
+    # The lifeline says when to end. A service manager may signal every process of the service at
+    # once, while the gateway still has attempts to book.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)  # a batch is thousands of dicts and no cycle
 

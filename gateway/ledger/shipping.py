@@ -118,7 +118,12 @@ class ShipperProcess:
 
     async def _live(self) -> int:
         """One life of the child: returns its exit status."""
-        process = await asyncio.create_subprocess_exec(*self._command, stdin=PIPE, stdout=PIPE)
+        process = await asyncio.create_subprocess_exec(
+            *self._command,
+            stdin=PIPE,
+            stdout=PIPE,
+            start_new_session=True,  # a Ctrl-C is the gateway's: what it still books is shipped
+        )
         self._process = process
         assert process.stdin is not None and process.stdout is not None
         try:

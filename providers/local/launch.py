@@ -42,6 +42,13 @@ class Instance:
     id: str = field(default_factory=lambda: f"local-{secrets.token_hex(8)}")
 
     @property
+    def own_seconds(self) -> float | None:
+        """The boot by the child's own clock, its interpreter's start left out; None: not told."""
+        if "ready_monotonic" not in self.report:
+            return None
+        return float(self.report["ready_monotonic"] - self.report["begun_monotonic"])
+
+    @property
     def headers(self) -> dict[str, str]:
         key = {} if self.api_key is None else {"authorization": f"Bearer {self.api_key}"}
         return {**ONE_CONNECTION_EACH, **key}

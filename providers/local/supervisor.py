@@ -138,7 +138,9 @@ class Supervisor:
             raise UpstreamFailed("The local engine could not be started.") from error
         finally:
             self._boot = None
-        logger.info("engine %d ready in %.3f s", instance.child.pid, instance.boot_seconds)
+        own = instance.own_seconds
+        told = "" if own is None else f" ({own:.3f} s by its own clock)"
+        logger.info("engine %d ready in %.3f s%s", instance.child.pid, instance.boot_seconds, told)
         self._instance = instance
         self._track(self._watches, self._watch(instance))
         # Callers who have left may come back: the retry of an SDK that ran out of patience finds

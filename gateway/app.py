@@ -69,7 +69,7 @@ def create_app(
     clock: Clock | None = None,
     http: Callable[[ProviderSettings], Http] = open_http,
     log_attempts: bool = True,
-) -> FastAPI:
+) -> Gateway:
     """The gateway as an ASGI application.
 
     ``plugins`` come before the installed ones of the same name (tests use it); ``log_attempts``

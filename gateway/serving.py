@@ -15,9 +15,8 @@ from pathlib import Path
 from types import FrameType
 
 import uvicorn
-from fastapi import FastAPI
 
-from gateway.app import create_app
+from gateway.app import Gateway, create_app
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.settings import ConfigError, KeySettings, Settings
 
@@ -50,7 +49,7 @@ class GatewayServer(uvicorn.Server):
     and exits. ``run`` raises ConfigError instead.
     """
 
-    def __init__(self, app: FastAPI, settings: Settings, announce: Callable[[], None]) -> None:
+    def __init__(self, app: Gateway, settings: Settings, announce: Callable[[], None]) -> None:
         super().__init__(
             uvicorn.Config(
                 app,

@@ -209,8 +209,11 @@ async def _refuse(request: Request, error: Exception) -> Response:
 
 async def _refuse_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    code = {404: "route_not_found", 405: "method_not_allowed"}.get(error.status_code, "refused")
-    response = error_response(HttpError(error.status_code, code, str(error.detail)))
+    code, message = {
+        404: ("route_not_found", "There is no such route."),
+        405: ("method_not_allowed", "This route does not take this method."),
+    }.get(error.status_code, ("refused", f"{error.detail}."))
+    response = error_response(HttpError(error.status_code, code, message))
     for name, value in (error.headers or {}).items():
         response.headers[name] = value
     return response

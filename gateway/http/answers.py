@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from starlette.responses import Response
 
 from gateway.execution import Run
@@ -13,6 +14,9 @@ from gateway.http.state import State
 from gateway.ledger import views
 from gateway.registry import Target
 from gateway.routing import Plan, UnknownModel
+
+_UNIONS = ("input", "content", "stop")  # fields that take one of several types
+_LONGEST_NAME = 100  # of a caller's own names, in an error
 
 
 def plan_for(state: State, model: str, max_output_tokens: int | None, param: str) -> Plan[Target]:
@@ -37,24 +41,39 @@ def plan_for(state: State, model: str, max_output_tokens: int | None, param: str
 
 
 def rejection(error: ValidationError) -> HttpError:
-    """The first fault of a body, by name and without its value."""
-    fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    # Members of a union are types, not parts of the caller's JSON.
-    parts = [str(part) for part in fault["loc"] if not _is_union_member(part)]
-    param = ".".join(parts) or None
-    if fault["type"] == "json_invalid":
-        return HttpError(400, "invalid_json", "The request body is not valid JSON.")
-    if fault["type"] == "extra_forbidden":
-        return HttpError(400, "unknown_field", f"Unknown field {param!r}.", param=param)
-    code = "missing_field" if fault["type"] == "missing" else "invalid_value"
-    where = f"{param}: " if param else ""
-    return HttpError(400, code, f"{where}{fault['msg']}.", param=param)
-
-
-def _is_union_member(part: int | str) -> bool:
-    return isinstance(part, str) and (
-        "[" in part or part in ("str", "constrained-str", "list", "dict")
+    """The most telling fault of a body, by name and without its value."""
+    fault = _most_telling(
+        error.errors(include_url=False, include_input=False, include_context=False)
     )
+    kind, place = fault["type"], fault["loc"]
+    if kind == "json_invalid":
+        return HttpError(400, "invalid_json", "The request body is not valid JSON.")
+    if not place:
+        return HttpError(400, "invalid_value", "The request body must be a JSON object.")
+    param = _param(place)
+    if kind == "extra_forbidden":
+        return HttpError(400, "unknown_field", f"Unknown field {param!r}.", param=param)
+    code = "missing_field" if kind == "missing" else "invalid_value"
+    said = "Input should be an object" if kind == "model_type" else fault["msg"]
+    return HttpError(400, code, f"{param}: {said}.", param=param)
+
+
+def _most_telling(faults: list[ErrorDetails]) -> ErrorDetails:
+    """Of a union's faults the one about the member that was meant: not "this is no string"."""
+    field = faults[0]["loc"][:1]
+    about = [fault for fault in faults if fault["loc"][:1] == field]
+    meant = [fault for fault in about if fault["type"] not in ("string_type", "list_type")]
+    return max(meant or about, key=lambda fault: len(fault["loc"]))
+
+
+def _param(place: tuple[int | str, ...]) -> str:
+    """A place in the caller's JSON; members of unions and "[key]" are no part of it."""
+    parts = [
+        str(part)[:_LONGEST_NAME]
+        for i, part in enumerate(place)
+        if isinstance(part, int) or not (i and (part == "[key]" or place[i - 1] in _UNIONS))
+    ]
+    return ".".join(parts)
 
 
 def operation_json(run: Run) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Request
@@ -15,7 +15,7 @@ from gateway.http.body import read_json_body
 from gateway.http.chat_shapes import ChunkRenderer, completion_json
 from gateway.http.errors import HttpError
 from gateway.http.following import until_done, until_output
-from gateway.http.generate import MAX_OUTPUT_TOKENS, Tag, TagName, content_bytes
+from gateway.http.generate import MAX_OUTPUT_TOKENS, Tag, TagName, content_bytes, refuse_crowd
 from gateway.http.json import JsonResponse
 from gateway.http.sse import EventStream
 from gateway.http.state import State, state_of
@@ -45,7 +45,7 @@ class ChatBody(BaseModel):
     model_config = ConfigDict(strict=True)
 
     model: str = Field(min_length=1, max_length=256)
-    messages: list[dict[str, Any]] = Field(min_length=1)
+    messages: Annotated[list[dict[str, Any]], Field(fail_fast=True)] = Field(min_length=1)
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: int | None = Field(default=None, ge=1, le=MAX_OUTPUT_TOKENS)
@@ -53,7 +53,7 @@ class ChatBody(BaseModel):
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, ge=0, le=1)
     n: int | None = Field(default=None, ge=1, le=128)
-    stop: str | list[str] | None = None
+    stop: str | Annotated[list[str], Field(fail_fast=True)] | None = None
     seed: int | None = None
     metadata: dict[TagName, Tag] | None = Field(default=None, max_length=16)
     """Tags: kept with the cost, not sent on."""
@@ -85,6 +85,9 @@ async def chat_completions(request: Request) -> Response:
         sent = orjson.loads(raw)
     except orjson.JSONDecodeError:
         raise HttpError(400, "invalid_json", "The request body is not valid JSON.") from None
+    if isinstance(sent, dict):
+        refuse_crowd(sent.get("metadata"), "metadata")
+        refuse_crowd(sent.get("gateway"), "gateway")
     try:
         body = _KNOWN.validate_python(sent)
     except ValidationError as error:
@@ -135,8 +138,10 @@ def _order(state: State, body: ChatBody, sent: dict[str, Any], key_id: str | Non
     tags = dict(body.metadata or {})
     if body.gateway is not None:
         tags.update(body.gateway.tags)
-    input_bytes = sum(content_bytes(message.get("content")) for message in body.messages)
+    input_bytes = sum(
+        content_bytes(message.get("content"), "messages") for message in body.messages
+    )
     tools = sent.get("tools")
     if tools:
-        input_bytes += content_bytes(tools)
+        input_bytes += content_bytes(tools, "tools")
     return Order(plan, request, ROUTE, bool(body.stream), input_bytes, key_id, tags)

@@ -178,7 +178,7 @@ def test_after_the_first_output_nothing_is_tried_again(
     (row,) = gateway.rows(error["operation_id"])
     assert (row["status"], row["error_type"]) == ("failed", "StreamInterrupted")
     # what came was made, and costs: an estimate that says so
-    assert row["output_tokens"] == 4 and row["output_tokens_source"] == "estimated"
+    assert row["output_tokens"] > 0 and row["output_tokens_source"] == "estimated"
     assert row["cost_status"] == "estimated" and row["cost_pico_usd"] > 0
     assert row["high_pico_usd"] is None  # nobody said how much may have been made
     assert error["cost"]["total_usd"] is not None

@@ -58,7 +58,8 @@ def check_cancelled(gateway: Gateway, model: str) -> Any:
 def test_hanging_up_after_the_third_delta(gateway: Gateway, scripts: Scripts) -> None:
     scripts.only("plain", (Started(), *(Delta("word ") for _ in range(3)), Wait(30), *END))
     with gateway.streaming("plain", "hello there") as response:
-        wait_for_event(events_of(response), "delta", nth=3)
+        events = events_of(response)  # held: letting it go hangs up
+        wait_for_event(events, "delta", nth=3)
     assert eventually(lambda: stopped(gateway, "plain")) < SOON_SECONDS
     assert eventually(lambda: not gateway.running()) < SOON_SECONDS
     row = check_cancelled(gateway, "plain")
@@ -82,7 +83,8 @@ def test_hanging_up_on_an_unstreamed_call(gateway: Gateway, scripts: Scripts) ->
 def test_hanging_up_during_a_boot(gateway: Gateway, scripts: Scripts) -> None:
     scripts.only("seconds", (Booting("process_started", True), Wait(30), *END))
     with gateway.streaming("seconds") as response:
-        wait_for_event(events_of(response), "booting")
+        events = events_of(response)  # held: letting it go hangs up
+        wait_for_event(events, "booting")
     assert eventually(lambda: stopped(gateway, "seconds")) < SOON_SECONDS
     eventually(lambda: not gateway.running())
     (row,) = gateway.last_rows("seconds")
@@ -172,7 +174,8 @@ def test_cancelling_what_waits_for_a_place(gateway: Gateway, scripts: Scripts) -
     first = opened(gateway, "/v1/generate", {"model": "narrow", "input": "1"})
     eventually(lambda: len(scripts.calls("narrow")) == 1)
     with gateway.streaming("narrow") as response:
-        operation_id = wait_for_event(events_of(response), "created").data["id"]
+        events = events_of(response)  # held: letting it go hangs up
+        operation_id = wait_for_event(events, "created").data["id"]
         told = gateway.http.post(f"/v1/operations/{operation_id}/cancel")
         assert (told.status_code, told.json()["status"]) == (200, "cancelled")
     first.close()
@@ -212,7 +215,8 @@ def test_a_slow_reader_who_hangs_up(gateway: Gateway, scripts: Scripts) -> None:
     piece = "x" * 1_000_000
     scripts.only("plain", (*(Delta(piece) for _ in range(40)), Finished(("stop",))))
     with gateway.streaming("plain") as response:
-        wait_for_event(events_of(response), "delta")
+        events = events_of(response)  # held: letting it go hangs up
+        wait_for_event(events, "delta")
         time.sleep(0.2)
     assert eventually(lambda: stopped(gateway, "plain")) < SOON_SECONDS
     eventually(lambda: not gateway.running())

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 from contextlib import aclosing
-from typing import TYPE_CHECKING
 
 from gateway.accounting.settle import Observed, settle
 from gateway.accounting.timeline import Timeline
 from gateway.errors import GatewayError, OperationCancelled
 from gateway.ledger.rows import AttemptRow
+from gateway.operation import Operation
 from gateway.registry import Target
 from gateway.watchdog import Watchdog
 from providers.contract import (
@@ -32,9 +32,6 @@ from providers.contract import (
 )
 from providers.toolkit.grammar import GrammarChecker
 
-if TYPE_CHECKING:
-    from gateway.execution import Run
-
 OUTPUT_CAP_BYTES = 64 << 20
 _LOADING_PAUSE_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0)
 
@@ -44,7 +41,7 @@ class Attempt:
 
     __slots__ = (
         "_asked_at",
-        "_run",
+        "_operation",
         "_share_mark",
         "_share_seconds",
         "_target",
@@ -54,8 +51,10 @@ class Attempt:
         "usage",
     )
 
-    def __init__(self, run: Run, target: Target, row: AttemptRow, begun_at: float) -> None:
-        self._run = run
+    def __init__(
+        self, operation: Operation, target: Target, row: AttemptRow, begun_at: float
+    ) -> None:
+        self._operation = operation
         self._target = target
         self.row = row
         self.timeline = timeline = Timeline(begun_at)
@@ -68,14 +67,14 @@ class Attempt:
 
     async def dispatch(self, watchdog: Watchdog) -> None:
         """Ask the deployment; while it says that it is loading, ask again (the boot's budget)."""
-        run, target, timeline = self._run, self._target, self.timeline
-        deadline = run.received_at + target.timeouts.total_seconds
+        operation, target, timeline = self._operation, self._target, self.timeline
+        deadline = operation.received_at + target.timeouts.total_seconds
         self._watchdog = watchdog
         self._arm(timeline.begun_at)
         tries = 0
         while True:
-            now = run.clock.monotonic()
-            given = run.order.request
+            now = operation.clock.monotonic()
+            given = operation.order.request
             request = GenerateRequest(  # dataclasses.replace costs five times as much
                 given.input,
                 given.parameters,
@@ -83,7 +82,7 @@ class Attempt:
                 given.stream,
                 given.dialect,
                 given.extra,
-                run.id,
+                operation.id,
                 max(0.0, deadline - now),
             )
             try:
@@ -97,10 +96,10 @@ class Attempt:
                 pause = _LOADING_PAUSE_SECONDS[min(tries, len(_LOADING_PAUSE_SECONDS) - 1)]
                 tries += 1
                 await asyncio.sleep(max(loading.retry_after_seconds or 0.0, pause))
-                self._asked_at = run.clock.monotonic()
+                self._asked_at = operation.clock.monotonic()
 
     async def _consume(self, request: GenerateRequest) -> None:
-        log = self._run.log
+        log = self._operation.log
         checker = GrammarChecker()
         async with aclosing(self._target.deployment.generate(request)) as events:
             async for event in events:
@@ -110,41 +109,41 @@ class Attempt:
                     # A slow reader: stop reading upstream; only the total time still counts.
                     self._watchdog.arm("total", math.inf)
                     await log.room()
-                    self._arm(self._run.clock.monotonic())
-        if self._run.finished is None:
+                    self._arm(self._operation.clock.monotonic())
+        if self._operation.finished is None:
             raise ProtocolViolation("The provider's answer has no end.")
 
     def _observe(self, event: Event) -> None:
-        run, timeline = self._run, self.timeline
-        at = run.clock.monotonic()
+        operation, timeline = self._operation, self.timeline
+        at = operation.clock.monotonic()
         if self._asked_at is not None and timeline.waiting and not isinstance(event, Booting):
             # It was loading and now it answers: the boot was over when we asked this time.
             started, asked_at, self._asked_at = Started(), self._asked_at, None
             timeline.observe(started, asked_at)
-            run.log.append(at, self.row.attempt_id, started)
+            operation.log.append(at, self.row.attempt_id, started)
         timeline.observe(event, at)
         match event:
             case Delta() | Output():
-                if run.native is None and isinstance(event, Delta):
-                    run.native = event
-                run.answer.observe(event)
-                if run.answer.size_bytes > OUTPUT_CAP_BYTES:
+                if operation.native is None and isinstance(event, Delta):
+                    operation.native = event
+                operation.answer.observe(event)
+                if operation.answer.size_bytes > OUTPUT_CAP_BYTES:
                     raise ProtocolViolation("The provider's answer is larger than 64 MiB.")
             case Finished():
                 self.usage = event.usage
-                run.finished = event
+                operation.finished = event
                 return  # shown once the attempt is booked
             case Accepted():
                 self.row.upstream_id = event.job_id
-                run.executor.journal.accepted(
-                    self.row.attempt_id, event.job_id, run.clock.wall_us()
+                operation.journal.accepted(
+                    self.row.attempt_id, event.job_id, operation.clock.wall_us()
                 )
             case Queued() | Booting():
                 self._stop_sharing(at, keep=False)
             case Started():
                 self._stop_sharing(at, keep=False)
                 self._share_mark = self._target.sharing.begin(at)
-        run.log.append(at, self.row.attempt_id, event)
+        operation.log.append(at, self.row.attempt_id, event)
         self._arm(at)
 
     def _arm(self, at: float) -> None:
@@ -161,7 +160,7 @@ class Attempt:
                 watchdog.arm("boot", waiting_since + timeouts.boot_seconds)
             else:
                 watchdog.arm("queue", waiting_since + timeouts.queue_seconds)
-        elif self._run.order.request.stream:
+        elif self._operation.order.request.stream:
             watchdog.arm("first_output", at + timeouts.first_output_seconds)
         else:
             watchdog.arm("total", math.inf)
@@ -176,8 +175,8 @@ class Attempt:
         self, failure: ProviderError | GatewayError | None
     ) -> ProviderError | GatewayError | None:
         """Close the books of this attempt; returns the failure as the caller should see it."""
-        run, target, row, timeline = self._run, self._target, self.row, self.timeline
-        at = run.clock.monotonic()
+        operation, target, row, timeline = self._operation, self._target, self.row, self.timeline
+        at = operation.clock.monotonic()
         self._stop_sharing(at, keep=True)
         target.running -= 1
         target.last_ended_at = at
@@ -194,8 +193,10 @@ class Attempt:
         timeline.end(at, phases)
         if failure is None:
             row.status = "succeeded"
-            assert run.finished is not None
-            row.finish_reason = run.finished.reasons[0] if run.finished.reasons else None
+            assert operation.finished is not None
+            row.finish_reason = (
+                operation.finished.reasons[0] if operation.finished.reasons else None
+            )
         else:
             cancelled = isinstance(failure, OperationCancelled)
             row.status = "cancelled" if cancelled else "failed"
@@ -205,9 +206,9 @@ class Attempt:
         observed = Observed(
             timeline,
             usage,
-            input_bytes=run.order.input_bytes,
-            output_bytes=run.answer.text_bytes,
-            images=run.answer.images,
+            input_bytes=operation.order.input_bytes,
+            output_bytes=operation.answer.text_bytes,
+            images=operation.answer.images,
             complete=failure is None,
             spends=spends,
             share_seconds=self._share_seconds
@@ -217,13 +218,13 @@ class Attempt:
         settle(row, observed, tariff_row, target.estimator)
         if failure is None and usage is not None:
             if usage.input_tokens is not None:
-                target.estimator.observe(run.order.input_bytes, usage.input_tokens)
+                target.estimator.observe(operation.order.input_bytes, usage.input_tokens)
             if usage.output_tokens is not None:
-                target.estimator.observe(run.answer.text_bytes, usage.output_tokens)
-        now = run.clock.monotonic()
+                target.estimator.observe(operation.answer.text_bytes, usage.output_tokens)
+        now = operation.clock.monotonic()
         row.gateway_seconds = round((row.gateway_seconds or 0.0) + (now - at), 6)
-        run.idle_since = now
-        run.executor.journal.end(row)
-        if failure is None and run.finished is not None:
-            run.log.append(at, row.attempt_id, run.finished)
+        operation.idle_since = now
+        operation.journal.end(row)
+        if failure is None and operation.finished is not None:
+            operation.log.append(at, row.attempt_id, operation.finished)
         return failure

@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
-from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from gateway.accounting.settle import worst_case_pico_usd
-from gateway.answer import Answer
 from gateway.attempt import Attempt
 from gateway.clock import Clock
 from gateway.errors import (
@@ -26,21 +23,17 @@ from gateway.errors import (
     OperationCancelled,
     QueueFull,
 )
-from gateway.eventlog import EventLog
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.journal import Journal
 from gateway.ledger.rows import AttemptRow
 from gateway.limits.gate import GateFull
+from gateway.operation import Operation, Order, new_id
 from gateway.registry import Target
-from gateway.routing import Plan
 from gateway.settings import RetrySettings
 from gateway.watchdog import Watchdog
 from providers.contract import (
     BootTimeout,
     CredentialsRejected,
-    Delta,
-    Finished,
-    GenerateRequest,
     ProtocolViolation,
     ProviderError,
     ProviderRetired,
@@ -53,21 +46,6 @@ logger = logging.getLogger(__name__)
 
 Failure: TypeAlias = ProviderError | GatewayError | LedgerUnavailable
 RunStatus: TypeAlias = Literal["running", "succeeded", "failed", "cancelled"]
-
-LOG_CAP_BYTES = 8 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What a route wants done. ``input_bytes``: UTF-8 bytes of the input's text."""
-
-    plan: Plan[Target]
-    request: GenerateRequest
-    route: str
-    streamed: bool
-    input_bytes: int
-    key_id: str | None = None
-    tags: dict[str, str] = field(default_factory=dict)
 
 
 class Executor:
@@ -104,27 +82,16 @@ class Executor:
             await asyncio.wait(tasks, timeout=10.0)
 
 
-class Run:
-    """One operation while it lives."""
+class Run(Operation):
+    """An operation and the task that carries it out."""
 
     def __init__(self, executor: Executor, order: Order) -> None:
-        self.executor = executor
-        self.clock = executor.clock
-        self.order = order
-        self.received_at = self.clock.monotonic()
-        self.received_at_us = self.clock.wall_us()
-        self.id = f"gen_{new_id(self.received_at_us)}"
+        super().__init__(order, executor.journal, executor.clock)
+        self._executor = executor
         self.status: RunStatus = "running"
-        self.rows: list[AttemptRow] = []
-        self.log = EventLog(LOG_CAP_BYTES)
-        self.answer = Answer()
-        self.finished: Finished | None = None
-        self.native: Delta | None = None  # the first delta: an unstreamed dialect's whole body
         self.failure: Failure | None = None
-        self.target: Target | None = None
         self._stop: str | None = None
         self._expired: str | None = None
-        self.idle_since = self.received_at
         self.task = asyncio.get_running_loop().create_task(self._live(), name=self.id)
 
     def cancel(self, reason: str) -> None:
@@ -154,12 +121,12 @@ class Run:
             logger.exception("operation %s failed on a fault of the gateway", self.id)
             self.status, self.failure = "failed", InternalError()
         finally:
-            self.executor.runs.pop(self.id, None)
+            self._executor.runs.pop(self.id, None)
             self.log.close()
 
     async def _work(self) -> None:
         """Attempts in the plan's order until one succeeds or nothing is left to try."""
-        retries = self.executor.retries
+        retries = self._executor.retries
         failure: ProviderError | GatewayError | None = None
         for target in self.order.plan.targets:
             for nth in range(retries.attempts_per_deployment):
@@ -182,7 +149,7 @@ class Run:
 
     def _pause(self, nth: int, failure: Exception | None) -> float | None:
         """Seconds before another attempt at the same deployment; None: do not wait so long."""
-        retries = self.executor.retries
+        retries = self._executor.retries
         asked = getattr(failure, "retry_after_seconds", None)
         if asked is not None:
             return float(asked) if asked <= retries.max_wait_seconds else None
@@ -225,8 +192,8 @@ class Run:
         torn_down: asyncio.CancelledError | None = None
         watchdog = self._watch(target)
         try:
-            if self.executor.fsync:
-                await self.executor.journal.durable()
+            if self._executor.fsync:
+                await self.journal.durable()
             await attempt.dispatch(watchdog)
         except asyncio.CancelledError as cancelled:
             try:
@@ -244,8 +211,8 @@ class Run:
             watchdog.disarm()
             self._expired = None
         failure = attempt.settle(failure)
-        if self.executor.fsync and torn_down is None:
-            await self.executor.journal.durable()
+        if self._executor.fsync and torn_down is None:
+            await self.journal.durable()
         if torn_down is not None:
             raise torn_down
         if isinstance(failure, OperationCancelled):
@@ -290,9 +257,8 @@ class Run:
             row.idle_before_seconds = 0.0
         elif target.last_ended_at is not None:
             row.idle_before_seconds = round(max(0.0, begun_at - target.last_ended_at), 6)
-        self.executor.journal.begin(row)
+        self.journal.begin(row)
         self.rows.append(row)
-        self.target = target
         return row
 
     def _watch(self, target: Target) -> Watchdog:
@@ -344,8 +310,3 @@ def _worth_trying_elsewhere(failure: Exception | None) -> bool:
 
 
 _OPERATORS_MATTER = (CredentialsRejected, QuotaExhausted, ProviderRetired, ProtocolViolation)
-
-
-def new_id(at_us: int) -> str:
-    """22 hex digits, sortable by time: 14 of microseconds, 8 at random."""
-    return f"{at_us:014x}{os.urandom(4).hex()}"

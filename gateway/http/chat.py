@@ -9,7 +9,6 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.responses import Response
 
-from gateway.execution import Order
 from gateway.http.answers import failure_response, headers_of, operation_json, plan_for, rejection
 from gateway.http.body import read_json_body
 from gateway.http.chat_shapes import ChunkRenderer, completion_json
@@ -19,6 +18,7 @@ from gateway.http.generate import MAX_OUTPUT_TOKENS, Tag, TagName, content_bytes
 from gateway.http.json import JsonResponse
 from gateway.http.sse import EventStream
 from gateway.http.state import State, state_of
+from gateway.operation import Order
 from providers.contract import GenerateRequest, Parameters
 
 ROUTE = "chat.completions"

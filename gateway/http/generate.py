@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from gateway.answer import output_json
 from gateway.eventlog import Entry
-from gateway.execution import Order, Run
+from gateway.execution import Run
 from gateway.http.answers import (
     failure_response,
     headers_of,
@@ -33,6 +33,7 @@ from gateway.http.following import until_done
 from gateway.http.json import JsonResponse
 from gateway.http.sse import EventStream, frame
 from gateway.http.state import State, state_of
+from gateway.operation import Order
 from providers.contract import (
     Accepted,
     Booting,

@@ -1,0 +1,58 @@
+"""One operation as data: what was asked, what has come of it so far."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+from gateway.answer import Answer
+from gateway.clock import Clock
+from gateway.eventlog import EventLog
+from gateway.ledger.journal import Journal
+from gateway.ledger.rows import AttemptRow
+from gateway.registry import Target
+from gateway.routing import Plan
+from providers.contract import Delta, Finished, GenerateRequest
+
+LOG_CAP_BYTES = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a route wants done. ``input_bytes``: UTF-8 bytes of the input's text."""
+
+    plan: Plan[Target]
+    request: GenerateRequest
+    route: str
+    streamed: bool
+    input_bytes: int
+    key_id: str | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+class Operation:
+    """What the attempts of one operation share, and what its followers read.
+
+    ``received_at`` is monotonic seconds, ``received_at_us`` wall time in microseconds; later
+    instants are the one plus what the other has grown by. ``native`` is the first delta: where a
+    dialect passes through unstreamed, it holds the whole body.
+    """
+
+    def __init__(self, order: Order, journal: Journal, clock: Clock) -> None:
+        self.order = order
+        self.journal = journal
+        self.clock = clock
+        self.received_at = clock.monotonic()
+        self.received_at_us = clock.wall_us()
+        self.id = f"gen_{new_id(self.received_at_us)}"
+        self.rows: list[AttemptRow] = []
+        self.log = EventLog(LOG_CAP_BYTES)
+        self.answer = Answer()
+        self.finished: Finished | None = None
+        self.native: Delta | None = None
+        self.idle_since = self.received_at  # when the gateway last had nothing to wait for
+
+
+def new_id(at_us: int) -> str:
+    """22 hex digits, sortable by time: 14 of microseconds, 8 at random."""
+    return f"{at_us:014x}{os.urandom(4).hex()}"

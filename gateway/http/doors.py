@@ -42,8 +42,8 @@ class Keyring:
         self._callers = {key.sha256: Caller(key.name, key.scopes) for key in keys}
         self._required = required
 
-    def admit(self, headers: Headers, scope: KeyScope) -> Caller:
-        """The caller behind a request. Raises HttpError 401 or 403."""
+    def admit(self, headers: Headers, *scopes: KeyScope) -> Caller:
+        """The caller behind a request, who holds one of ``scopes``. Raises HttpError 401 or 403."""
         if not self._required:
             return ANYBODY
         kind, _, secret = headers.get("authorization", "").partition(" ")
@@ -53,9 +53,10 @@ class Keyring:
         caller = self._callers.get(digest)
         if caller is None:
             raise HttpError(401, "invalid_api_key", "This key is not known here.")
-        if not caller.may(scope):
-            raise HttpError(403, "missing_scope", f"This key lacks the scope {scope!r}.")
-        return caller
+        for scope in scopes:
+            if caller.may(scope):
+                return caller
+        raise HttpError(403, "missing_scope", f"This key lacks the scope {' or '.join(scopes)}.")
 
 
 class Doors:

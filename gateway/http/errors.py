@@ -65,7 +65,7 @@ STATUSES: Mapping[type[BaseException], tuple[int, str]] = {
 }
 
 _RETRY_AFTER_SECONDS = {"cold_start_timeout": 5.0, "ledger_unavailable": 5.0, "model_loading": 5.0}
-
+_LONGEST_RETRY_AFTER_SECONDS = 7 * 86_400.0
 
 _BEFORE_THE_BODY = frozenset({401, 403, 408, 413, 415})
 
@@ -74,13 +74,18 @@ def status_of(error: BaseException) -> tuple[int, str]:
     """HTTP status and code of a failure."""
     if isinstance(error, HttpError):
         return error.status, error.code
-    return STATUSES.get(type(error), STATUSES[own.InternalError])
+    for known in type(error).__mro__:  # a stranger's plugin may have classes of its own
+        if known in STATUSES:
+            return STATUSES[known]
+    return STATUSES[own.InternalError]
 
 
 def retry_after_seconds(error: BaseException) -> float | None:
     """When it is worth coming back, where anybody knows."""
     asked: float | None = getattr(error, "retry_after_seconds", None)
-    return asked if asked is not None else _RETRY_AFTER_SECONDS.get(status_of(error)[1])
+    if asked is None or math.isnan(asked):
+        return _RETRY_AFTER_SECONDS.get(status_of(error)[1])
+    return min(max(0.0, asked), _LONGEST_RETRY_AFTER_SECONDS)
 
 
 def error_json(
@@ -113,7 +118,7 @@ def error_response(
     headers = {}
     wait = retry_after_seconds(error)
     if wait is not None:
-        headers["retry-after"] = str(max(0, math.ceil(wait)))
+        headers["retry-after"] = str(math.ceil(wait))
     if operation_id is not None:
         headers["x-request-id"] = operation_id
     if status == 401:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -26,7 +27,9 @@ router = APIRouter()
 
 _OWN = {"start_time", "end_time", "bucket_width", "time_zone", "group_by", "limit", "cursor"}
 _DEFAULT_SPAN = timedelta(days=30)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WAIT_SECONDS = 1.0
+_LIMIT = re.compile(r"[0-9]{1,4}")
 
 
 @router.get("/v1/operations", response_class=Response)
@@ -51,7 +54,7 @@ async def cold_starts(request: Request) -> Response:
 async def operation(request: Request, operation_id: str) -> Response:
     """One operation, running or ended."""
     state = state_of(request)
-    caller = state.keyring.admit(request.headers, "generate")
+    caller = state.keyring.admit(request.headers, "generate", "reports")
     return json_response(await find_operation(state, caller, operation_id))
 
 
@@ -104,7 +107,7 @@ async def _report(
     read: Callable[[Reports, ReportQuery], dict[str, Any]],
 ) -> Response:
     state = state_of(request)
-    caller = state.keyring.admit(request.headers, "generate")
+    caller = state.keyring.admit(request.headers, "generate", "reports")
     try:
         query = query_of(request.query_params, caller)
         fresh = await _caught_up(state)
@@ -120,7 +123,7 @@ def query_of(params: QueryParams, caller: Caller) -> ReportQuery:
     """A report's query from its URL. Raises BadQuery naming the parameter."""
     now = datetime.now(UTC)
     end = _instant(params, "end_time") or now
-    start = _instant(params, "start_time") or end - _DEFAULT_SPAN
+    start = _instant(params, "start_time") or max(end, _EPOCH + _DEFAULT_SPAN) - _DEFAULT_SPAN
     filters = {
         name: tuple(params.getlist(name)) for name in dict.fromkeys(params) if name not in _OWN
     }
@@ -139,7 +142,7 @@ def query_of(params: QueryParams, caller: Caller) -> ReportQuery:
 
 def _limit(params: QueryParams) -> int:
     text = params.get("limit", "100")
-    if not text.isdigit() or not 1 <= int(text) <= 1000:
+    if _LIMIT.fullmatch(text) is None or not 1 <= int(text) <= 1000:
         raise BadQuery("limit", "limit is a number from 1 to 1000.")
     return int(text)
 

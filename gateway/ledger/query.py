@@ -69,7 +69,12 @@ class ReportQuery:
             place = orjson.loads(base64.b64decode(self.cursor, altchars=b"-_", validate=True))
         except (ValueError, binascii.Error) as error:
             raise BadQuery("cursor", "cursor is not one that a report has given.") from error
-        if not (isinstance(place, list) and len(place) == 2 and type(place[0]) is int):
+        if not (
+            isinstance(place, list)
+            and len(place) == 2
+            and type(place[0]) is int
+            and 0 <= place[0] < _LATEST_US
+        ):
             raise BadQuery("cursor", "cursor is not one that a report has given.")
         return place
 

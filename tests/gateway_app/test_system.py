@@ -1,0 +1,145 @@
+"""Health, metrics, models, the OpenAPI document and its page, and the map of errors."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+import gateway.errors
+from gateway.http.errors import STATUSES, error_json, error_response, status_of
+from gateway.ledger.errors import LedgerUnavailable, StoreUnavailable
+from providers import contract
+from providers.contract import Delta, Finished, ProviderError, RateLimited, Started, Usage
+from providers.testing import Wait
+from tests.gateway_app.gateways import Gateway, Scripts, events_of, eventually, wait_for_event
+
+END = (Delta("hi"), Finished(("stop",), Usage(1000, 2000)))
+
+
+def test_health_and_readiness(gateway: Gateway) -> None:
+    assert gateway.get("/healthz") == {"status": "ok"}
+    ready = gateway.get("/readyz")
+    assert ready["status"] == "ready"
+    assert ready["checks"] == {"accepting": True, "journal": True, "shipper": True}
+
+
+def test_the_models(gateway: Gateway) -> None:
+    listed = gateway.get("/v1/models")
+    ids = [model["id"] for model in listed["data"]]
+    assert listed["object"] == "list" and {"plain", "both"} <= set(ids)
+    assert not [i for i in ids if i.startswith("deployment:")]
+    one = gateway.get("/v1/models/plain")
+    assert one == next(model for model in listed["data"] if model["id"] == "plain")
+    missing = gateway.http.get("/v1/models/nothing")
+    assert missing.status_code == 404 and missing.json()["error"]["code"] == "model_not_found"
+
+
+def test_a_deployment_by_its_own_name(gateway: Gateway, scripts: Scripts) -> None:
+    scripts.only("second", END)
+    answer = gateway.answer("deployment:second")
+    assert (answer["model"], answer["deployment"]) == ("deployment:second", "second")
+
+
+def samples(gateway: Gateway) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    response = gateway.http.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(response.text)
+        for sample in family.samples
+    }
+
+
+def test_metrics_count_attempts_and_money(gateway: Gateway, scripts: Scripts) -> None:
+    scripts.only("first", END)
+    which = {("provider", "scripted"), ("deployment", "first"), ("model", "deployment:first")}
+    attempts = (
+        "gateway_attempts_total",
+        frozenset({*which, ("status", "succeeded"), ("error_type", "")}),
+    )
+    cost = ("gateway_cost_usd_total", frozenset({*which, ("status", "measured")}))
+    before = samples(gateway)
+    gateway.answer("deployment:first")
+
+    def counted() -> bool:
+        return samples(gateway).get(attempts, 0) == before.get(attempts, 0) + 1
+
+    eventually(counted, 5.0)
+    assert samples(gateway)[cost] - before.get(cost, 0) == pytest.approx(0.00019)
+
+
+def test_metrics_of_what_lives(gateway: Gateway, scripts: Scripts) -> None:
+    scripts.only("plain", (Started(), Delta("a"), Wait(30), *END))
+    running = ("gateway_deployment_running", frozenset({("deployment", "plain")}))
+    eventually(lambda: samples(gateway)[running] == 0)
+    with gateway.streaming("plain") as response:
+        wait_for_event(events_of(response), "delta")
+        now = samples(gateway)
+        assert now[running] == 1 and now["gateway_operations_running", frozenset()] == 1
+    eventually(lambda: samples(gateway)[running] == 0)
+
+
+def test_the_openapi_document(gateway: Gateway) -> None:
+    document = gateway.get("/openapi.json")
+    paths = document["paths"]
+    assert {"/v1/generate", "/v1/chat/completions", "/v1/costs", "/healthz"} <= set(paths)
+    body = paths["/v1/generate"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert body["additionalProperties"] is False
+    assert {"model", "input", "parameters", "stream", "tags"} == set(body["properties"])
+
+
+def test_the_page_of_the_api_needs_no_other_server(gateway: Gateway) -> None:
+    page = gateway.http.get("/docs")
+    assert page.status_code == 200 and page.headers["content-type"].startswith("text/html")
+    assert "/openapi.json" in page.text
+    addresses = re.findall(r"""(?:src|href|url)\s*[=:]\s*["']([^"']+)["']""", page.text)
+    assert addresses
+    for address in addresses:
+        assert address.startswith("/") and not address.startswith("//"), address
+        asset = gateway.http.get(address)
+        assert asset.status_code == 200 and len(asset.content) > 500, address
+    assert not re.search(r"https?://", page.text)
+
+
+# -- the map of errors ------------------------------------------------------------------------
+
+
+def every(base: type[BaseException]) -> list[type[BaseException]]:
+    found: list[type[BaseException]] = [base]
+    for child in base.__subclasses__():
+        if child.__module__.partition(".")[0] in ("gateway", "providers"):
+            found += every(child)
+    return found
+
+
+OURS = [*every(ProviderError), *every(gateway.errors.GatewayError)]
+
+
+@pytest.mark.parametrize("error", [*OURS, LedgerUnavailable, StoreUnavailable])
+def test_every_error_has_a_status_and_a_code(error: type[BaseException]) -> None:
+    assert error in STATUSES
+    status, code = STATUSES[error]
+    assert 400 <= status < 600 and re.fullmatch(r"[a-z_]+", code)
+    told = error_json(error())["error"]
+    assert told["message"] and "\n" not in told["message"]
+
+
+def test_an_error_class_of_a_strangers_plugin() -> None:
+    class AcmeIsBusy(RateLimited):
+        """Acme is busy."""
+
+    error = AcmeIsBusy(retry_after_seconds=2.5)
+    assert status_of(error) == (429, "provider_rate_limited")
+    assert error_response(error).headers["retry-after"] == "3"
+
+
+@pytest.mark.parametrize("seconds", [float("inf"), float("nan"), -1.0, 1e300])
+def test_a_wait_that_is_no_number(seconds: float) -> None:
+    error: Any = contract.RateLimited(retry_after_seconds=seconds)
+    response = error_response(error)
+    assert response.status_code == 429
+    assert response.headers.get("retry-after", "0").isdigit()
+    assert len(response.headers.get("retry-after", "")) < 10

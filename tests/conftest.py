@@ -13,6 +13,12 @@ import providers.toolkit.http
 from tests.serving import Emulators, serve
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--rounds", type=int, default=5, help="how often acceptance tests kill a busy gateway"
+    )
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"

@@ -15,7 +15,8 @@ import uvicorn
 @contextlib.contextmanager
 def serve(app: Any) -> Iterator[str]:
     """Run ``app`` in a thread on an ephemeral port of loopback; yields its base URL."""
-    listener = socket.socket()
+    # The protocol by its name: asyncio turns Nagle's algorithm off only where it reads "TCP".
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(
         app,

@@ -50,7 +50,9 @@ def gateway_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     )
     data_dir = tmp_path_factory.mktemp("gateway")
     settings = load(None, {}, {"server": {"data_dir": str(data_dir)}})
-    with running(create_app(settings, plugins={"local": script.plugin("local")})) as url:
+    with running(
+        create_app(settings, plugins={"local": script.plugin("local")}, log_attempts=False)
+    ) as url:
         yield url
 
 

@@ -35,7 +35,7 @@ from providers.local import LocalOptions, LocalProvider, LocalSettings, prepare
 from providers.local.deployment import ChildDeployment
 from providers.local.launch import HERE, Instance
 from providers.toolkit.http import open_http
-from tests.local.engines import fetch_json, killed_parent, survivors, until
+from tests.local.engines import fetch_json, killed_parent, own_engines, survivors, until
 
 MODEL = "smollm2-135m-instruct"
 QUESTION = "Explain in a few sentences why the sky is blue."
@@ -60,7 +60,7 @@ async def provider(http: Http, data_dir: Path) -> AsyncIterator[LocalProvider]:
     provider = LocalProvider(LocalSettings(), Host(http, data_dir))
     yield provider
     await provider.aclose()
-    assert psutil.Process().children(recursive=True) == []
+    assert own_engines() == []
 
 
 def bind(provider: LocalProvider, **options: Any) -> ChildDeployment:
@@ -158,14 +158,14 @@ async def test_ten_callers_make_one_boot_which_one_of_them_caused(
     provider: LocalProvider,
 ) -> None:
     deployment = bind(provider)
-    before = len(psutil.Process().children())
+    before = len(own_engines())
     answers = await asyncio.gather(*(collect(deployment, ask(1)) for _ in range(10)))
     boots = [events[0] for events in answers]
     assert all(isinstance(boot, Booting) for boot in boots)
     assert sum(boot.caused_boot is True for boot in boots if isinstance(boot, Booting)) == 1
     assert sum(boot.caused_boot is False for boot in boots if isinstance(boot, Booting)) == 9
     assert len({events[1] for events in answers}) == 1
-    assert len(psutil.Process().children()) == before + 1
+    assert len(own_engines()) == before + 1
 
 
 async def test_usage_is_the_engine_s_own_count(

@@ -16,7 +16,14 @@ from providers.contract import BootTimeout, Http, UpstreamFailed
 from providers.local.failures import boot_failure
 from providers.local.launch import HERE, Instance, free_port
 from providers.local.supervisor import Supervisor
-from tests.local.engines import SLOW_ENGINE, killed_parent, supervised, survivors, until
+from tests.local.engines import (
+    SLOW_ENGINE,
+    killed_parent,
+    own_engines,
+    supervised,
+    survivors,
+    until,
+)
 
 
 @pytest.fixture
@@ -27,7 +34,7 @@ def starts_file(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _no_process_is_left() -> Iterator[None]:
     yield
-    assert psutil.Process().children(recursive=True) == []
+    assert own_engines() == []
 
 
 def starts(file: Path) -> int:
@@ -167,7 +174,7 @@ async def test_an_engine_that_is_never_ready_is_given_up(http: Http) -> None:
         with pytest.raises(BootTimeout, match=r"0\.3 seconds"):
             await boot(supervisor)
         assert supervisor.state == "down"
-        assert psutil.Process().children() == []
+        assert own_engines() == []
 
 
 async def test_loading_is_not_ready(http: Http) -> None:

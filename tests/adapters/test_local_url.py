@@ -34,7 +34,7 @@ from providers.contract import (
 )
 from providers.local import LocalOptions, LocalProvider, LocalSettings, plugin
 from providers.local.launch import free_port
-from tests.local.engines import SLOW_ENGINE, slow_command, until
+from tests.local.engines import SLOW_ENGINE, own_engines, slow_command, until
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ async def provider(http: Http, tmp_path: Path) -> AsyncIterator[LocalProvider]:
     provider = LocalProvider(LocalSettings(), Host(http, tmp_path))
     yield provider
     await provider.aclose()
-    assert psutil.Process().children(recursive=True) == []
+    assert own_engines() == []
 
 
 @contextmanager
@@ -136,7 +136,7 @@ async def test_another_server_by_command_boots_answers_and_ends(provider: LocalP
     warm = await collect(deployment)
     assert warm[0] == Started(cold[1].instance_id, evidence="scale_state")
     assert [e for e in cold if isinstance(e, Delta)]
-    process = psutil.Process().children()[0]
+    process = own_engines()[0]
     await until(lambda: not process.is_running())
     assert await probe(deployment) == "down"
 

@@ -113,3 +113,16 @@ async def fetch_json(http: Http, url: str, headers: dict[str, str], body: object
         content = await response.read(1 << 20)
         assert response.status == 200, content
         return json.loads(content)
+
+
+def own_engines() -> list[psutil.Process]:
+    """Engines that this very process has started, and what those have; not a whole gateway's."""
+    found: list[psutil.Process] = []
+    for child in psutil.Process().children():
+        try:
+            words = child.cmdline()
+        except psutil.NoSuchProcess:
+            continue
+        if any(word.endswith(("engine.py", "guard.py")) for word in words):
+            found += [child, *child.children(recursive=True)]
+    return found

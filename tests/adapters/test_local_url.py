@@ -149,7 +149,7 @@ async def test_a_caller_who_leaves_lets_go_of_the_engine(provider: LocalProvider
         async for event in events:
             if isinstance(event, Delta):
                 break
-    assert await until(lambda: psutil.Process().children() == []) < 2
+    assert await until(lambda: own_engines() == []) < 2
 
 
 async def test_a_caller_who_leaves_during_the_boot(provider: LocalProvider) -> None:

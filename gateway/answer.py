@@ -41,16 +41,29 @@ class Answer:
         if event.kind == "image":
             self.images += 1
         if event.kind == "text" and isinstance(event.value, str):
-            self.text_bytes += len(event.value.encode("utf-8", "surrogatepass"))
+            grown = len(event.value.encode("utf-8", "surrogatepass"))
+            self.text_bytes += grown
+            self.size_bytes += grown
 
     def text(self, index: int = 0, channel: Channel = "text") -> str:
-        """One choice's text."""
-        return "".join(self._texts.get((index, channel), ()))
+        """One choice's text; of the channel text, whole outputs as well."""
+        said = "".join(self._texts.get((index, channel), ()))
+        if channel != "text":
+            return said
+        return said + "".join(item.value for item in self._whole_texts() if item.index == index)
 
     @property
     def indices(self) -> list[int]:
         """The choices that have text, ascending."""
-        return sorted({index for index, _ in self._texts})
+        whole = {item.index for item in self._whole_texts()}
+        return sorted({index for index, _ in self._texts} | whole)
+
+    def _whole_texts(self) -> list[Output]:
+        return [
+            item
+            for item in self._order
+            if isinstance(item, Output) and item.kind == "text" and isinstance(item.value, str)
+        ]
 
     def outputs(self) -> list[dict[str, Any]]:
         """The ``output`` list of the API."""
@@ -60,7 +73,8 @@ class Answer:
                 found.append(output_json(item))
             else:
                 index, channel = item
-                piece: dict[str, Any] = {"type": channel, "text": self.text(index, channel)}
+                said = "".join(self._texts[item])
+                piece: dict[str, Any] = {"type": channel, "text": said}
                 if index:
                     piece["index"] = index
                 found.append(piece)

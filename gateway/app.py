@@ -22,7 +22,7 @@ from gateway.accounting.settle import settle_interrupted
 from gateway.clock import Clock
 from gateway.errors import GatewayError
 from gateway.execution import Executor
-from gateway.http import chat, generate, reports, system
+from gateway.http import chat, docs, generate, reports, system
 from gateway.http.body import ClientGone
 from gateway.http.dispatch import HotRoutes
 from gateway.http.doors import Doors, Keyring
@@ -96,9 +96,10 @@ def create_app(
         version=version("serverless-inference-gateway"),
         summary="One door to serverless inference, and the truth about what it costs.",
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's own page loads its files from a content network
         redoc_url=None,
     )
-    for module in (generate, chat, reports, system):
+    for module in (generate, chat, reports, system, docs):
         app.include_router(module.router)
     app.add_exception_handler(HttpError, _refuse)
     app.add_exception_handler(GatewayError, _refuse)

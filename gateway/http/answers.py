@@ -86,18 +86,22 @@ def operation_json(run: Run) -> dict[str, Any]:
     return told
 
 
-def run_error_json(run: Run) -> dict[str, Any]:
-    """The error body of a failed run, with what the failure cost."""
-    assert run.failure is not None
-    cost = views.operation_cost_json(run.rows) if run.rows else None
-    return error_json(run.failure, operation_id=run.id, cost=cost)
+def run_error_json(run: Run, failure: BaseException | None = None) -> dict[str, Any]:
+    """The error body of a failed run, with what the failure cost; ``failure`` in other words."""
+    failure = failure or run.failure
+    assert failure is not None
+    return error_json(failure, operation_id=run.id, cost=_cost_json(run))
 
 
-def failure_response(run: Run) -> Response:
+def failure_response(run: Run, failure: BaseException | None = None) -> Response:
     """The error answer of a failed run."""
-    assert run.failure is not None
-    cost = views.operation_cost_json(run.rows) if run.rows else None
-    return error_response(run.failure, operation_id=run.id, cost=cost)
+    failure = failure or run.failure
+    assert failure is not None
+    return error_response(failure, operation_id=run.id, cost=_cost_json(run))
+
+
+def _cost_json(run: Run) -> dict[str, Any] | None:
+    return views.operation_cost_json(run.rows) if run.rows else None
 
 
 def headers_of(run: Run, operation: dict[str, Any]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from gateway.http.answers import failure_response, headers_of, operation_json, plan_for, rejection
 from gateway.http.body import read_json_body
-from gateway.http.chat_shapes import ChunkRenderer, completion_json
+from gateway.http.chat_shapes import ChunkRenderer, completion_json, failure_of
 from gateway.http.errors import HttpError
 from gateway.http.following import until_done, until_output
 from gateway.http.generate import MAX_OUTPUT_TOKENS, Tag, TagName, content_bytes, refuse_crowd
@@ -95,10 +95,11 @@ async def chat_completions(request: Request) -> Response:
     run = state.executor.start(_order(state, body, sent, caller.key_id))
     keep_alive_seconds = state.settings.server.keep_alive_seconds
     if body.stream:
+        follower = run.log.follow()  # from the first event on: what nobody follows is dropped
         # A refusal that comes soon is an HTTP status, which SDKs understand and retry.
         await until_output(run, request, keep_alive_seconds)
         if run.failure is not None and not run.answer.size_bytes:
-            return failure_response(run)
+            return failure_response(run, failure_of(run))
         with_usage = body.stream_options is not None and body.stream_options.include_usage
         renderer = ChunkRenderer(run, with_usage=with_usage)
         return EventStream(
@@ -107,11 +108,12 @@ async def chat_completions(request: Request) -> Response:
             finish=renderer.finish,
             gone=lambda: run.cancel("client disconnected"),
             keep_alive_seconds=keep_alive_seconds,
+            follower=follower,
             headers={"x-request-id": run.id},
         )
     await until_done(run, request)
     if run.failure is not None:
-        return failure_response(run)
+        return failure_response(run, failure_of(run))
     operation = operation_json(run)
     answer = orjson.dumps(completion_json(run, operation))
     return JsonResponse(answer, headers=headers_of(run, operation))

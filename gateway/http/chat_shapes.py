@@ -13,10 +13,32 @@ import orjson
 from gateway.eventlog import Entry
 from gateway.execution import Run
 from gateway.http.answers import operation_json, run_error_json
+from gateway.http.errors import HttpError
 from gateway.http.sse import frame
-from providers.contract import Delta, Finished
+from providers.contract import Delta, Finished, Output, RequestRejected
 
 DONE = b"data: [DONE]\n\n"
+_COMMON = ("max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed")
+
+
+def failure_of(run: Run) -> BaseException | None:
+    """Why a run failed, in OpenAI's words.
+
+    A key that a deployment of another dialect does not take is an unsupported parameter; what is
+    wrong with a knob that every deployment has is a wrong value.
+    """
+    failure = run.failure
+    if type(failure) is not RequestRejected or failure.param is None or not run.rows:
+        return failure
+    key = failure.param.partition(".")[0].partition("[")[0]
+    asked, refused_by = run.order.request, run.rows[-1].deployment
+    for target in run.order.plan.targets:
+        if target.name == refused_by and target.deployment.capabilities.dialect == asked.dialect:
+            return failure
+    if key not in asked.extra or key in _COMMON:
+        return failure
+    message = f"{failure.param}: This model does not support the parameter."
+    return HttpError(400, "unsupported_parameter", message, param=failure.param)
 
 
 def completion_json(run: Run, operation: dict[str, Any]) -> dict[str, Any]:
@@ -35,7 +57,7 @@ def completion_json(run: Run, operation: dict[str, Any]) -> dict[str, Any]:
             "choices": [
                 {
                     "index": index,
-                    "message": {"role": "assistant", "content": run.answer.text(index)},
+                    "message": _message(run, index),
                     "finish_reason": reasons[index] if index < len(reasons) else "stop",
                     "logprobs": None,
                 }
@@ -47,6 +69,12 @@ def completion_json(run: Run, operation: dict[str, Any]) -> dict[str, Any]:
     body["model"] = run.order.plan.model
     body["usage"] = usage_json(operation, theirs if isinstance(theirs, dict) else {})
     return body
+
+
+def _message(run: Run, index: int) -> dict[str, Any]:
+    message = {"role": "assistant", "content": run.answer.text(index)}
+    reasoning = run.answer.text(index, "reasoning")
+    return {**message, "reasoning_content": reasoning} if reasoning else message
 
 
 def usage_json(operation: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
@@ -83,6 +111,8 @@ class ChunkRenderer:
         parts: list[bytes] = []
         for entry in batch:
             event = entry.event
+            if isinstance(event, Output) and isinstance(event.value, str) and event.kind == "text":
+                event = Delta(event.value, event.index)
             if not isinstance(event, Delta | Finished):
                 continue
             if event.native:
@@ -98,7 +128,7 @@ class ChunkRenderer:
         """The last bytes: usage where it was asked for and the end mark, or the error."""
         run = self._run
         if run.failure is not None:
-            return frame(run_error_json(run))
+            return frame(run_error_json(run, failure_of(run)))
         if not self._with_usage:
             return DONE
         usage = usage_json(operation_json(run), self._last_usage)

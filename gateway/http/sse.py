@@ -13,7 +13,7 @@ import orjson
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from gateway.eventlog import Entry, EventLog
+from gateway.eventlog import Entry, EventLog, Follower
 
 KEEP_ALIVE = b": keep-alive\n\n"
 
@@ -30,8 +30,8 @@ class EventStream(Response):
     """The answer that relays a run's log.
 
     ``render`` turns a batch of entries into bytes (b"" sends nothing), ``finish`` gives the last
-    bytes once the log is closed, ``first`` goes out at once. ``gone`` is called once if the client
-    leaves before the end.
+    bytes once the log is closed, ``first`` goes out at once. ``gone`` is called if the client
+    leaves before the end, or if the answer cannot go on. ``follower``: one that reads already.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class EventStream(Response):
         gone: Callable[[], None],
         keep_alive_seconds: float,
         first: bytes = b"",
+        follower: Follower | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self._log = log
@@ -51,6 +52,7 @@ class EventStream(Response):
         self._gone = gone
         self._keep_alive_seconds = keep_alive_seconds
         self._first = first
+        self._follower = follower
         self.background = None
         self.status_code = 200
         self.raw_headers = [
@@ -63,8 +65,8 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request."""
         loop = asyncio.get_running_loop()
-        follower = self._log.follow()
-        left = False
+        follower = self._follower or self._log.follow()
+        left = whole = False
 
         async def watch() -> None:
             nonlocal left
@@ -99,6 +101,7 @@ class EventStream(Response):
                         due = loop.time() + self._keep_alive_seconds
                 elif self._log.closed:
                     await write(self._finish(), more=False)
+                    whole = True
                     return
                 elif loop.time() >= due:
                     await write(KEEP_ALIVE)
@@ -108,6 +111,8 @@ class EventStream(Response):
                         alarm = loop.call_at(due, ring)
                     await follower.wait()
         finally:
+            if not (left or whole):
+                self._gone()  # nobody hears the rest
             follower.leave()
             watcher.cancel()
             if alarm is not None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,13 @@ from tests.emulators.openai_chat import KEY, OpenAIChat
 from tests.gateway_app.gateways import Gateway, Scripts, running_gateway
 from tests.serving import Emulators
 
+KEYS = {
+    "app": ("sig_app-key-1", ["generate"]),
+    "other": ("sig_other-key-2", ["generate"]),
+    "finance": ("sig_finance-key-3", ["reports"]),
+    "operator": ("sig_operator-key-4", ["admin"]),
+    "both": ("sig_both-key-5", ["generate", "reports"]),
+}
 PER_TOKEN = {"usd_per_million_input_tokens": "0.05", "usd_per_million_output_tokens": "0.07"}
 PER_SECOND = {"usd_per_second": "0.0001", "bills": ["execute", "boot"]}
 SHORT = {
@@ -78,3 +86,18 @@ def gateway(
 @pytest.fixture
 def scripts(gateway: Gateway) -> Scripts:
     return gateway.scripts
+
+
+@pytest.fixture(scope="session")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway with keys."""
+    tree = configuration("http://127.0.0.1:9")
+    tree["auth"] = {
+        "mode": "keys",
+        "keys": [
+            {"name": name, "sha256": hashlib.sha256(key.encode()).hexdigest(), "scopes": scopes}
+            for name, (key, scopes) in KEYS.items()
+        ],
+    }
+    with running_gateway(tree, tmp_path_factory.mktemp("locked")) as running:
+        yield running

@@ -157,6 +157,7 @@ def events_of(response: httpx.Response) -> Iterator[Event]:
 
 
 def wait_for_event(events: Iterator[Event], name: str, nth: int = 1) -> Event:
+    """The next of a name. Keep ``events``: an iterator that is dropped hangs up."""
     return next(itertools.islice((e for e in events if e.name == name), nth - 1, None))
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -13,36 +11,14 @@ import pytest
 
 from providers.contract import Delta, Finished, Started, Usage
 from providers.testing import Wait
-from tests.gateway_app.conftest import configuration
-from tests.gateway_app.gateways import Gateway, Scripts, eventually, running_gateway
+from tests.gateway_app.conftest import KEYS
+from tests.gateway_app.gateways import Gateway, Scripts, eventually
 
 BODY = {"model": "plain", "input": "hi"}
-KEYS = {
-    "app": ("sig_app-key-1", ["generate"]),
-    "other": ("sig_other-key-2", ["generate"]),
-    "finance": ("sig_finance-key-3", ["reports"]),
-    "operator": ("sig_operator-key-4", ["admin"]),
-    "both": ("sig_both-key-5", ["generate", "reports"]),
-}
 
 
 def bearer(name: str) -> dict[str, str]:
     return {"authorization": f"Bearer {KEYS[name][0]}"}
-
-
-@pytest.fixture(scope="module")
-def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A gateway with keys."""
-    tree = configuration("http://127.0.0.1:9")
-    tree["auth"] = {
-        "mode": "keys",
-        "keys": [
-            {"name": name, "sha256": hashlib.sha256(key.encode()).hexdigest(), "scopes": scopes}
-            for name, (key, scopes) in KEYS.items()
-        ],
-    }
-    with running_gateway(tree, tmp_path_factory.mktemp("locked")) as running:
-        yield running
 
 
 def error_of(response: httpx.Response, status: int) -> Any:

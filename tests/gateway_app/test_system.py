@@ -76,7 +76,8 @@ def test_metrics_of_what_lives(gateway: Gateway, scripts: Scripts) -> None:
     running = ("gateway_deployment_running", frozenset({("deployment", "plain")}))
     eventually(lambda: samples(gateway)[running] == 0)
     with gateway.streaming("plain") as response:
-        wait_for_event(events_of(response), "delta")
+        events = events_of(response)
+        wait_for_event(events, "delta")
         now = samples(gateway)
         assert now[running] == 1 and now["gateway_operations_running", frozenset()] == 1
     eventually(lambda: samples(gateway)[running] == 0)
@@ -94,14 +95,24 @@ def test_the_openapi_document(gateway: Gateway) -> None:
 def test_the_page_of_the_api_needs_no_other_server(gateway: Gateway) -> None:
     page = gateway.http.get("/docs")
     assert page.status_code == 200 and page.headers["content-type"].startswith("text/html")
-    assert "/openapi.json" in page.text
-    addresses = re.findall(r"""(?:src|href|url)\s*[=:]\s*["']([^"']+)["']""", page.text)
-    assert addresses
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    assert not re.search(r"https?:|//", page.text)
+    addresses = set(re.findall(r"""(?:src|href)="([^"]+)""", page.text))
+    assert {"docs/swagger-ui.css", "docs/swagger-ui-bundle.js", "docs/start.js"} <= addresses
     for address in addresses:
-        assert address.startswith("/") and not address.startswith("//"), address
-        asset = gateway.http.get(address)
-        assert asset.status_code == 200 and len(asset.content) > 500, address
-    assert not re.search(r"https?://", page.text)
+        file = gateway.http.get(f"/{address}")
+        assert file.status_code == 200 and file.content, address
+        kind = {"css": "text/css", "js": "text/javascript", "png": "image/png"}
+        expected = kind.get(address.rpartition(".")[2], "application/json")
+        assert file.headers["content-type"].startswith(expected), address
+    start = gateway.http.get("/docs/start.js").text
+    assert 'url: "openapi.json"' in start and "validatorUrl: null" in start
+    assert "SwaggerUIBundle" in gateway.http.get("/docs/swagger-ui-bundle.js").text
+
+
+@pytest.mark.parametrize("name", ["main.py", "..%2f__init__.py", "%2e%2e", "nothing"])
+def test_the_page_gives_out_its_own_files_only(gateway: Gateway, name: str) -> None:
+    assert gateway.http.get(f"/docs/{name}").status_code == 404
 
 
 # -- the map of errors ------------------------------------------------------------------------

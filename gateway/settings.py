@@ -15,18 +15,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gateway.accounting.prices import PriceRow
+from gateway.configuration import PREFIX, from_environment, from_file, merge
+from gateway.configuration import ConfigError as ConfigError
 
 Scope: TypeAlias = Literal["generate", "reports", "admin"]
-_PREFIX = "GATEWAY__"
-_REFERENCE = re.compile(r"\$\{(file:)?([^}]*)\}")
-
-
-class ConfigError(ValueError):
-    """The configuration cannot be used; the message says where and why."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class _Section(BaseModel):
@@ -190,14 +186,18 @@ class Settings(_Section):
 
     @model_validator(mode="after")
     def _hangs_together(self) -> Settings:
+        for section, names in (("providers", self.providers), ("deployments", self.deployments)):
+            for name in names:
+                if _NAME.fullmatch(name) is None:  # it stands in headers, labels and folders
+                    raise ValueError(f"{section}: {name!r} is no name: use letters, digits, . _ -")
         for name, model in self.models.items():
             if name.startswith("deployment:"):
                 raise ValueError(f"models.{name}: names beginning with 'deployment:' are taken")
             for deployment in model.deployments:
                 if deployment not in self.deployments:
                     raise ValueError(f"models.{name}: no deployment named {deployment!r}")
-        names = [key.name for key in self.auth.keys]
-        if len(set(names)) != len(names):
+        keys = [key.name for key in self.auth.keys]
+        if len(set(keys)) != len(keys):
             raise ValueError("auth.keys: two keys have the same name")
         if self.auth.mode == "none" and self.auth.keys:
             raise ValueError("auth.keys: these keys would be ignored; set auth.mode: keys")
@@ -253,31 +253,27 @@ def load(
 
     ``overrides`` is a tree like the file's and wins over everything. Raises ConfigError.
     """
-    tree: dict[str, Any] = {}
-    written = b""
-    if path is not None:
-        try:
-            written = path.read_bytes()
-            loaded = yaml.safe_load(written)
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{path}: not valid YAML: {error}") from error
-        if loaded is not None and not isinstance(loaded, dict):
-            raise ConfigError(f"{path}: the top level must be a mapping of sections")
-        tree = _resolve(loaded or {}, environ, "")
-    changed = _from_environment(environ)
-    _merge(tree, changed)
-    _merge(tree, dict(overrides or {}))
+    tree, written = ({}, b"") if path is None else from_file(path, environ)
+    changed = from_environment(environ)
+    merge(tree, changed)
+    merge(tree, overrides or {})
+    if "revision" in tree:
+        raise ConfigError(f"{'' if path is None else f'{path}: '}revision: unknown key")
     if not tree.get("deployments") and not tree.get("models"):
-        _merge(tree, DEFAULTS)
+        merge(tree, DEFAULTS)
     digest = hashlib.sha256(written)
-    digest.update("\n".join(sorted(key for key in environ if key.startswith(_PREFIX))).encode())
+    digest.update("\n".join(sorted(key for key in environ if key.startswith(PREFIX))).encode())
     tree["revision"] = digest.hexdigest()[:12] if written or changed else "default"
     try:
-        return Settings.model_validate(tree)
+        settings = Settings.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(explain(error, "" if path is None else f"{path}: ")) from error
+    used = {deployment.provider for deployment in settings.deployments.values()}
+    for name in changed.get("providers") or {}:
+        if name not in used:
+            variable = f"{PREFIX}PROVIDERS__{name.upper()}"
+            raise ConfigError(f"{variable}: no deployment uses a provider named {name!r}")
+    return settings
 
 
 def explain(error: ValidationError, prefix: str = "") -> str:
@@ -290,54 +286,3 @@ def explain(error: ValidationError, prefix: str = "") -> str:
             message = "unknown key"
         lines.append(f"{prefix}{place}: {message}" if place else f"{prefix}{message}")
     return "\n".join(lines)
-
-
-def _resolve(node: Any, environ: Mapping[str, str], place: str) -> Any:
-    if isinstance(node, dict):
-        return {
-            str(key): _resolve(value, environ, f"{place}.{key}" if place else str(key))
-            for key, value in node.items()
-        }
-    if isinstance(node, list):
-        return [_resolve(value, environ, f"{place}[{i}]") for i, value in enumerate(node)]
-    if not isinstance(node, str) or "${" not in node:
-        return node
-
-    def fill(match: re.Match[str]) -> str:
-        is_file, name = match.groups()
-        if is_file:
-            try:
-                return Path(name).read_text(encoding="utf-8").strip()
-            except OSError as error:
-                raise ConfigError(f"{place}: ${{file:{name}}}: {error.strerror}") from error
-        if name not in environ:
-            raise ConfigError(f"{place}: the environment variable {name} is not set")
-        return environ[name]
-
-    return _REFERENCE.sub(fill, node)
-
-
-def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for name, value in sorted(environ.items()):
-        if not name.startswith(_PREFIX):
-            continue
-        *parents, leaf = name.removeprefix(_PREFIX).lower().split("__")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-            if not isinstance(node, dict):
-                raise ConfigError(f"{name}: a shorter variable already sets {parent!r}")
-        try:
-            node[leaf] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            node[leaf] = value
-    return tree
-
-
-def _merge(tree: dict[str, Any], changes: Mapping[str, Any]) -> None:
-    for key, value in changes.items():
-        if isinstance(value, Mapping) and isinstance(tree.get(key), dict):
-            _merge(tree[key], value)
-        else:
-            tree[key] = dict(value) if isinstance(value, Mapping) else value

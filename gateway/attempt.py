@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 from contextlib import aclosing
+from typing import TypeAlias
 
 from gateway.accounting.settle import Observed, settle
 from gateway.accounting.timeline import Timeline
 from gateway.errors import GatewayError, OperationCancelled
+from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.rows import AttemptRow
 from gateway.operation import Operation
 from gateway.registry import Target
@@ -31,6 +33,8 @@ from providers.contract import (
     Usage,
 )
 from providers.toolkit.grammar import GrammarChecker
+
+Failure: TypeAlias = ProviderError | GatewayError | LedgerUnavailable
 
 OUTPUT_CAP_BYTES = 64 << 20
 _LOADING_PAUSE_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0)
@@ -171,16 +175,15 @@ class Attempt:
             self._share_mark = None
             self._share_seconds += share if keep else 0.0
 
-    def settle(
-        self, failure: ProviderError | GatewayError | None
-    ) -> ProviderError | GatewayError | None:
+    def settle(self, failure: Failure | None) -> Failure | None:
         """Close the books of this attempt; returns the failure as the caller should see it."""
         operation, target, row, timeline = self._operation, self._target, self.row, self.timeline
         at = operation.clock.monotonic()
         self._stop_sharing(at, keep=True)
         target.running -= 1
         target.last_ended_at = at
-        usage, spends = self.usage, True
+        # Without a sure record of its begin the provider was not asked.
+        usage, spends = self.usage, not isinstance(failure, LedgerUnavailable)
         phases: Phases | None = None
         if isinstance(failure, ProviderError):
             usage = usage or failure.usage

@@ -13,7 +13,7 @@ import random
 from typing import Literal, TypeAlias
 
 from gateway.accounting.settle import worst_case_pico_usd
-from gateway.attempt import Attempt
+from gateway.attempt import Attempt, Failure
 from gateway.clock import Clock
 from gateway.errors import (
     DeadlineExceeded,
@@ -44,7 +44,6 @@ from providers.contract import (
 
 logger = logging.getLogger(__name__)
 
-Failure: TypeAlias = ProviderError | GatewayError | LedgerUnavailable
 RunStatus: TypeAlias = Literal["running", "succeeded", "failed", "cancelled"]
 
 
@@ -127,7 +126,7 @@ class Run(Operation):
     async def _work(self) -> None:
         """Attempts in the plan's order until one succeeds or nothing is left to try."""
         retries = self._executor.retries
-        failure: ProviderError | GatewayError | None = None
+        failure: Failure | None = None
         for target in self.order.plan.targets:
             for nth in range(retries.attempts_per_deployment):
                 if nth:
@@ -163,7 +162,7 @@ class Run(Operation):
             raise self._interruption() from None
         self.idle_since = self.clock.monotonic()
 
-    async def _enter(self, target: Target) -> ProviderError | GatewayError | None:
+    async def _enter(self, target: Target) -> Failure | None:
         """One attempt, once the deployment has a place for it."""
         if self.rows and self.clock.monotonic() >= self._total_deadline(target):
             return DeadlineExceeded()
@@ -183,12 +182,12 @@ class Run(Operation):
         finally:
             gate.leave()
 
-    async def _attempt(self, target: Target) -> ProviderError | GatewayError | None:
+    async def _attempt(self, target: Target) -> Failure | None:
         """Dispatch once, observe, book. Returns why it failed, or None."""
         begun_at = self.clock.monotonic()
         row = self._begin(target, begun_at)
         attempt = Attempt(self, target, row, begun_at)
-        failure: ProviderError | GatewayError | None = None
+        failure: Failure | None = None
         torn_down: asyncio.CancelledError | None = None
         watchdog = self._watch(target)
         try:
@@ -200,7 +199,7 @@ class Run(Operation):
                 failure = self._interruption()
             except asyncio.CancelledError:
                 torn_down, failure = cancelled, OperationCancelled()
-        except ProviderError as error:
+        except (ProviderError, LedgerUnavailable) as error:
             failure = error
         except Exception as error:
             # A fault in an adapter must not cost the books; the trace goes to the log alone.

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 import uvicorn
+from pydantic import ValidationError
 
 from gateway.app import Gateway, create_app
 from gateway.ledger.errors import LedgerUnavailable
@@ -134,7 +135,10 @@ def with_first_key(settings: Settings) -> tuple[Settings, str | None]:
     kept = settings.server.data_dir / "first-key.json"
     key = None
     if kept.exists():
-        entry = KeySettings.model_validate(json.loads(kept.read_text()))
+        try:
+            entry = KeySettings.model_validate_json(kept.read_bytes())
+        except ValidationError as error:
+            raise ConfigError(f"{kept}: it is spoilt; delete it for a new first key") from error
     else:
         key, entry = make_key("first", frozenset({"admin"}))
         _keep(kept, entry)
@@ -152,8 +156,11 @@ def make_key(name: str, scopes: frozenset[str]) -> tuple[str, KeySettings]:
 
 def _keep(path: Path, entry: KeySettings) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch(mode=0o600)
-    path.write_text(entry.model_dump_json())
+    half = path.with_suffix(".new")
+    half.unlink(missing_ok=True)
+    half.touch(mode=0o600)
+    half.write_text(entry.model_dump_json())
+    half.replace(path)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import orjson
+
 from providers.contract import Channel, Delta, Output
 
 
@@ -21,7 +23,7 @@ class Answer:
         self.images = 0
 
     def observe(self, event: Delta | Output) -> None:
-        """Take in one piece."""
+        """Take in one piece. Raises ValueError or TypeError: it cannot be written as JSON."""
         if isinstance(event, Delta):
             if not event.text:
                 return
@@ -32,7 +34,7 @@ class Answer:
                 self._order.append(key)
             parts.append(event.text)
             text = event.text
-            grown = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+            grown = len(text) if text.isascii() else len(text.encode())
             self.text_bytes += grown
             self.size_bytes += grown
             return
@@ -41,9 +43,11 @@ class Answer:
         if event.kind == "image":
             self.images += 1
         if event.kind == "text" and isinstance(event.value, str):
-            grown = len(event.value.encode("utf-8", "surrogatepass"))
+            grown = len(event.value.encode())
             self.text_bytes += grown
             self.size_bytes += grown
+        elif event.value is not None:
+            self.size_bytes += len(orjson.dumps(event.value))
 
     def text(self, index: int = 0, channel: Channel = "text") -> str:
         """One choice's text; of the channel text, whole outputs as well."""

@@ -17,6 +17,7 @@ from providers.contract import (
     Event,
     Finished,
     ModelNotFound,
+    Output,
     ProviderError,
     ProviderRetired,
     QuotaExhausted,
@@ -202,6 +203,25 @@ def test_a_fault_in_an_adapter_is_ours_and_is_booked(gateway: Gateway, scripts: 
     assert (status, error["code"]) == (502, "provider_protocol_violation")
     (row,) = gateway.rows(error["operation_id"])
     assert row["error_type"] == "ProtocolViolation"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    "nonsense", [Delta("\ud800"), Output("text", value="\udfff"), Output("json", value={1j})]
+)
+def test_what_an_adapter_says_must_be_json(
+    gateway: Gateway, scripts: Scripts, nonsense: Event, stream: bool
+) -> None:
+    scripts.only("plain", (nonsense, *END))
+    if stream:
+        last = gateway.stream("plain")[-1]
+        assert last.name == "error"
+        error = last.data["error"]
+    else:
+        _, error = gateway.error("plain")
+    assert error["code"] == "stream_interrupted"
+    (row,) = gateway.rows(error["operation_id"])
+    assert row["status"] == "failed" and row["cost_lines"]
 
 
 def test_no_attempt_begins_after_the_total_deadline(gateway: Gateway, scripts: Scripts) -> None:

@@ -262,7 +262,7 @@ def load(
         except OSError as error:
             raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
         except yaml.YAMLError as error:
-            raise ConfigError(f"{path}: not valid YAML: {error}") from error
+            raise ConfigError(f"{path}: {_yaml_fault(error)}") from error
         if loaded is not None and not isinstance(loaded, dict):
             raise ConfigError(f"{path}: the top level must be a mapping of sections")
         tree = _resolve(loaded or {}, environ, "")
@@ -290,6 +290,14 @@ def explain(error: ValidationError, prefix: str = "") -> str:
             message = "unknown key"
         lines.append(f"{prefix}{place}: {message}" if place else f"{prefix}{message}")
     return "\n".join(lines)
+
+
+def _yaml_fault(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return f"not valid YAML: {' '.join(str(error).split())}"
+    problem = getattr(error, "problem", None) or "cannot be read"
+    return f"line {mark.line + 1}, column {mark.column + 1}: not valid YAML: {problem}"
 
 
 def _resolve(node: Any, environ: Mapping[str, str], place: str) -> Any:

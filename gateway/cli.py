@@ -9,6 +9,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from gateway.ledger.errors import SchemaMismatch, StoreUnavailable
 from gateway.settings import ConfigError, Settings, load
 
 app = typer.Typer(
@@ -51,11 +52,13 @@ ZoneOption = Annotated[str, typer.Option("--time-zone", help="Where days begin."
 
 
 def main() -> None:
-    """Run the command line; a ConfigError is one message and exit status 2."""
+    """Run the command line; what its user can mend is one message and exit status 2."""
     try:
         app()
     except ConfigError as error:
         _fail(str(error))
+    except (StoreUnavailable, SchemaMismatch) as error:
+        _fail(f"the ledger cannot be read: {error}")
 
 
 def _fail(message: str) -> NoReturn:
@@ -67,6 +70,16 @@ def _settings(config: Path | None, data_dir: Path | None, **server: Any) -> Sett
     given = {"data_dir": data_dir, **server}
     changes = {name: value for name, value in given.items() if value is not None}
     return load(config, os.environ, {"server": changes} if changes else None)
+
+
+def _ledger_of(settings: Settings) -> Path:
+    """The data folder, which must have been used: a misspelt one must not look like a sound one."""
+    from gateway.ledger.layout import journal_dir
+
+    data_dir = settings.server.data_dir
+    if not journal_dir(data_dir).is_dir():
+        raise ConfigError(f"there is no ledger in {data_dir}")
+    return data_dir
 
 
 @app.command()
@@ -160,7 +173,7 @@ def costs(
 
     settings = _settings(config, data_dir)
     query = _query(start_time, end_time, group_by, bucket_width, time_zone)
-    show_costs(settings, query, _format(as_json, as_csv))
+    show_costs(_ledger_of(settings), query, _format(as_json, as_csv))
 
 
 @app.command("cold-starts")
@@ -184,7 +197,7 @@ def cold_starts(
 
     settings = _settings(config, data_dir)
     query = _query(start_time, end_time, group_by or ["deployment"], bucket_width, time_zone)
-    show_cold_starts(settings, query, _format(as_json, as_csv))
+    show_cold_starts(_ledger_of(settings), query, _format(as_json, as_csv))
 
 
 @keys_app.command("create")
@@ -231,7 +244,7 @@ def ledger_info(
     """Files, rows, totals, and what is not in the database yet."""
     from gateway.cli_tables import show_ledger_info
 
-    show_ledger_info(_settings(config, data_dir), as_json=as_json)
+    show_ledger_info(_ledger_of(_settings(config, data_dir)), as_json=as_json)
 
 
 @ledger_app.command("verify")
@@ -243,7 +256,7 @@ def ledger_verify(config: ConfigOption = None, data_dir: DataDirOption = None) -
     """
     from gateway.ledger.inspect import verify
 
-    problems = verify(_settings(config, data_dir).server.data_dir)
+    problems = verify(_ledger_of(_settings(config, data_dir)))
     for problem in problems:
         typer.echo(problem)
     typer.echo(f"{len(problems)} problems" if problems else "The ledger is sound.")

@@ -1,4 +1,7 @@
-"""Tables for people, JSON and CSV for programs."""
+"""Tables for people, JSON and CSV for programs.
+
+What only one command needs is imported in it: a report should not wait for an HTTP client.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +9,30 @@ import csv
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from gateway.ledger.errors import BadQuery, SchemaMismatch, StoreUnavailable
+from gateway.ledger.errors import BadQuery
 from gateway.ledger.layout import database_path
-from gateway.registry import Registry, list_plugins
+from gateway.ledger.query import MOST_ROWS
 from gateway.settings import ConfigError, Settings
-from providers.toolkit.http import open_http
+
+_UNFOLDED = 10_000  # characters; tables are as wide as what is in them
 
 Column = tuple[str, Callable[[dict[str, Any]], object]]
 
 
 def show_routes(settings: Settings) -> None:
     """Each model with the deployments behind it, as they were resolved."""
+    from gateway.registry import Registry
+    from providers.toolkit.http import open_http
+
     registry = Registry(settings, open_http)
     registry.build()
     table = _table("model", "deployment", "provider", "provider's model", "price", "hardware")
@@ -38,15 +48,17 @@ def show_routes(settings: Settings) -> None:
                 prices[0].id if prices else "unknown",
                 target.hardware or "",
             )
-    Console().print(table)
+    _console().print(table)
     routed = {name for given in settings.models.values() for name in given.deployments}
     for name in registry.targets.keys() - routed:
-        Console().print(f"deployment:{name} belongs to no model", highlight=False)
-    Console().print("The configuration is sound.", highlight=False)
+        _console().print(f"deployment:{name} belongs to no model", highlight=False)
+    _console().print("The configuration is sound.", highlight=False)
 
 
 def show_providers(settings: Settings, *, presets: bool) -> None:
     """Installed plugins: where each comes from and what was ever tried against it."""
+    from gateway.registry import list_plugins
+
     table = _table("provider", "from", "in use", "status", "what")
     for info in list_plugins(settings):
         plugin = info.plugin
@@ -57,34 +69,34 @@ def show_providers(settings: Settings, *, presets: bool) -> None:
             "cannot be loaded" if plugin is None else plugin.status,
             str(info.problem) if plugin is None else plugin.summary,
         )
-    Console().print(table)
+    _console().print(table)
     if presets:
         table = _table("preset", "of", "base_url")
         for info in list_plugins(settings):
             for name, block in (info.plugin.presets if info.plugin else {}).items():
                 table.add_row(name, info.name, str(block.get("base_url", "")))
-        Console().print(table)
+        _console().print(table)
 
 
-def show_costs(settings: Settings, query: dict[str, Any], form: str) -> None:
+def show_costs(data_dir: Path, query: dict[str, Any], form: str) -> None:
     """The cost report; a terminal gets the short of it, JSON and CSV get all."""
-    rows = _rows(settings, "costs", query)
+    rows = _rows(data_dir, "costs", query)
     if form == "json":
         _print_json(rows)
         return
     columns: list[Column] = [*_group_columns(query), ("attempts", lambda row: row["attempts"])]
     if form == "table":
         columns += [
-            ("known USD", lambda row: row["known_usd"]),
-            ("estimated", lambda row: row["estimated_usd"]),
+            ("known USD", lambda row: _known(row, "known_usd")),
+            ("estimated", lambda row: _known(row, "estimated_usd")),
             ("at most", lambda row: row["range_usd"]["high"]),
             ("unpriced", lambda row: row["unknown_attempts"]),
         ]
     else:
         columns += [
-            ("known_usd", lambda row: row["known_usd"]),
-            ("measured_usd", lambda row: row["measured_usd"]),
-            ("estimated_usd", lambda row: row["estimated_usd"]),
+            ("known_usd", lambda row: _known(row, "known_usd")),
+            ("measured_usd", lambda row: _known(row, "measured_usd")),
+            ("estimated_usd", lambda row: _known(row, "estimated_usd")),
             ("low_usd", lambda row: row["range_usd"]["low"]),
             ("high_usd", lambda row: row["range_usd"]["high"]),
             ("unknown_attempts", lambda row: row["unknown_attempts"]),
@@ -92,9 +104,18 @@ def show_costs(settings: Settings, query: dict[str, Any], form: str) -> None:
     _print(rows, columns, form)
 
 
-def show_cold_starts(settings: Settings, query: dict[str, Any], form: str) -> None:
+def _known(row: dict[str, Any], column: str) -> str | None:
+    """A sum of what is known; None where nothing is: that 0 would read as free of charge."""
+    unknown = row["unknown_attempts"] + row["unknown_charges"]
+    if unknown == row["attempts"] + row["charges"] and not Decimal(row["known_usd"]):
+        return None
+    usd: str = row[column]
+    return usd
+
+
+def show_cold_starts(data_dir: Path, query: dict[str, Any], form: str) -> None:
     """The cold start report."""
-    rows = _rows(settings, "cold_starts", query)
+    rows = _rows(data_dir, "cold_starts", query)
     if form == "json":
         _print_json(rows)
         return
@@ -115,7 +136,7 @@ def show_cold_starts(settings: Settings, query: dict[str, Any], form: str) -> No
     if form == "table":
         for row in rows:
             where = " ".join(str(value) for value in row["group"].values())
-            Console().print(f"{where}: {_evidence(row)}", highlight=False, soft_wrap=True)
+            _console().print(f"{where}: {_evidence(row)}", highlight=False, soft_wrap=True)
 
 
 def _evidence(row: dict[str, Any]) -> str:
@@ -123,11 +144,11 @@ def _evidence(row: dict[str, Any]) -> str:
     return ", ".join(f"{name} {count}" for name, count in found) or "no evidence"
 
 
-def show_ledger_info(settings: Settings, *, as_json: bool) -> None:
+def show_ledger_info(data_dir: Path, *, as_json: bool) -> None:
     """What the durable record holds."""
     from gateway.ledger.inspect import info
 
-    found = info(settings.server.data_dir)
+    found = info(data_dir)
     if as_json:
         _print_json(found)
         return
@@ -140,15 +161,12 @@ def show_ledger_info(settings: Settings, *, as_json: bool) -> None:
             table.add_row(name, str(len(value)))
         else:
             table.add_row(name, _cell(value))
-    Console().print(table)
+    _console().print(table)
 
 
-def _rows(settings: Settings, report: str, query: dict[str, Any]) -> list[dict[str, Any]]:
+def _rows(data_dir: Path, report: str, query: dict[str, Any]) -> list[dict[str, Any]]:
     from gateway.ledger.reports import ReportQuery, Reports
 
-    path = database_path(settings.server.data_dir)
-    if not path.exists():
-        raise ConfigError(f"there is no ledger in {settings.server.data_dir} yet")
     end = _instant(query["end_time"], "--end-time") or datetime.now(UTC)
     start = _instant(query["start_time"], "--start-time") or end - timedelta(days=30)
     try:
@@ -158,14 +176,17 @@ def _rows(settings: Settings, report: str, query: dict[str, Any]) -> list[dict[s
             bucket_width=query["bucket_width"],
             time_zone=query["time_zone"],
             group_by=query["group_by"],
-            limit=1000,
+            limit=MOST_ROWS,
         )
-        data: list[dict[str, Any]] = getattr(Reports(path), report)(asked)["data"]
+        read = getattr(Reports(database_path(data_dir)), report)
+        page = read(asked)
+        rows: list[dict[str, Any]] = page["data"]
+        while page["next_cursor"] is not None:
+            page = read(replace(asked, cursor=page["next_cursor"]))
+            rows += page["data"]
     except BadQuery as error:
         raise ConfigError(error.message) from error
-    except (StoreUnavailable, SchemaMismatch) as error:
-        raise ConfigError(str(error) or type(error).__doc__ or "") from error
-    return data
+    return rows
 
 
 def _instant(text: str | None, option: str) -> datetime | None:
@@ -198,7 +219,7 @@ def _print(rows: list[dict[str, Any]], columns: Sequence[Column], form: str) -> 
         table = _table(*names)
         for row in rows:
             table.add_row(*(_cell(value(row)) for _, value in columns))
-        Console().print(table)
+        _console().print(table)
 
 
 def _print_json(found: object) -> None:
@@ -210,6 +231,11 @@ def _cell(value: object) -> str:
     if value is None:
         return "unknown"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _console() -> Console:
+    """As wide as the terminal; what goes into a file or a pipe is never folded."""
+    return Console() if sys.stdout.isatty() else Console(width=_UNFOLDED)
 
 
 def _table(*names: str) -> Table:

@@ -53,6 +53,7 @@ class Gateway:
 
     process: subprocess.Popen[bytes]
     port: int
+    data_dir: Path
     log: Path
     family: dict[int, psutil.Process] = field(default_factory=dict)
     """All children that were ever seen."""
@@ -188,7 +189,7 @@ def serving(config: Path, data_dir: Path, log: Path) -> Iterator[Gateway]:
     """A gateway while the block runs. Nothing of it may be left behind, however it ended."""
     begun = time.monotonic()
     process = spawn("serve", "--config", config, "--port", "0", "--data-dir", data_dir, log=log)
-    gateway = Gateway(process, 0, log)
+    gateway = Gateway(process, 0, data_dir, log)
     try:
         while (found := _SERVING.search(log.read_text())) is None:
             assert process.poll() is None, log.read_text()

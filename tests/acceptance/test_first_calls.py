@@ -32,6 +32,15 @@ def assert_cost_adds_up(answer: Any) -> None:
     assert total == sum(Decimal(attempt["cost_usd"]) for attempt in answer["attempts"])
 
 
+def boot_difference(answer: Any, boot: Boot) -> float:
+    """Seconds between the boot that is billed and the one that the engine's own clock saw."""
+    boot_seconds = answer["cold_start"]["boot_seconds"]
+    (line,) = (line for line in answer["cost"]["lines"] if line["kind"] == "boot_seconds")
+    assert Decimal(line["quantity"]) == Decimal(str(boot_seconds))
+    assert boot_seconds > boot.own_seconds > 0.05
+    return float(boot_seconds - boot.own_seconds)
+
+
 def test_cold_then_warm_then_cold_again(gateway: Gateway, steady: Any) -> None:
     cold, boot = cold_call(gateway, steady.pid)
     warm = gateway.generate(**SHORT)
@@ -61,19 +70,10 @@ def test_cold_then_warm_then_cold_again(gateway: Gateway, steady: Any) -> None:
     assert again["cold_start"]["idle_before_seconds"] > 0.9
     assert cold["output"] == warm["output"] == again["output"]
 
-
-def test_the_boot_that_is_billed_is_the_one_that_the_engine_saw(
-    gateway: Gateway, steady: Any
-) -> None:
-    differences: list[float] = []
-    while not differences or (min(differences) >= 0.1 and len(differences) < 5):
-        # A busy machine only ever adds to the difference: the start of the child's interpreter.
-        answer, boot = cold_call(gateway, steady.pid)
-        boot_seconds = answer["cold_start"]["boot_seconds"]
-        (line,) = (x for x in answer["cost"]["lines"] if x["kind"] == "boot_seconds")
-        assert Decimal(line["quantity"]) == Decimal(str(boot_seconds))
-        assert boot_seconds > boot.own_seconds > 0.05
-        differences.append(boot_seconds - boot.own_seconds)
+    # A busy machine only ever adds to the difference: the start of the child's interpreter.
+    differences = [boot_difference(cold, boot), boot_difference(again, second_boot)]
+    while min(differences) >= 0.1 and len(differences) < 6:
+        differences.append(boot_difference(*cold_call(gateway, steady.pid)))
     assert min(differences) < 0.1
 
 

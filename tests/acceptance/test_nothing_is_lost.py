@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -91,21 +92,23 @@ def test_every_answer_is_in_the_ledger_once(tmp_path: Path, pytestconfig: pytest
     print(f"seed {seed}")
     upstream = OpenAIChat()
     answered: list[str] = []
-    with serve(upstream) as url:
+    with serve(upstream) as url, ExitStack() as stack:
         config = tmp_path / "gateway.yml"
         config.write_text(CONFIG.format(url=url, key=KEY))
         for number in range(rounds):
-            with serving(config, tmp_path / "data", tmp_path / f"{number}.log") as gateway:
-                callers = Callers(gateway, until_answered=chance.randrange(1, REQUESTS))
-                callers.start()
-                assert callers.enough.wait(30)
-                time.sleep(chance.uniform(0, 0.005))
-                gateway.kill()
-                callers.join()
-                answered += callers.answered
-        with serving(config, tmp_path / "data", tmp_path / "last.log") as gateway:
-            operations = {operation["id"]: operation for operation in all_operations(gateway)}
-            (total,) = gateway.get("/v1/costs")["data"]
+            # The next one does not wait until the last one's shipper has ended.
+            log = tmp_path / f"{number}.log"
+            gateway = stack.enter_context(serving(config, tmp_path / "data", log))
+            callers = Callers(gateway, until_answered=chance.randrange(1, REQUESTS))
+            callers.start()
+            assert callers.enough.wait(30)
+            time.sleep(chance.uniform(0, 0.005))
+            gateway.kill()
+            callers.join()
+            answered += callers.answered
+        gateway = stack.enter_context(serving(config, tmp_path / "data", tmp_path / "last.log"))
+        operations = {operation["id"]: operation for operation in all_operations(gateway)}
+        (total,) = gateway.get("/v1/costs")["data"]
     assert len(set(answered)) == len(answered) >= rounds
     for operation_id in answered:
         operation = operations[operation_id]

@@ -25,7 +25,7 @@ def from_file(path: Path, environ: Mapping[str, str]) -> tuple[dict[str, Any], b
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+        raise ConfigError(f"{path}: {_yaml_fault(error)}") from error
     if loaded is not None and not isinstance(loaded, dict):
         raise ConfigError(f"{path}: the top level must be a mapping of sections")
     return _resolve(loaded or {}, environ, ""), written
@@ -70,6 +70,15 @@ def _resolve(node: Any, environ: Mapping[str, str], place: str) -> Any:
         return environ[name]
 
     return _REFERENCE.sub(fill, node)
+
+
+def _yaml_fault(error: yaml.YAMLError) -> str:
+    """A fault of the file on one line, with its place."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return f"not valid YAML: {' '.join(str(error).split())}"
+    problem = getattr(error, "problem", None) or "cannot be read"
+    return f"line {mark.line + 1}, column {mark.column + 1}: not valid YAML: {problem}"
 
 
 def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -213,10 +213,10 @@ def test_a_million_faults_cost_as_much_as_one(
     gateway: Gateway, path: str, body: Any, code: str, param: str | None
 ) -> None:
     raw = json.dumps({"model": "plain", **body}, separators=(",", ":"))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     response = gateway.http.post(path, content=raw, headers=JSON)
     refused(response, 400, code, param)
-    assert response.elapsed.total_seconds() < 1.5
+    assert time.process_time() - began < 1.5  # of this process, gateway and client together
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # KiB
 
 

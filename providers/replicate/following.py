@@ -135,7 +135,7 @@ class Following:
 
     def _sift(self, came: list[SseEvent]) -> tuple[list[SseEvent], bool]:
         """The new pieces of output, and whether the stream is over."""
-        pieces = []
+        pieces: list[SseEvent] = []
         for event in came:
             if event.event in ("done", "error"):
                 # Why it ended, and what with, is said better by the prediction.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import TypeGuard
 from urllib.parse import urlsplit
 
 from providers.contract import Delta, Event, Output, ProtocolViolation, StreamInterrupted
@@ -19,7 +20,7 @@ class OutputTold:
 
     def __init__(self, rule: OutputRule) -> None:
         self._rule = rule
-        self._text: list[str] = []
+        self._pieces: list[str] = []  # all that were told
         self._files = 0
         self.begun = False
 
@@ -30,16 +31,7 @@ class OutputTold:
 
     def streamed(self, pieces: Sequence[SseEvent], seen: Prediction) -> Iterator[Event]:
         """Events of the ``output`` pieces of one read, their texts as one."""
-        texts: list[str] = []
-        for piece in pieces:
-            text = _decoded(piece.data)
-            if self._is_file(text):
-                yield from self._say("".join(texts))
-                texts = []
-                yield from self._tell_files([text], seen)
-            else:
-                texts.append(text)
-        yield from self._say("".join(texts))
+        yield from self._tell([_decoded(piece.data) for piece in pieces], seen)
 
     def rest(self, seen: Prediction, *, complete: bool = False) -> Iterator[Event]:
         """What the prediction has beyond that; ``complete``: its stream told the whole text.
@@ -47,30 +39,39 @@ class OutputTold:
         Raises: StreamInterrupted where the text told is not the begin of its whole text.
         """
         output = seen.output
+        if complete:
+            return
         if self._files:
-            later = output[self._files :] if isinstance(output, list) else []
-            yield from self._tell_files(later, seen)
-        elif self._text or not seen.ended:
-            if not complete and (self._text or self._is_text(output)):
-                yield from self._say(self._text_after("".join(self._text), seen))
+            yield from self._tell(self._pieces_after(seen), seen)
+        elif self._pieces or not seen.ended:
+            if self._pieces or self._is_text(output):
+                yield from self._tell([self._text_after("".join(self._pieces), seen)], seen)
+        elif seen.stream_url() is not None and self.streams and _is_strings(output):
+            yield from self._tell(output, seen)  # as it would have streamed
         else:
             for event in output_events(self._rule, output):
                 self.begun = True
                 yield _dated(event, seen) if isinstance(event, Output) else event
 
-    def _say(self, text: str) -> Iterator[Event]:
-        if text:
+    def _tell(self, pieces: Sequence[str], seen: Prediction) -> Iterator[Event]:
+        texts: list[str] = []
+        for piece in pieces:
+            if not piece:
+                continue
             self.begun = True
-            self._text.append(text)
-            yield Delta(text)
-
-    def _tell_files(self, items: Sequence[object], seen: Prediction) -> Iterator[Event]:
-        for item in items:
-            for event in output_events(self._rule, item):
+            self._pieces.append(piece)
+            if not self._is_file(piece):
+                texts.append(piece)
+                continue
+            if texts:
+                yield Delta("".join(texts))
+                texts = []
+            for event in output_events(self._rule, piece):
                 if isinstance(event, Output):
-                    self.begun = True
                     yield replace(_dated(event, seen), index=self._files)
                     self._files += 1
+        if texts:
+            yield Delta("".join(texts))
 
     def _is_file(self, text: str) -> bool:
         """Whether a streamed piece is a file's address: a piece of text may look like one too."""
@@ -88,22 +89,39 @@ class OutputTold:
         """Whether an output that is not complete yet is text so far."""
         return (
             self._rule in ("auto", "text")
-            and isinstance(output, list)
-            and all(isinstance(piece, str) and not is_address(piece) for piece in output)
+            and _is_strings(output)
+            and not any(is_address(piece) for piece in output)
         )
 
+    def _pieces_after(self, seen: Prediction) -> list[str]:
+        """Pieces of the output after those told, where files stand among them."""
+        output, told = seen.output, self._pieces
+        if _is_strings(output) and output[: len(told)] == told:
+            return output[len(told) :]
+        if seen.ended and output != "".join(told):
+            raise _torn(seen)
+        return []
+
     def _text_after(self, told: str, seen: Prediction) -> str:
+        """The text after what was told, however it is cut into pieces."""
         pieces = seen.output if isinstance(seen.output, list) else [seen.output]
         whole = "".join(piece for piece in pieces if isinstance(piece, str))
         # A stream's lines end in LF, whatever the model wrote.
         whole = whole.replace("\r\n", "\n").replace("\r", "\n")
         if whole.startswith(told):
             return whole[len(told) :]
-        if not seen.ended:
-            return ""
-        raise StreamInterrupted(
-            "The stream broke off and could not be put together again.", job_id=seen.id
-        )
+        if seen.ended:
+            raise _torn(seen)
+        return ""
+
+
+def _torn(seen: Prediction) -> StreamInterrupted:
+    words = "The stream broke off and could not be put together again."
+    return StreamInterrupted(words, job_id=seen.id)
+
+
+def _is_strings(output: object) -> TypeGuard[list[str]]:
+    return isinstance(output, list) and all(isinstance(piece, str) for piece in output)
 
 
 def _dated(event: Output, seen: Prediction) -> Output:

@@ -10,6 +10,7 @@ import pytest
 from providers.replicate import plugin
 from providers.testing import ProviderContract, Setup, Upstream
 from tests.emulators.replicate import Replicate
+from tests.emulators.replicate_world import version_of
 
 NO_WORDS = "a model fails in words of its own; Replicate has no code for it"
 
@@ -57,8 +58,6 @@ class TestReplicateVersions(TestReplicate):
     }
 
     def setup_for(self, scenario: str, upstream: Upstream) -> Setup:
-        from tests.emulators.replicate_world import version_of
-
         setup = super().setup_for(scenario, upstream)
         name = f"community/{scenario}"
         return Setup(setup.settings, f"{name}:{version_of(name)}")

@@ -39,7 +39,7 @@ class OutputTold:
         Raises: StreamInterrupted where the text told is not the begin of its whole text.
         """
         output = seen.output
-        if complete:
+        if complete and self.begun:
             return
         if self._files:
             yield from self._tell(self._pieces_after(seen), seen)
@@ -95,10 +95,12 @@ class OutputTold:
 
     def _pieces_after(self, seen: Prediction) -> list[str]:
         """Pieces of the output after those told, where files stand among them."""
-        output, told = seen.output, self._pieces
-        if _is_strings(output) and output[: len(told)] == told:
-            return output[len(told) :]
-        if seen.ended and output != "".join(told):
+        output = seen.output if isinstance(seen.output, list) else [seen.output]
+        pieces = [piece for piece in output if isinstance(piece, str) and piece]
+        told = len(self._pieces)
+        if pieces[:told] == self._pieces:
+            return pieces[told:]
+        if seen.ended:
             raise _torn(seen)
         return []
 

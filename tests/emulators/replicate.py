@@ -135,8 +135,9 @@ class Replicate:
                 return problem(401, {"title": "Unauthenticated", "detail": detail})
             if given != f"Bearer {self.key}" or "/bad-key" in path:
                 return problem(401, REFUSALS["bad-key"][1])
+            now = self.world.now  # before the answer, which must not be older than its date
             answer: Response = await call(request)
-            answer.headers["date"] = format_datetime(self.world.now, usegmt=True)
+            answer.headers.setdefault("date", format_datetime(now, usegmt=True))
             return answer
 
         return enter
@@ -204,11 +205,12 @@ class Replicate:
         held = float(prefer[1] or 60)
         limit = self.world.now + timedelta(seconds=held)
         await self.world.until(lambda: min(made.completed, limit))
+        date = format_datetime(self.world.now, usegmt=True)
         shown = self.shown(made)
         if model.early_answer and shown["status"] == "succeeded":
             shown |= {"status": "processing", "completed_at": None}
             del shown["metrics"]
-        return JSONResponse(shown, 201 if shown["output"] is not None else 202)
+        return JSONResponse(shown, 201 if shown["output"] is not None else 202, {"date": date})
 
     # -- looking ------------------------------------------------------------------------------
 

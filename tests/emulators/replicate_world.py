@@ -188,8 +188,9 @@ class World:
         deadline_seconds: float | None = None,
     ) -> Made:
         """Plan a prediction from now on."""
-        created = self.now
-        self._stand(created)
+        now = self.now
+        created = now.replace(microsecond=now.microsecond // 1000 * 1000)  # as it is shown
+        self._stand(now)
         prediction_id = _id(f"{name} {len(self.made)}")
         place = deployment or name
         machine, queue_seconds, boot_seconds = self._place(place, model, created)

@@ -77,7 +77,8 @@ async def test_a_boot_is_told_while_it_lasts(account: Asking, app: Replicate) ->
     assert started.reported_at == made.started and booting.caused_boot is None
     # Well before the end of the boot, which takes 0.18 s here.
     assert asked.stamps[3] - asked.stamps[2] > 0.03
-    streamed = await account.ask("emulated/chat")
+    app.models["emulated/slow"] = replace(CHAT, boot_seconds=300.0)
+    streamed = await account.ask("emulated/slow")
     assert [kind for kind in streamed.kinds if kind != "Started"] == [
         *("Accepted", "Queued", "Booting", "Delta", "Finished")
     ]

@@ -253,7 +253,14 @@ class Replicate:
             return JSONResponse(version)
         owner, _, short = name.partition("/")
         return JSONResponse(
-            {"owner": owner, "name": short, "visibility": "public", "latest_version": version}
+            {
+                "url": f"https://replicate.com/{name}",
+                "owner": owner,
+                "name": short,
+                "visibility": "public",
+                "run_count": self._began[short],
+                "latest_version": version,
+            }
         )
 
     async def show_deployment(self, request: Request) -> Response:

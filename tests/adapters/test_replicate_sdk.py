@@ -81,8 +81,8 @@ def test_predictions(client: Client, app: Replicate) -> None:
     assert made.status == "starting" and made.started_at is None and made.metrics is None
     assert made.urls is not None and made.urls["get"].startswith(app.url)
     made.cancel()
-    made.reload()
-    assert made.status == "canceled" and made.completed_at is not None
+    ended = client.predictions.get(made.id)
+    assert ended.status == "canceled" and ended.completed_at is not None
     assert app.stopped("never-answers") == 1
 
 

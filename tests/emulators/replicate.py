@@ -18,7 +18,7 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from functools import partial
 from typing import Any
@@ -135,9 +135,7 @@ class Replicate:
                 return problem(401, {"title": "Unauthenticated", "detail": detail})
             if given != f"Bearer {self.key}" or "/bad-key" in path:
                 return problem(401, REFUSALS["bad-key"][1])
-            now = self.world.now  # before the answer, which must not be older than its date
             answer: Response = await call(request)
-            answer.headers.setdefault("date", format_datetime(now, usegmt=True))
             return answer
 
         return enter
@@ -201,18 +199,25 @@ class Replicate:
         if model.create_seconds:
             await asyncio.sleep(model.create_seconds / self.world.scale)
         if "prefer" not in request.headers:
-            return JSONResponse(self.shown(made), 201)
+            return JSONResponse(self.shown(made), 201, self._dated(made))
         held = float(prefer[1] or 60)
         limit = self.world.now + timedelta(seconds=held)
         await self.world.until(lambda: min(made.completed, limit))
-        date = format_datetime(self.world.now, usegmt=True)
+        headers = self._dated(made)
         shown = self.shown(made)
         if model.early_answer and shown["status"] == "succeeded":
             shown |= {"status": "processing", "completed_at": None}
             del shown["metrics"]
-        return JSONResponse(shown, 201 if shown["output"] is not None else 202, {"date": date})
+        return JSONResponse(shown, 201 if shown["output"] is not None else 202, headers)
 
     # -- looking ------------------------------------------------------------------------------
+
+    def _dated(self, made: Made) -> dict[str, str]:
+        """The moment by the clock that stamps the prediction; a recorded one has its own."""
+        now, record = self.world.now, made.model.record
+        if record is not None:
+            now = datetime.fromisoformat(record["created_at"]) + (now - made.created)
+        return {"date": format_datetime(now.astimezone(UTC), usegmt=True)}
 
     def shown(self, made: Made) -> dict[str, Any]:
         return shown_prediction(self.world, made, self.url)
@@ -225,7 +230,8 @@ class Replicate:
         if self.refused_looks:
             self.refused_looks -= 1
             return Response("<html>Bad gateway</html>", 502, media_type="text/html")
-        return JSONResponse(self.shown(made))
+        headers = self._dated(made)  # before the answer, which must not be older than its date
+        return JSONResponse(self.shown(made), headers=headers)
 
     async def cancel(self, request: Request) -> Response:
         made = self.world.made.get(request.path_params["id"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from datetime import UTC
 from typing import Any
 
 import orjson
@@ -92,6 +93,9 @@ def output_json(output: Output) -> dict[str, Any]:
         shown["media_type"] = output.media_type
     if output.url is not None:
         shown["url"] = output.url
+        if output.expires_at is not None:
+            at = output.expires_at.astimezone(UTC)
+            shown["expires_at"] = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     elif output.data is not None:
         shown["data"] = base64.b64encode(output.data).decode("ascii")
     elif output.kind == "text":

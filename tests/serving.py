@@ -25,6 +25,7 @@ def serve(app: Any) -> Iterator[str]:
         ws="none",
         loop="asyncio",
         timeout_graceful_shutdown=1,
+        date_header=False,  # an app with a clock of its own says its own
     )
     server = _Server(config)
     thread = threading.Thread(

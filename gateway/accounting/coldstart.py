@@ -36,12 +36,16 @@ def classify(timeline: Timeline) -> ColdStart:
             return ColdStart("unknown", "latency_only")
         return ColdStart("cold", booting.evidence, booting.caused_boot)
     phases = timeline.phases
-    if phases is not None and phases.evidence is not None and phases.boot_seconds is not None:
-        if phases.evidence == "latency_only":
+    if phases is not None and phases.evidence is not None:
+        waited = phases.waited_for_boot
+        if waited is None and phases.boot_seconds is not None:
+            waited = phases.boot_seconds > 0
+        if waited is not None and phases.evidence == "latency_only":
             return ColdStart("unknown", "latency_only")
-        if phases.boot_seconds > 0:
+        if waited:
             return ColdStart("cold", phases.evidence, phases.caused_boot)
-        return ColdStart("warm", phases.evidence, False)
+        if waited is False:
+            return ColdStart("warm", phases.evidence, False)
     started = timeline.started
     if started is not None and started.evidence not in (None, "latency_only"):
         return ColdStart("warm", started.evidence, False)

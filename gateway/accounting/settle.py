@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from gateway.accounting.coldstart import classify
+from gateway.accounting.coldstart import ColdStart, classify
 from gateway.accounting.metering import (
     NOTHING,
     TEMPLATE_TOKENS,
@@ -79,13 +79,24 @@ def settle(
     used = Billable(
         metered,
         execute=None if execute is None else Seconds(execute),
-        boot=None
-        if row.boot_seconds is None or cold.caused_boot is False
-        else Seconds(row.boot_seconds),
+        boot=_billed_boot(timeline, row.boot_seconds, cold),
         queue=None if row.queue_seconds is None else Seconds(row.queue_seconds),
         reported_cost_usd=seen.usage.cost_usd if seen.usage is not None else None,
     )
     _book(row, price(tariff_row, used))
+
+
+def _billed_boot(timeline: Timeline, boot_seconds: float | None, cold: ColdStart) -> Seconds | None:
+    """The boot that is this attempt's to pay, where its price bills boots.
+
+    Of a wait that the provider does not divide, anything may have been a boot.
+    """
+    if cold.caused_boot is False:
+        return None
+    if boot_seconds is not None:
+        return Seconds(boot_seconds)
+    wait_seconds = None if timeline.phases is None else _micro(timeline.phases.wait_seconds)
+    return None if wait_seconds is None else Seconds(wait_seconds, 0.0, wait_seconds)
 
 
 def worst_case_pico_usd(

@@ -9,7 +9,8 @@ class Timeline:
     """The phases of one attempt.
 
     Units:  seconds of the gateway's monotonic clock; ``None`` where nothing was said. A provider's
-            own account of a phase (``Phases``) takes the place of our stamps for that phase.
+            own account of a phase (``Phases``) takes the place of our stamps for that phase; a
+            wait that it does not divide into queue and boot is not divided by our stamps either.
     Shape:  ``observe`` takes events in arrival order, ``end`` comes once and last.
     """
 
@@ -93,7 +94,9 @@ class Timeline:
     @property
     def queue_seconds(self) -> float | None:
         """Waiting for a place."""
-        if self.phases is not None and self.phases.queue_seconds is not None:
+        if self.phases is not None and (
+            self.phases.queue_seconds is not None or self.phases.wait_seconds is not None
+        ):
             return self.phases.queue_seconds
         until = self._booting_at if self._booting_at is not None else self._work_at
         return _span(self._queued_at, until)
@@ -101,7 +104,9 @@ class Timeline:
     @property
     def boot_seconds(self) -> float | None:
         """Waiting for a boot, whoever caused it."""
-        if self.phases is not None and self.phases.boot_seconds is not None:
+        if self.phases is not None and (
+            self.phases.boot_seconds is not None or self.phases.wait_seconds is not None
+        ):
             return self.phases.boot_seconds
         return _span(self._booting_at, self._work_at)
 

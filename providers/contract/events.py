@@ -35,7 +35,9 @@ class Phases:
     """What the provider itself says, after the fact, about how the attempt spent its time.
 
     Units: seconds of the provider's clock. ``wait_seconds`` is for providers that cannot tell
-    queueing from booting. ``evidence`` names what ``boot_seconds`` (0 = warm) rests on.
+    queueing from booting; it is then the only account of either, and our own stamps are no better.
+    ``evidence`` names what ``boot_seconds`` (0 = warm) rests on, or ``waited_for_boot``: True where
+    a boot was waited for whose seconds the provider does not tell.
     """
 
     queue_seconds: float | None = None
@@ -46,6 +48,7 @@ class Phases:
     caused_boot: bool | None = None
     instance_id: str | None = None
     revision: str | None = None
+    waited_for_boot: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,10 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One whole output: exactly one of ``value``, ``url`` and ``data`` is set."""
+    """One whole output: exactly one of ``value``, ``url`` and ``data`` is set.
+
+    ``expires_at``: when a ``url`` stops leading anywhere, at the earliest; None: not known.
+    """
 
     kind: OutputKind
     value: Any = None
@@ -106,6 +112,7 @@ class Output:
     data: bytes | None = None
     media_type: str | None = None
     index: int = 0
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

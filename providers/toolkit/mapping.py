@@ -32,6 +32,15 @@ MESSAGES_NAMES: Mapping[str, str] = {
 PROMPT_NAMES: Mapping[str, str] = {"prompt": "prompt"}
 _KINDS: Mapping[OutputRule, OutputKind] = {"image": "image", "audio": "audio", "video": "video"}
 _PARAMETERS = ("max_output_tokens", "temperature", "top_p", "stop", "seed")
+# Keys of a dialect's ``extra`` that ``parameters`` shows too, or that only concern the stream.
+_SEEN_ALREADY: Mapping[str, frozenset[str]] = {
+    "openai_chat": frozenset(
+        {
+            *("max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed"),
+            "stream_options",
+        }
+    )
+}
 KNOWN_NAMES = frozenset({"prompt", "system", "messages", *_PARAMETERS})
 
 
@@ -56,8 +65,10 @@ def model_input(rule: InputRule, request: GenerateRequest) -> dict[str, Any]:
                 param=f"parameters.{parameter}",
             )
         made.setdefault(name, list(value) if isinstance(value, tuple) else value)
-    for key in request.extra:
-        raise RequestRejected("This deployment does not know the parameter.", param=key)
+    seen_already = _SEEN_ALREADY.get(request.dialect or "", frozenset())
+    for key, value in request.extra.items():
+        if key not in seen_already and not (key == "n" and value == 1):
+            raise RequestRejected("This deployment does not know the parameter.", param=key)
     return made
 
 

@@ -1,0 +1,191 @@
+"""From configuration to deployments, and from a request to a prediction."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any
+
+from providers.contract import (
+    Accepted,
+    Capabilities,
+    Deployment,
+    Event,
+    Finished,
+    GenerateRequest,
+    Host,
+    JobReport,
+    ProviderError,
+    ProviderPlugin,
+    RequestRejected,
+)
+from providers.replicate.api import CALL_SECONDS, Api
+from providers.replicate.errors import failure
+from providers.replicate.following import Following
+from providers.replicate.options import (
+    Reference,
+    ReplicateOptions,
+    ReplicateSettings,
+    reference,
+)
+from providers.replicate.prediction import Prediction, StartRule, report
+from providers.replicate.schema import InputNames, input_names
+from providers.toolkit.jobs import running_job
+from providers.toolkit.mapping import model_input
+
+SHORTEST_DEADLINE_SECONDS = 5  # reference, Cancel-After: "The minimum allowed duration"
+_SAY_HOW = "Set `input:` in the deployment, or send the model's own input object."
+
+
+class ReplicateDeployment:
+    """One model; its predictions can be asked about afterwards."""
+
+    def __init__(
+        self, api: Api, target: Reference, options: ReplicateOptions, poll_seconds: float
+    ) -> None:
+        self._api = api
+        self._target = target
+        self._options = options
+        self._poll_seconds = poll_seconds
+        self._rule = StartRule(options.warm_below_seconds, options.cold_after_seconds)
+        self._names: InputNames | None = None
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities()
+
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
+        # First of all: a request that cannot be said must not start anything.
+        body: dict[str, Any] = {"input": await self._input(request)}
+        if self._target.version is not None:
+            body["version"] = self._target.version
+        hold_seconds = self._hold_seconds(request)
+        headers = {"prefer": f"wait={hold_seconds}"} if hold_seconds else {}
+        if request.deadline_seconds is not None:
+            # Theirs goes on counting when nobody here is left to cancel.
+            seconds = max(SHORTEST_DEADLINE_SECONDS, math.ceil(request.deadline_seconds))
+            headers["cancel-after"] = f"{seconds}s"
+        async with running_job(
+            lambda: self._api.create(self._target.create_path, body, headers, hold_seconds),
+            self._cancel,
+            create_seconds=CALL_SECONDS + hold_seconds,
+        ) as running:
+            created = running.created
+            yield Accepted(created.id, created.created)
+            following = Following(
+                self._api, created, self._rule, self._options.output, self._poll_seconds
+            )
+            try:
+                async with aclosing(following.events()) as events:
+                    async for event in events:
+                        yield event
+            finally:
+                if following.over:
+                    running.ended()
+        last = following.prediction
+        if not following.reported:
+            yield Finished()
+            return
+        phases = self._rule.phases(last)
+        if last.status != "succeeded":
+            raise failure(last, phases, had_deadline="cancel-after" in headers)
+        yield Finished((), last.usage, phases, (last.as_native(),))
+
+    async def lookup(self, job_id: str) -> JobReport | None:
+        """What Replicate says about a prediction; its stamps and counts outlive its output."""
+        found = await self._api.get(job_id)
+        return None if found is None else report(found, self._rule)
+
+    async def _cancel(self, prediction: Prediction) -> None:
+        await self._api.cancel(prediction.id)
+
+    def _hold_seconds(self, request: GenerateRequest) -> int:
+        """How long the first call may be held open for the whole answer; 0: not at all."""
+        if request.stream:
+            return 0
+        if request.deadline_seconds is None:
+            return self._options.hold_seconds
+        return min(self._options.hold_seconds, math.floor(request.deadline_seconds))
+
+    async def _input(self, request: GenerateRequest) -> dict[str, Any]:
+        rule = self._options.input
+        if rule is not None:
+            return model_input(rule, request)
+        if isinstance(request.input, Mapping) and not _has_parameters(request):
+            return model_input("payload", request)
+        if self._names is None:
+            self._names = await self._read_names()
+        return self._names.input_for(request)
+
+    async def _read_names(self) -> InputNames:
+        """The model's own input names; once, and again only where it did not work."""
+        names = None
+        if self._target.schema_path is not None:
+            try:
+                names = input_names(await self._api.show(self._target.schema_path))
+            except ProviderError as error:
+                raise type(error)(
+                    f"The model's input names could not be read. {_SAY_HOW}",
+                    upstream_status=error.upstream_status,
+                    retry_after_seconds=error.retry_after_seconds,
+                ) from error
+        if names is None:
+            raise RequestRejected(f"The model shows no names of its input. {_SAY_HOW}")
+        return names
+
+
+class ScalableDeployment(ReplicateDeployment):
+    """A deployment with machines of its own, whose number can be changed."""
+
+    def __init__(
+        self,
+        api: Api,
+        target: Reference,
+        options: ReplicateOptions,
+        poll_seconds: float,
+        deployment: str,
+    ) -> None:
+        super().__init__(api, target, options, poll_seconds)
+        self._deployment = deployment
+
+    async def scale(self, minimum: int, maximum: int | None = None) -> None:
+        """Keep ``minimum`` to ``maximum`` machines; Replicate takes 0 to 5 and 0 to 20."""
+        bounds = {"min_instances": minimum}
+        if maximum is not None:
+            bounds["max_instances"] = maximum
+        await self._api.scale(self._deployment, bounds)
+
+
+class ReplicateProvider:
+    """One account; its deployments share one pool of connections."""
+
+    def __init__(self, settings: ReplicateSettings, host: Host) -> None:
+        self._settings = settings
+        self._api = Api(host.http, settings)
+
+    def bind(self, model: str, options: ReplicateOptions) -> Deployment:
+        target = reference(model, options.deployment)
+        poll_seconds = self._settings.poll_seconds
+        if options.deployment is None:
+            return ReplicateDeployment(self._api, target, options, poll_seconds)
+        return ScalableDeployment(self._api, target, options, poll_seconds, options.deployment)
+
+    async def aclose(self) -> None:
+        """Nothing of its own: the HTTP client is the host's."""
+
+
+def _has_parameters(request: GenerateRequest) -> bool:
+    asked = request.parameters
+    values = (asked.max_output_tokens, asked.temperature, asked.top_p, asked.seed)
+    return bool(asked.stop) or any(value is not None for value in values)
+
+
+plugin = ProviderPlugin(
+    name="replicate",
+    settings=ReplicateSettings,
+    options=ReplicateOptions,
+    build=ReplicateProvider,
+    summary="Replicate: official models, versions and deployments",
+    status="emulator only",
+)

@@ -25,7 +25,7 @@ def from_file(path: Path, environ: Mapping[str, str]) -> tuple[dict[str, Any], b
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+        raise ConfigError(f"{path}: not valid YAML: {_yaml_fault(error)}") from error
     if loaded is not None and not isinstance(loaded, dict):
         raise ConfigError(f"{path}: the top level must be a mapping of sections")
     return _resolve(loaded or {}, environ, ""), written
@@ -43,6 +43,15 @@ class _StrictLoader(yaml.SafeLoader):
                 raise yaml.YAMLError(f"line {key.start_mark.line + 1}: {key.value} stands twice")
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+def _yaml_fault(error: yaml.YAMLError) -> str:
+    """Where and why, on one line."""
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None)
+    if mark is None or problem is None:
+        return " ".join(str(error).split())
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}"
 
 
 def _resolve(node: Any, environ: Mapping[str, str], place: str) -> Any:

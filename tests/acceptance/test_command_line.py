@@ -230,7 +230,7 @@ def test_what_a_user_can_mend_is_one_message(
     (tmp_path / "file").touch()
     cases: list[tuple[list[str | Path], str]] = [
         (["check", "-c", tmp_path / "none.yml"], "none.yml: cannot be read"),
-        (["check", "-c", written("a: [")], "line 1, column 5: not valid YAML: "),
+        (["check", "-c", written("a: [")], "not valid YAML: line 1, column 5: "),
         (["check", "-c", written("servre: {}")], "servre: unknown key"),
         (["check", "-c", written("server: {port: many}")], "server.port: "),
         (["check", "-c", written("server: {host: '${NO_SUCH}'}")], "NO_SUCH is not set"),

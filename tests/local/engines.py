@@ -120,9 +120,8 @@ def own_engines() -> list[psutil.Process]:
     found: list[psutil.Process] = []
     for child in psutil.Process().children():
         try:
-            words = child.cmdline()
-        except psutil.NoSuchProcess:
+            if any(word.endswith(("engine.py", "guard.py")) for word in child.cmdline()):
+                found += [child, *child.children(recursive=True)]
+        except psutil.NoSuchProcess:  # it has just ended
             continue
-        if any(word.endswith(("engine.py", "guard.py")) for word in words):
-            found += [child, *child.children(recursive=True)]
     return found

@@ -26,6 +26,7 @@ class ModalProvider:
         self._host = host
         self._api = api
         self._containers = Containers()
+        self._lookups: list[Lookup] = []
         if api is None and settings.token_id is not None and settings.token_secret is not None:
             self._api = SdkApi(
                 settings.token_id,
@@ -54,6 +55,8 @@ class ModalProvider:
         )
 
     async def aclose(self) -> None:
+        for lookup in self._lookups:
+            await lookup.aclose()
         if self._api is not None:
             await self._api.aclose()
 
@@ -88,7 +91,9 @@ class ModalProvider:
             environment=options.environment_name or self._settings.environment,
             parameters=options.class_parameters(),
         )
-        return Lookup(self._connected(), ref)
+        lookup = Lookup(self._connected(), ref)
+        self._lookups.append(lookup)
+        return lookup
 
     def _connected(self) -> Api:
         if self._api is None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 from providers.contract import Booting, ModelNotFound, ProbeState, ProviderError, Started
 from providers.modal.api import Api, Ref, Target
 from providers.modal.evidence import before_the_call
+from providers.modal.once import Once
 
 _log = logging.getLogger(__name__)
 
@@ -19,22 +19,20 @@ class Lookup:
     """
 
     def __init__(self, api: Api, ref: Ref) -> None:
-        self._api = api
-        self._ref = ref
-        self._lock = asyncio.Lock()
-        self._target: Target | None = None
+        self._target: Once[Target] = Once(lambda: api.find(ref))
 
     async def target(self) -> Target:
         """The function. Raises a ProviderError where Modal does not know it."""
-        async with self._lock:
-            if self._target is None:
-                self._target = await self._api.find(self._ref)
-        return self._target
+        return await self._target.get()
 
     def forget_after(self, error: ProviderError) -> None:
         """Look up anew next time, where the error says that the function has changed."""
         if isinstance(error, ModelNotFound):
-            self._target = None
+            self._target.forget()
+
+    async def aclose(self) -> None:
+        """End a look-up that is under way."""
+        await self._target.aclose()
 
 
 class Scaled:

@@ -33,6 +33,7 @@ from modal_proto import api_pb2
 from providers.contract import ProtocolViolation, UpstreamFailed, UpstreamUnreachable
 from providers.modal.api import Facts, Outcome, Ref, Scale, Target
 from providers.modal.errors import error_of_status, translated
+from providers.modal.once import Once
 
 logging.getLogger("hpack").setLevel(logging.INFO)
 
@@ -57,15 +58,14 @@ class SdkApi:
         self._server_url = server_url
         self._connect_timeout_seconds = connect_timeout_seconds
         self._rpc_timeout_seconds = rpc_timeout_seconds
-        self._opening = asyncio.Lock()
-        self._client: Any = None  # untyped where it is opened and closed
+        self._client = Once(self._open)
 
     def __repr__(self) -> str:
         return f"SdkApi({self._server_url!r})"
 
     async def find(self, ref: Ref) -> Target:
-        """Look a function up; the first look-up connects, so it is bounded."""
-        client = await self._open()
+        """Look a function up, within the time for a connection."""
+        client = await self._client.get()
         with translated():
             try:
                 async with asyncio.timeout(self._connect_timeout_seconds):
@@ -73,40 +73,47 @@ class SdkApi:
                     await function.hydrate.aio()
                     facts = await _facts.aio(function)
             except TimeoutError:
-                raise UpstreamUnreachable("Modal could not be reached in time.") from None
+                raise UpstreamUnreachable("Modal did not answer in time.") from None
         return SdkTarget(function, facts, self._rpc_timeout_seconds)
 
     async def outcome(
         self, call_id: str, *, wait: bool, allow_pickle: bool = False
     ) -> Outcome | None:
-        client = await self._open()
+        client = await self._client.get()
         with translated():
             call = modal.FunctionCall.from_id(call_id, client)
             outcome: Outcome | None = await _outcome.aio(call, None if wait else 0.0, allow_pickle)
         return outcome
 
     async def cancel(self, call_id: str) -> None:
-        client = await self._open()
+        client = await self._client.get()
         with translated():
             await modal.FunctionCall.from_id(call_id, client).cancel.aio()
 
     async def aclose(self) -> None:
-        if self._client is not None:
-            await self._client.__aexit__(None, None, None)
+        client = await self._client.aclose()
+        if client is not None:
+            await client.__aexit__(None, None, None)
 
-    async def _open(self) -> modal.Client:
-        async with self._opening:
-            if self._client is None:
-                # For this process only: neither Modal's file nor the environment is written.
-                config.override_locally("payload_format", "cbor")
-                config.override_locally("max_throttle_wait", "0")
-                url = self._server_url or config["server_url"]
-                with translated():
-                    # `from_credentials` is the public way, and has no argument for the server.
-                    client: Any = modal.Client(url, api_pb2.CLIENT_TYPE_CLIENT, self._credentials)
-                    self._client = await client.__aenter__()
-        opened: modal.Client = self._client
-        return opened
+    async def _open(self) -> Any:
+        # For this process only: Modal's file is not written. It reads these for every call.
+        config.override_locally("payload_format", "cbor")
+        config.override_locally("max_throttle_wait", "0")
+        url = self._server_url or config["server_url"]
+        # `from_credentials` is the public way, and has no argument for the server.
+        client: Any = modal.Client(url, api_pb2.CLIENT_TYPE_CLIENT, self._credentials)
+        opened = False
+        with translated():
+            try:
+                async with asyncio.timeout(self._connect_timeout_seconds):
+                    await client.__aenter__()  # connects
+                opened = True
+            except TimeoutError:
+                raise UpstreamUnreachable("Modal could not be reached in time.") from None
+            finally:
+                if not opened:  # or it goes on trying
+                    await client.__aexit__(None, None, None)
+        return client
 
 
 class SdkTarget:
@@ -157,7 +164,7 @@ class SdkTarget:
                     yield item
 
 
-def _handle(ref: Ref, client: modal.Client) -> Any:
+def _handle(ref: Ref, client: Any) -> Any:
     if ref.cls is None:
         assert ref.function is not None
         return modal.Function.from_name(

@@ -53,6 +53,11 @@ class Modal(ControlPlane):
         """What really happened to those calls that have started."""
         return [self.world.truth(c) for c in self.calls(scenario) if c.started_at is not None]
 
+    def kill(self) -> None:
+        """End the whole service, whatever it is doing."""
+        with contextlib.suppress(RuntimeError):  # it has ended
+            self.loop.call_soon_threadsafe(self.stop.set)
+
     def forget(self) -> None:
         """A new workspace: no calls, no containers; the clock goes on."""
 
@@ -89,14 +94,14 @@ def serve_modal(**world: Any) -> Iterator[Modal]:
         assert ready.wait(10), "the emulator did not start"
         yield modal
     finally:
-        modal.loop.call_soon_threadsafe(modal.stop.set)
+        modal.kill()
         thread.join(10)
         assert not thread.is_alive(), "the emulator did not stop"
 
 
 async def _serve(modal: Modal, ready: threading.Event) -> None:
     modal.loop, modal.stop = asyncio.get_running_loop(), asyncio.Event()
-    server = Server([modal.servicer()], status_details_codec=custom_detail_codec)
+    server = _Server([modal.servicer()], status_details_codec=custom_detail_codec)
     blobs = web.AppRunner(_blob_store(modal), access_log=None)
     await blobs.setup()
     with _listener() as rpc_socket, _listener() as blob_socket:
@@ -108,12 +113,34 @@ async def _serve(modal: Modal, ready: threading.Event) -> None:
         await modal.stop.wait()
         modal.world.stop()
         server.close()
+        for transport in server.transports:
+            transport.abort()
         await server.wait_closed()
         await blobs.cleanup()
 
 
+class _Server(Server):
+    """Remembers its connections: its own ``close`` leaves them open."""
+
+    def __init__(self, *args: Any, **keys: Any) -> None:
+        super().__init__(*args, **keys)
+        self.transports: list[asyncio.Transport] = []
+
+    def _protocol_factory(self) -> Any:
+        protocol: Any = super()._protocol_factory()
+        connection_made = protocol.connection_made
+
+        def remember(transport: asyncio.Transport) -> None:
+            self.transports.append(transport)
+            connection_made(transport)
+
+        protocol.connection_made = remember
+        return protocol
+
+
 def _listener() -> socket.socket:
-    listener = socket.socket()
+    # Without the protocol's name asyncio does not set TCP_NODELAY, and every frame waits 40 ms.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     listener.listen(128)
     return listener

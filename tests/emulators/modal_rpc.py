@@ -72,6 +72,7 @@ class ControlPlane:
         self.input_plane = True  # deployed functions have one, and the SDK's streams go there
         self.hidden: set[str] = set()  # functions that no longer exist
         self.slow_create_seconds = 0.0
+        self.stats_fail = False
         self._maps: dict[str, api_pb2.FunctionMapResponse] = {}
         self._functions: dict[str, str] = {}
 
@@ -256,6 +257,8 @@ class ControlPlane:
     # -- scaling and blobs --------------------------------------------------------------------
 
     async def function_get_current_stats(self, request: Any, stream: Any) -> Any:
+        if self.stats_fail:
+            raise grpclib.GRPCError(Status.PERMISSION_DENIED, "no stats for you")
         return self.world.stats(self._tag(request.function_id))
 
     async def function_update_scheduling_params(self, request: Any, stream: Any) -> Any:

@@ -40,7 +40,7 @@ class Call:
 
     id: str
     function: str
-    arguments: dict[str, Any]
+    arguments: Any
     data_format: int
     created_at: float
     method: str = ""
@@ -128,19 +128,19 @@ class World:
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds / self.speed)
 
-    def new_id(self, prefix: str) -> str:
+    def new_id(self, prefix: str, at: float | None = None) -> str:
         """An id as Modal makes them: a prefix and a ULID, which begins with the milliseconds."""
         if not self.ulids:
             return f"{prefix}-{secrets.token_hex(11)}"
-        number = (int(self.now() * 1000) << 80) | secrets.randbits(80)
+        moment = self.now() if at is None else at
+        number = (int(moment * 1000) << 80) | secrets.randbits(80)
         return f"{prefix}-" + "".join(_ALPHABET[(number >> 5 * n) & 31] for n in range(25, -1, -1))
 
     # -- calls --------------------------------------------------------------------------------
 
-    def begin(
-        self, function: str, arguments: dict[str, Any], data_format: int, method: str = ""
-    ) -> Call:
-        call = Call(self.new_id("fc"), function, arguments, data_format, self.now(), method)
+    def begin(self, function: str, arguments: Any, data_format: int, method: str = "") -> Call:
+        now = self.now()
+        call = Call(self.new_id("fc", now), function, arguments, data_format, now, method)
         self.calls[call.id] = call
         self.pool(function).backlog.append(call)
         self._schedule(function)
@@ -231,7 +231,8 @@ class World:
             booting += self.max_inputs
 
     def _boot(self, function: str, cause: Call | None) -> None:
-        box = Container(self.new_id("ta"), self.now(), cause)
+        now = self.now()
+        box = Container(self.new_id("ta", now), now, cause)
         self.pool(function).containers.append(box)
 
         async def boot() -> None:

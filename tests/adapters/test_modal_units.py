@@ -12,16 +12,22 @@ from typing import Any
 
 import modal as sdk
 import pytest
+import yaml
 from modal import exception
 
 import providers.modal
+from gateway.registry import Registry
+from gateway.settings import Settings
 from providers.contract import (
     Booting,
     CredentialsRejected,
     Host,
     Phases,
+    Probeable,
     ProviderError,
     RateLimited,
+    Reconcilable,
+    Scalable,
     Started,
     UpstreamUnreachable,
 )
@@ -45,21 +51,21 @@ def test_modal_means_the_sdk() -> None:
     assert sdk.__version__ == "1.6.4"
 
 
-@pytest.mark.parametrize("flags", [["-P"], []])
-def test_modal_means_the_sdk_from_inside_the_folder(flags: list[str]) -> None:
-    code = "import providers.modal, modal; print(modal.__version__, modal.__file__)"
-    root = str(FOLDER.parent.parent)
-    environment = {"PYTHONPATH": root, "PATH": ""}
-    for folder in (root, FOLDER):
-        ran = subprocess.run(
-            [sys.executable, *flags, "-c", code],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert ran.stdout.startswith("1.6.4 ") and str(FOLDER) not in ran.stdout
+@pytest.mark.parametrize(("flags", "folder"), [([], FOLDER.parent.parent), (["-P"], FOLDER.parent)])
+def test_modal_means_the_sdk_in_a_process_of_its_own(flags: list[str], folder: Path) -> None:
+    """In ``providers/`` itself Python needs -P: it would look there first."""
+    ran = subprocess.run(
+        [
+            *(sys.executable, *flags, "-c"),
+            "import providers.modal, modal; print(modal.__version__, modal.__file__)",
+        ],
+        cwd=folder,
+        env={"PYTHONPATH": str(FOLDER.parent.parent), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout.startswith("1.6.4 ") and str(FOLDER) not in ran.stdout
 
 
 def test_every_class_of_the_sdk_has_an_error_of_ours() -> None:
@@ -253,3 +259,35 @@ async def test_the_first_connection_is_bounded(tmp_path: Path, listens: bool) ->
         assert time.monotonic() - begun < 2
         await provider.aclose()
         await http.aclose()
+
+
+def test_the_example_speaks_the_convention() -> None:
+    text = (FOLDER / "EXAMPLE.md").read_text(encoding="utf-8")
+    code = text.partition("```python\n")[2].partition("```")[0]
+    names: dict[str, Any] = {"__name__": "my_app"}
+    exec(compile(code, "EXAMPLE.md", "exec"), names)
+    said = names["Said"]()
+    said.ready()
+    begun = split({"gateway": said.begin()})
+    assert begun[0] is not None and begun[1] is NOTHING
+    assert begun[0].boot_seconds is not None
+    ended, output = split({"output": "hi", "gateway": said.begin() | said.end(3, 4)})
+    assert output == "hi" and ended is not None and ended.usage is not None
+    assert ended.usage.output_tokens == 4 and ended.execute_seconds is not None
+
+
+def test_the_examples_configuration_binds(tmp_path: Path) -> None:
+    text = (FOLDER / "EXAMPLE.md").read_text(encoding="utf-8")
+    block = text.partition("```yaml\n")[2].partition("```")[0]
+    for name, value in (("MODAL_TOKEN_ID", "ak-1"), ("MODAL_PROXY_TOKEN_ID", "wk-1")):
+        block = block.replace(f"${{{name}}}", value)
+    settings = Settings.model_validate(yaml.safe_load(block))
+    registry = Registry(settings, open_http)
+    registry.build()
+    function, endpoint = registry.targets["my-llm"], registry.targets["my-chat"]
+    for power in (Reconcilable, Scalable, Probeable):
+        assert isinstance(function.deployment, power)
+    for power in (Scalable, Probeable):
+        assert isinstance(endpoint.deployment, power)
+    assert not function.deployment.capabilities.cancels
+    assert function.tariff is not None

@@ -122,15 +122,22 @@ class FunctionDeployment:
             assert outcome is not None  # it was waited for
             job.ended()
         said = phases_of(call_id, outcome, self._containers)
+        events: list[Event] = []
+        failure = outcome.error
+        if failure is None:
+            try:
+                events = list(answer.take(outcome.value))
+            except ProviderError as error:
+                failure = error
+        begun = Started(outcome.container_id, reported_at=outcome.started_at)
         if isinstance(opening, Booting):
-            yield Started(outcome.container_id, reported_at=outcome.started_at)
-        try:
-            if outcome.error is not None:
-                raise outcome.error
-            events = list(answer.take(outcome.value))
-        except ProviderError as error:
-            error.job_id, error.usage, error.phases = call_id, answer.usage, answer.phases(said)
-            raise
+            yield begun
+        elif opening is None and failure is not None and not failure.spends:
+            yield begun  # a refusal by the function itself was worked for, and bills
+        if failure is not None:
+            failure.job_id, failure.usage = call_id, answer.usage
+            failure.phases = answer.phases(said)
+            raise failure
         for event in events:
             yield event
         yield answer.finished(answer.phases(said))

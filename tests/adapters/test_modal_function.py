@@ -13,6 +13,7 @@ import pytest
 from providers.contract import (
     Accepted,
     Booting,
+    ContextTooLong,
     CredentialsRejected,
     Delta,
     Event,
@@ -262,6 +263,20 @@ async def test_every_way_a_call_can_end(
     assert error.phases is not None  # failures cost money too
     assert error.phases.execute_seconds == pytest.approx(truth.execute_seconds, abs=STEP)
     assert SECRET_WORDS not in f"{error} {error.detail} {error.__cause__!r} {caplog.text}"
+
+
+@pytest.mark.parametrize("read_scale", [True, False])
+async def test_what_the_function_refuses_was_worked_for(modal: Modal, read_scale: bool) -> None:
+    seen_events: list[Event] = []
+    async with deployment(modal, function="context-too-long", read_scale=read_scale) as bound:
+        with pytest.raises(ContextTooLong) as caught:
+            async with aclosing(bound.generate(ASKED)) as events:
+                async for event in events:
+                    seen_events.append(event)
+    assert isinstance(seen_events[-1], Started)  # so that the gateway does not call it free
+    phases = caught.value.phases
+    assert phases is not None and phases.execute_seconds is not None and phases.execute_seconds > 0
+    assert caught.value.param == "prompt"
 
 
 @pytest.mark.parametrize(

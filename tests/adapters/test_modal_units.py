@@ -24,16 +24,18 @@ from providers.contract import (
     Host,
     Phases,
     Probeable,
+    ProtocolViolation,
     ProviderError,
     RateLimited,
     Reconcilable,
     Scalable,
     Started,
+    UpstreamFailed,
     UpstreamUnreachable,
 )
 from providers.modal import ModalOptions, ModalProvider, ModalSettings, plugin
 from providers.modal.api import Outcome, Scale
-from providers.modal.errors import translate
+from providers.modal.errors import error_of_status, translate
 from providers.modal.evidence import Containers, before_the_call, phases_of, with_report
 from providers.modal.report import NOTHING, Report, split
 from providers.modal.stamps import stamp_of
@@ -81,7 +83,8 @@ def test_every_class_of_the_sdk_has_an_error_of_ours() -> None:
         assert isinstance(ours, ProviderError) and "dawn" not in ours.detail
     assert type(translate(exception.AuthError("x"))) is CredentialsRejected
     assert type(translate(exception.ResourceExhaustedError("x"))) is RateLimited
-    assert type(translate(ZeroDivisionError())).__name__ == "UpstreamFailed"
+    assert type(translate(ZeroDivisionError())) is UpstreamFailed
+    assert type(error_of_status(99)) is ProtocolViolation
 
 
 def test_stamps() -> None:

@@ -78,7 +78,7 @@ def _yaml_fault(error: yaml.YAMLError) -> str:
     if mark is None:
         return f"not valid YAML: {' '.join(str(error).split())}"
     problem = getattr(error, "problem", None) or "cannot be read"
-    return f"line {mark.line + 1}, column {mark.column + 1}: not valid YAML: {problem}"
+    return f"not valid YAML: line {mark.line + 1}, column {mark.column + 1}: {problem}"
 
 
 def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:

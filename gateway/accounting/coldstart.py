@@ -30,12 +30,14 @@ def classify(timeline: Timeline) -> ColdStart:
     Warm:    the provider's word (``Started.evidence``, or a reported boot of 0 s) that none was.
     Unknown: everything else, and all that rests on latency alone.
     """
-    booting = timeline.booting
+    booting, phases = timeline.booting, timeline.phases
     if booting is not None:
         if booting.evidence == "latency_only":
             return ColdStart("unknown", "latency_only")
-        return ColdStart("cold", booting.evidence, booting.caused_boot)
-    phases = timeline.phases
+        caused_boot = booting.caused_boot
+        if phases is not None and phases.caused_boot is not None:
+            caused_boot = phases.caused_boot  # what was found out later is the better word
+        return ColdStart("cold", booting.evidence, caused_boot)
     if phases is not None and phases.evidence is not None:
         waited = phases.waited_for_boot
         if waited is None and phases.boot_seconds is not None:

@@ -61,6 +61,13 @@ def test_a_boot_that_never_ends_is_all_boot_and_no_work() -> None:
     assert (cold.verdict, cold.evidence, cold.caused_boot) == ("cold", "process_started", True)
 
 
+def test_what_is_found_out_later_says_whose_boot_it_was() -> None:
+    booting = Booting("scale_state", caused_boot=True)
+    folded = timeline((booting, 0.1), (Finished(phases=Phases(caused_boot=False)), 3.0), end=3.1)
+    cold = classify(folded)
+    assert (cold.verdict, cold.evidence, cold.caused_boot) == ("cold", "scale_state", False)
+
+
 def test_news_of_a_boot_counts_from_the_first() -> None:
     folded = timeline(
         (Booting("loading_reported"), 1.0),

@@ -134,7 +134,8 @@ class ManagedEndpoint(Endpoint):
                     yield _with_revision(event, before)
             return
         except ProviderError as error:
-            if answered or error.upstream_status not in _TELLING:
+            engine = wire.error_says_why and error.upstream_status != 503
+            if answered or engine or error.upstream_status not in _TELLING:
                 raise
             failure = error
         after = await self._management.read()

@@ -38,7 +38,6 @@ class TokenFold:
         except ProviderError as error:
             self.failure = error
         text = "".join(texts)
-        self._has_text = self._has_text or bool(text)
         return [Delta(text)] if text else []
 
     def finished(self) -> Finished:
@@ -54,12 +53,13 @@ class TokenFold:
             text = token.get("text")
             if isinstance(text, str) and text:
                 texts.append(text)
+                self._has_text = True
         whole = frame.get("generated_text")
         if isinstance(whole, str):
             self.done = True
             self._reasons = reasons_of(frame.get("details"))
             self.usage = usage_of(frame.get("details"))
-            if not (texts or self._has_text) and whole:
+            if whole and not self._has_text:
                 texts.append(whole)  # a server that gives it in one piece
         elif token is None:
             raise _unreadable()

@@ -29,7 +29,7 @@ def phases_from(headers: Mapping[str, str]) -> Phases | None:
     total = _total_seconds(headers)
     execute = _milliseconds(headers, "x-inference-time")
     if total is not None:
-        execute = max(0.0, total - (queue or 0.0))
+        execute = round(max(0.0, total - (queue or 0.0)), 6)
     phases = Phases(
         queue_seconds=queue,
         execute_seconds=execute,

@@ -250,7 +250,7 @@ class HuggingFace:
             return await call.json(401, {"error": "Unauthorized"})
         hold_seconds = float(call.headers.get("x-scale-up-timeout", 0))
         seen = endpoint.arrive(held=hold_seconds > 0)
-        if seen.state in ("paused", "failed"):
+        if seen.state in ("paused", "failed", "updateFailed"):
             return await call.json(400, {"error": "Bad Request: Invalid state"})
         if seen.state != "running":
             missing = endpoint.ups[-1].ready_at - self.clock.now() if endpoint.ups else 1e9

@@ -81,7 +81,8 @@ class Endpoint:
     status_while_starting: int = 503
     api_lag_seconds: float = 0.0
     revision: str = "0a1b2c3d"
-    forced: str | None = None
+    forced: str | None = None  # the state, whatever happens
+    lies: list[str] = field(default_factory=list)  # what the API tells first, one at a time
     minimum: int = 0
     maximum: int = 1
     seen: list[Seen] = field(default_factory=list)
@@ -111,6 +112,8 @@ class Endpoint:
 
     def told(self) -> str:
         """What the API says."""
+        if self.lies:
+            return self.lies.pop(0)
         return self.state(self.clock.now() - self.api_lag_seconds)
 
     def arrive(self, *, held: bool) -> Seen:

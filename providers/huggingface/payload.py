@@ -26,11 +26,6 @@ _NAMES: Mapping[Api, Mapping[str, str]] = {
     "feature-extraction": {},
     "native": {},
 }
-# What a chat caller's own JSON says of these stands in ``request.parameters`` as well.
-_SEEN_IN_PARAMETERS = frozenset(
-    {"max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed"}
-)
-_OF_NO_EFFECT = frozenset({"stream_options"})  # the gateway reports usage whatever was asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +45,8 @@ def inputs_body(place: Place, request: GenerateRequest) -> dict[str, Any]:
     task = "embed" if place.api == "feature-extraction" else "generate"
     if request.task != task:
         raise RequestRejected(f"This deployment can only {task}.", param="task")
-    bare = replace(request, parameters=Parameters(), extra=_unseen(request))
-    body = model_input({"prompt": "inputs"}, bare)
+    # Parameters have a place of their own here, so the mapping sees none.
+    body = model_input({"prompt": "inputs"}, replace(request, parameters=Parameters()))
     if "inputs" not in body:
         raise RequestRejected("The input object needs the key inputs.", param="input")
     given = body.get("parameters")
@@ -92,9 +87,3 @@ def _named(api: Api, request: GenerateRequest) -> dict[str, Any]:
         else:
             named[names[ours]] = list(value) if isinstance(value, tuple) else value
     return named
-
-
-def _unseen(request: GenerateRequest) -> dict[str, Any]:
-    """The caller's further keys, which the mapping refuses by name."""
-    known = _SEEN_IN_PARAMETERS | _OF_NO_EFFECT if request.dialect is not None else frozenset()
-    return {key: value for key, value in request.extra.items() if key not in known}

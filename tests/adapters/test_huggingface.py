@@ -221,7 +221,7 @@ TGI_LIMIT = "Input validation error: `inputs` tokens + `max_new_tokens` must be 
         (401, {"error": "Invalid credentials in Authorization header"}, CredentialsRejected),
         (401, "", CredentialsRejected),  # TGI: no body
         (402, {"error": DEPLETED}, QuotaExhausted),
-        (402, {"error": "worded otherwise, loading model"}, QuotaExhausted),
+        (402, {"error": "Model is overloaded", "error_type": "overloaded"}, QuotaExhausted),
         (403, {"error": NO_PERMISSION}, CredentialsRejected),
         (403, {"error": TOO_LARGE}, ModelNotFound),  # no question of keys
         (403, HTML, CredentialsRejected),

@@ -129,8 +129,8 @@ def _options(world: World, endpoint: str) -> dict[str, Any]:
 
 
 async def test_an_engines_own_error_needs_no_look_at_the_state(world: World) -> None:
-    world.app.endpoint("job-fails", engine="tgi").running()
-    deployment = world.bind_endpoint("job-fails", api="text-generation", read_state_first=False)
+    world.app.endpoint("incomplete", engine="tgi").running()
+    deployment = world.bind_endpoint("incomplete", api="text-generation", read_state_first=False)
     with pytest.raises(UpstreamFailed):
         await ask(deployment, UNSTREAMED)
     assert not calls(world, "/v2")
@@ -192,10 +192,17 @@ async def test_warming_boots_without_work_and_its_boot_is_nobody_elses(world: Wo
     deployment = world.bind_endpoint("e")
     await deployment.warm()
     assert endpoint.state() == "initializing" and world.app.began("e") == 0
-    await deployment.warm()  # under way: nothing to do
-    assert len(calls(world, "/e/")) == 1
+    endpoint.lies = ["scaledToZero"]  # the API may lag
     ran = await attempt(deployment, world.clock)
     assert ran.cold.caused_boot is False  # the policy that warmed it pays
+
+
+async def test_warming_what_boots_already_asks_nothing(world: World) -> None:
+    world.app.endpoint("e", boot_seconds=20)
+    deployment = world.bind_endpoint("e")
+    for _ in range(3):
+        await deployment.warm()
+    assert len(calls(world, "/e/")) == 1
 
 
 async def test_warming_by_address_alone(world: World) -> None:

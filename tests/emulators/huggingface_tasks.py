@@ -28,6 +28,7 @@ TGI_ERRORS: dict[str, tuple[int, str, str]] = {
     "context-too-long": (422, "validation", TOO_LONG),
     "invalid-request": (422, "validation", "Input validation error: `seed` must be positive"),
     "no-capacity": (429, "overloaded", "Model is overloaded"),
+    "incomplete": (500, "incomplete_generation", "Incomplete generation"),
     "job-fails": (424, "generation", "Request failed during generation: CUDA out of memory"),
 }
 

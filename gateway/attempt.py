@@ -120,7 +120,11 @@ class Attempt:
     def _observe(self, event: Event) -> None:
         operation, timeline = self._operation, self.timeline
         at = operation.clock.monotonic()
-        if self._asked_at is not None and timeline.waiting and not isinstance(event, Booting):
+        if isinstance(event, Booting):
+            self._asked_at = None  # it still booted when we asked this time
+            if timeline.booting is not None:
+                return  # told before
+        elif self._asked_at is not None and timeline.waiting:
             # It was loading and now it answers: the boot was over when we asked this time.
             started, asked_at, self._asked_at = Started(), self._asked_at, None
             timeline.observe(started, asked_at)

@@ -62,10 +62,17 @@ class _TextRow:
     checked: str
 
 
+_TGI = "text-generation-inference router/src at db931fcf"
+
 # Only where a server gives no code. Compared without regard to case.
 _TEXTS: tuple[_TextRow, ...] = (
     _TextRow(503, "loading model", ModelLoading, "llama.cpp tools/server", "2026-11-23"),
     _TextRow(400, "maximum context length", ContextTooLong, "vllm serving_engine.py", "2026-11-23"),
+    # TGI says 422 of every error within a chat stream.
+    _TextRow(422, "`inputs` must have less than", ContextTooLong, _TGI, "2026-11-23"),
+    _TextRow(422, "`inputs` tokens + `max_new_tokens` must be", ContextTooLong, _TGI, "2026-11-23"),
+    _TextRow(422, "request failed during generation", UpstreamFailed, _TGI, "2026-11-23"),
+    _TextRow(422, "model is overloaded", CapacityUnavailable, _TGI, "2026-11-23"),
 )
 
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,47}")
@@ -108,7 +115,9 @@ def error_from_body(
 ) -> ProviderError:
     """The error in a body or stream frame that came with status 200."""
     error = body.get("error", body)
-    code = error.get("code") if isinstance(error, Mapping) else None
+    code = None
+    if isinstance(error, Mapping):
+        code = error.get("http_status_code") or error.get("code")  # the first is TGI's
     status = code if isinstance(code, int) and 400 <= code < 600 else 200
     return _error(status, body, orjson.dumps(body).decode(), cold_when=cold_when)
 

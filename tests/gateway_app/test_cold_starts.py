@@ -131,6 +131,16 @@ def test_a_model_that_loads_is_waited_for_in_one_attempt(
     assert len(gateway.rows(answer["id"])) == 1
 
 
+def test_a_boot_that_goes_on_when_asked_again(gateway: Gateway, scripts: Scripts) -> None:
+    booting = Booting("scale_state", True)
+    scripts.only("plain", (booting, ModelLoading()), (booting, Wait(0.2), Started(), *END))
+    events = gateway.stream("plain")
+    names = [event.name for event in events if event.name != ":"]
+    assert names == ["created", "booting", "started", "delta", "finished"]
+    # the pause before the second question, and what it then waited for
+    assert 0.29 <= events[-1].data["timing"]["boot_seconds"] < 0.8
+
+
 def test_an_engine_that_loads(gateway: Gateway, chat_emulator: OpenAIChat) -> None:
     answer = gateway.answer("loading-2")
     assert chat_emulator.began("loading:2") == 3

@@ -18,7 +18,7 @@ from providers.contract import (
     UpstreamFailed,
 )
 from providers.toolkit.openai_chat import ChatEndpoint, ColdWhen
-from tests.toolkit.canned import Canned, failure, whole
+from tests.toolkit.canned import Canned, failure, sse, whole
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,24 @@ async def test_errors_by_code_then_text_then_status(
     caught = await failure(whole(body, status))
     assert type(caught) is error
     assert caught.upstream_status == (status if status >= 400 else None)
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ("Input validation error: `inputs` must have less than 8 tokens. Given: 9", ContextTooLong),
+        ("`inputs` tokens + `max_new_tokens` must be <= 8. Given: 9", ContextTooLong),
+        ("Input validation error: `seed` must be positive", RequestRejected),
+        ("Request failed during generation: out of memory", UpstreamFailed),
+        ("Model is overloaded", CapacityUnavailable),
+    ],
+)
+async def test_tgi_says_422_of_every_error_in_a_stream(
+    words: str, error: type[ProviderError]
+) -> None:
+    event = {"error": {"message": words, "http_status_code": 422}}
+    caught = await failure(Canned(sse(event)))
+    assert type(caught) is error
 
 
 async def test_rows_of_a_provider() -> None:

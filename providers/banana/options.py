@@ -41,7 +41,7 @@ class BananaOptions(DeploymentOptions):
     everything that runs there meanwhile. The deployment's deadlines must leave room for the work.
     """
     status_path: str | None = Field(default="/_k/status", pattern="^/")
-    """Read before each call; null: never. (Potassium before 0.1: /healthcheck.)"""
+    """Read before each call; null: never. (The older template: /healthcheck.)"""
     waits_when_refused: bool = False
     """The server may be starting when it refuses a connection: wait for it, as for a boot."""
     input: InputRule = "kwargs"

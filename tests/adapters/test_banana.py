@@ -38,6 +38,7 @@ from providers.contract import (
     UpstreamTimeout,
     Warmable,
 )
+from providers.testing.scenarios import ANSWER
 from providers.toolkit.http import open_http
 from tests.adapters.folded import attempt, price_of
 from tests.emulators.banana import Banana
@@ -211,6 +212,39 @@ async def test_a_status_that_is_held_back_proves_nothing(
     folded = await attempt(bind(url=emulator(holding), route="/warm"), GenerateRequest("hi"))
     assert folded.failure is None
     assert folded.row.verdict == "unknown"
+
+
+def status(free: bool, idle_ms: int, number: int) -> dict[str, Any]:
+    busy = {"gpu_available": free, "idle_time": idle_ms, "inference_time": 0 if free else 40}
+    return {**busy, "sequence_number": number}
+
+
+async def test_a_background_job_that_the_status_has_not_counted_yet(
+    bind: Callable[..., Deployment], app: Banana
+) -> None:
+    app.statuses = [
+        status(True, 900, 5),  # before the call
+        status(True, 950, 5),  # behind: it has not counted the call
+        status(False, 0, 6),
+        status(True, 3, 6),
+    ]
+    events = await collect(bind(route="/warm", background=True))
+    assert isinstance(events[-1], Finished)
+    assert app.statuses == []
+
+
+async def test_a_failure_at_a_busy_server_was_no_cold_start(
+    bind: Callable[..., Deployment], app: Banana
+) -> None:
+    app.statuses = [status(False, 0, 6)]
+    folded = await attempt(bind(route="/job-fails"), GenerateRequest("hi"))
+    assert isinstance(folded.failure, UpstreamFailed)
+    assert (folded.row.verdict, folded.row.evidence) == ("warm", "scale_state")
+
+
+async def test_text_cut_inside_its_letters(bind: Callable[..., Deployment]) -> None:
+    events = await collect(bind(route="/split-text"))
+    assert "".join(event.text for event in events if isinstance(event, Delta)) == ANSWER
 
 
 # -- V1 -------------------------------------------------------------------------------------------

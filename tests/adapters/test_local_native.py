@@ -24,11 +24,12 @@ from providers.contract import (
     RequestRejected,
     Scalable,
     Started,
+    UpstreamFailed,
     Warmable,
 )
 from providers.local import LocalOptions, LocalProvider, LocalSettings
 from providers.local.ollama import Lines, phases_of
-from providers.testing.scenarios import ANSWER
+from providers.testing.scenarios import ANSWER, OUTPUT_TOKENS
 from tests.adapters.folded import attempt, price_of
 from tests.emulators.native_servers import LmStudio, Native, Ollama
 
@@ -106,6 +107,18 @@ async def test_ollama_may_load_anew_what_was_in_memory(bind: Bind) -> None:
     assert app.truth[0].cold
     assert (folded.row.verdict, folded.row.evidence) == ("cold", "delay_reported")
     assert folded.row.boot_seconds == pytest.approx(app.load_seconds)
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+async def test_ollama_that_does_not_list_what_runs(bind: Bind, loaded: bool) -> None:
+    app = Ollama(loaded=loaded, lists_what_runs=False)
+    deployment = bind(app)
+    assert isinstance(deployment, Probeable)
+    assert await deployment.probe() == "unknown"  # it is up; that says nothing about the model
+    folded = await attempt(deployment, GenerateRequest("hi"))
+    assert not any(isinstance(event, Booting | Started) for event in folded.events)
+    expected = ("unknown", None) if loaded else ("cold", "delay_reported")
+    assert (folded.row.verdict, folded.row.evidence) == expected
 
 
 @pytest.mark.parametrize(
@@ -257,3 +270,10 @@ async def test_lmstudio_s_other_door_takes_what_its_own_api_cannot(
     assert "".join(e.text for e in folded.events if isinstance(e, Delta)) == ANSWER
     assert (folded.row.verdict == "cold") == app.truth[0].cold == (not loaded)
     assert folded.row.evidence == "scale_state"
+
+
+async def test_lmstudio_failures_carry_what_was_used(bind: Bind) -> None:
+    with pytest.raises(UpstreamFailed) as caught:
+        await collect(bind(LmStudio(), "error-frame-mid-stream"), GenerateRequest("hi"))
+    assert caught.value.usage is not None
+    assert caught.value.usage.output_tokens == OUTPUT_TOKENS

@@ -196,6 +196,7 @@ async def test_a_caller_who_leaves_lets_the_others_wait_on(bind: Bind) -> None:
     assert time.monotonic() - begun < 1
     assert isinstance((await second)[-1], Finished)
     assert (app.loads, app.paths.count("POST /wake_up")) == (1, 1)
+    assert app.paths.count("GET /is_sleeping") == 1  # we know: it is being woken
 
 
 async def test_a_wake_that_fails_is_told_to_all_and_tried_again(bind: Bind) -> None:

@@ -40,7 +40,7 @@ STATUSES = {  # of the edge (banana-dev 6.3.0), or of a proxy in front of a serv
 }
 ANSWERS = {
     *("warm", "split-frames", "slow-first-delta", "usage-missing", "usage-zero", "huge-frame"),
-    *("cold", "stalls", "never-answers", "dies-mid-stream", "not-json", "work"),
+    *("cold", "stalls", "never-answers", "dies-mid-stream", "not-json", "work", "split-text"),
 }
 
 
@@ -77,6 +77,8 @@ class Banana:
     up: bool = True
     truth: list[Truth] = field(default_factory=list)
     received: list[tuple[str, dict[str, str], Any]] = field(default_factory=list)
+    statuses: list[dict[str, Any]] = field(default_factory=list)
+    """What ``/_k/status`` says next; its ordinary answer once they are told."""
     calls: dict[str, Call] = field(default_factory=dict)
     _began: Counter[str] = field(default_factory=Counter)
     _stopped: Counter[str] = field(default_factory=Counter)
@@ -142,6 +144,8 @@ class _Exchange:
     async def status(self) -> None:
         if not self.app.up:
             return await self.answer(503)
+        if self.app.statuses:
+            return await self.json(self.app.statuses.pop(0))
         await self.json({"gpu_available": True, "idle_time": 24, "inference_time": 0,
                          "sequence_number": sum(self.app._began.values())})  # fmt: skip
 
@@ -189,9 +193,11 @@ class _Exchange:
         if scenario == "not-json":
             return await self.answer(200, b'{"outputs": ', "application/json")
         whole = json.dumps(outputs(scenario), ensure_ascii=False).encode()
-        if scenario != "split-frames":
+        if not scenario.startswith("split-"):
             return await self.answer(200, whole, "application/json")
-        await self.head(200, "application/json")
+        text = scenario == "split-text"
+        whole = ANSWER.encode() if text else whole
+        await self.head(200, "text/plain" if text else "application/json")
         for i in range(len(whole)):
             part = {"type": "http.response.body", "body": whole[i : i + 1], "more_body": True}
             await self.send(part)

@@ -159,6 +159,7 @@ class Ollama(Native):
     media_type: ClassVar[str] = "application/x-ndjson"
     chat: ClassVar[str] = "POST /api/chat"
     reloads: bool = False  # asked with other options than the loaded model has
+    lists_what_runs: bool = True  # an old one, or a proxy that lets only chat through, does not
 
     def check(self, body: dict[str, Any]) -> None:
         known = {"model", "messages", "stream", "options", "keep_alive", "format"}
@@ -178,7 +179,7 @@ class Ollama(Native):
         match path:
             case "GET /api/version":
                 await answer({"version": "0.32.13"})
-            case "GET /api/ps":
+            case "GET /api/ps" if self.lists_what_runs:
                 name = {"name": "cold:latest", "model": "cold:latest"}
                 row = {**name, "expires_at": "2026-11-23T10:00:00Z", "size_vram": 5_600_000_000}
                 rows = [{**row, "name": s, "model": s} for s in ("warm:latest", "cold:latest")]

@@ -7,13 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from providers.contract import GenerateRequest, RequestRejected
+from providers.toolkit.mapping import unseen_keys
 from providers.toolkit.openai_chat import DIALECT
-
-# Keys of OpenAI's dialect that stand in ``Parameters`` too, or that say nothing here.
-SAID_OTHERWISE = {
-    *("max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed"),
-    "stream_options",
-}
 
 
 def request_body(
@@ -36,13 +31,10 @@ def request_body(
         "stream": True,  # also where the caller wants none: so it notices who leaves
         "options": {**load_body.get("options", {}), **_options(request)},
     }
-    for key, value in request.extra.items():
-        if request.dialect == DIALECT and key == "response_format":
-            body |= _format(value)
-        elif request.dialect == DIALECT and (key in SAID_OTHERWISE or (key, value) == ("n", 1)):
-            continue
-        else:
+    for key in unseen_keys(request):
+        if request.dialect != DIALECT or key != "response_format":
             raise RequestRejected("Ollama's own API has no such parameter.", param=key)
+        body |= _format(request.extra[key])
     return body
 
 

@@ -34,6 +34,7 @@ from providers.contract import (
     ProviderRetired,
     Reconcilable,
     RequestRejected,
+    Started,
     UpstreamFailed,
     UpstreamTimeout,
     Warmable,
@@ -43,6 +44,7 @@ from providers.toolkit.http import open_http
 from tests.adapters.folded import attempt, price_of
 from tests.emulators.banana import Banana
 from tests.local.engines import until
+from tests.serving import serve
 
 FIELDS = {
     "output_field": "outputs",
@@ -163,6 +165,24 @@ async def test_what_is_sent(bind: Callable[..., Deployment], app: Banana) -> Non
     assert len(app.received) == 1
 
 
+async def test_callers_of_openai_s_dialect_may_say_what_has_a_name(
+    bind: Callable[..., Deployment], app: Banana
+) -> None:
+    deployment = bind(route="/warm", input={"prompt": "text", "max_output_tokens": "length"})
+    extra = {"max_tokens": 7, "n": 1, "stream_options": {"include_usage": True}}
+    parameters = Parameters(max_output_tokens=7)
+    messages = [{"role": "user", "content": "hi"}]
+    await collect(deployment, messages, parameters=parameters, dialect="openai_chat", extra=extra)
+    assert app.received[0][2] == {"text": "hi", "length": 7}
+    for other in ({"n": 2}, {"logprobs": True}):
+        with pytest.raises(RequestRejected) as caught:
+            await collect(deployment, messages, dialect="openai_chat", extra=other)
+        assert caught.value.param in other
+    with pytest.raises(RequestRejected):  # not the dialect that these keys belong to
+        await collect(deployment, messages, parameters=parameters, extra={"max_tokens": 7})
+    assert len(app.received) == 1
+
+
 async def test_a_boot_at_the_edge_is_told_priced_and_held_against_the_truth(
     bind: Callable[..., Deployment], app: Banana
 ) -> None:
@@ -233,12 +253,33 @@ async def test_a_background_job_that_the_status_has_not_counted_yet(
     assert app.statuses == []
 
 
+async def test_a_server_that_goes_away_during_a_background_job(
+    bind: Callable[..., Deployment],
+) -> None:
+    app = Banana(statuses=[status(True, 900, 5), *(status(False, 0, 6) for _ in range(500))])
+    with serve(app) as url:
+        options = {"url": url, "route": "/warm", "background": True, "waits_when_refused": True}
+        job = asyncio.create_task(collect(bind(**options)))
+        await until(lambda: app.truth and len(app.statuses) < 499)
+    with pytest.raises(UpstreamFailed, match="went away"):  # it was at work: no boot to wait for
+        await job
+
+
 async def test_a_failure_at_a_busy_server_was_no_cold_start(
     bind: Callable[..., Deployment], app: Banana
 ) -> None:
     app.statuses = [status(False, 0, 6)]
     folded = await attempt(bind(route="/job-fails"), GenerateRequest("hi"))
     assert isinstance(folded.failure, UpstreamFailed)
+    assert (folded.row.verdict, folded.row.evidence) == ("warm", "scale_state")
+
+
+async def test_the_older_template_s_health_says_only_that_it_is_up(
+    bind: Callable[..., Deployment], app: Banana
+) -> None:
+    app.statuses = [{"state": "healthy", "gpu": True}]
+    folded = await attempt(bind(route="/warm"), GenerateRequest("hi"))
+    assert not any(isinstance(event, Started) for event in folded.events)
     assert (folded.row.verdict, folded.row.evidence) == ("warm", "scale_state")
 
 

@@ -67,7 +67,7 @@ class GpuServer:
         raw += message.get("body", b"")
         path = f"{scope['method']} {scope['path']}"
         self.paths.append(path)
-        answer = _Answer(send)
+        answer = _Answer(receive, send)
         if path == "POST /v1/chat/completions":
             return await self._chat(json.loads(raw), answer)
         await getattr(self, f"_{self.kind.replace('.', '')}")(path, raw, answer)
@@ -98,7 +98,7 @@ class GpuServer:
 
     async def _vllm(self, path: str, raw: bytes, answer: _Answer) -> None:
         if self.starting:
-            await asyncio.sleep(3600)  # the socket is bound, and nobody serves it yet
+            return await answer.hang_up()  # the socket is bound, and nobody serves it yet
         match path:
             case "GET /health":
                 await answer.text("")
@@ -150,7 +150,7 @@ class GpuServer:
         if self.starting:
             return await answer.json(LOADING, 503)
         if self.asleep and self.kind == "vllm":
-            await asyncio.sleep(3600)  # its scheduler is paused: nothing wakes it but /wake_up
+            return await answer.hang_up()  # its scheduler is paused: only /wake_up wakes it
         loads = self.loads
         await self._load()
         await asyncio.sleep((self.queue_seconds + self.execute_seconds) * SCALE)
@@ -207,8 +207,14 @@ class GpuServer:
 
 
 class _Answer:
-    def __init__(self, send: Send) -> None:
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
         self._send = send
+
+    async def hang_up(self) -> None:
+        """Say nothing until the caller has left."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
 
     async def json(self, value: Any, status: int = 200, **more: Any) -> None:
         await self._whole(json.dumps(value).encode(), "application/json", status, **more)

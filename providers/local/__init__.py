@@ -2,8 +2,10 @@
 
 Docs:     https://github.com/ggml-org/llama.cpp/tree/master/tools/server (read 2026-11-23)
           https://github.com/xorbitsai/xllamacpp
-Reported: usage with every answer; boots are our own, so their evidence is the process we started.
-Status:   run here against the real engine (xllamacpp 2026.10.11549).
+Reported: usage with every answer. Boots of our own processes are proved by their start; a server by
+          address says what its record in ``dialects`` knows how to read (loaded, asleep, seconds).
+Status:   the real engine (xllamacpp 2026.10.11549), embedded and by address, runs in the tests;
+          vLLM, SGLang, TGI, NIM, Ollama and LM Studio are emulated.
 """
 
 from providers.local.options import LocalOptions, LocalSettings

@@ -7,11 +7,13 @@ from typing import Annotated
 from pydantic import Field, SecretStr, model_validator
 
 from providers.contract import DeploymentOptions, ProviderSettings
+from providers.local.dialects import ServerName
 
 EMBEDDED_ONLY = {"context_tokens", "slots", "threads", "default_max_output_tokens"}
 CHILD_ONLY = {"idle_timeout_seconds", "boot_timeout_seconds"}
 COMMAND_ONLY = {"environment"}
-URL_ONLY = {"waits_when_refused"}
+URL_ONLY = {"waits_when_refused", "server", "keep_alive_seconds"}
+OLLAMA_ONLY = {"keep_alive_seconds", "context_tokens"}
 
 
 class LocalSettings(ProviderSettings):
@@ -31,7 +33,10 @@ class LocalOptions(DeploymentOptions):
     """An engine that is not ready after so long is given up."""
 
     context_tokens: int = Field(default=4096, ge=64)
-    """The longest prompt and answer together, in tokens; memory is taken for each slot."""
+    """The longest prompt and answer together, in tokens; memory is taken for each slot.
+
+    For Ollama by ``url`` it is ``num_ctx``, sent only where it is set here.
+    """
     slots: int = Field(default=2, ge=1)
     """Requests worked on at the same time; further ones wait in the engine, without a limit."""
     threads: int | None = Field(default=None, ge=1)
@@ -47,13 +52,25 @@ class LocalOptions(DeploymentOptions):
     """
     environment: dict[str, SecretStr] = Field(default_factory=dict)
     """Environment variables for the command, with the same names filled in."""
-    ready_path: str = Field(default="/health", pattern="^/")
-    """Answers 200 when the model is loaded, without waking or generating (SGLang: /ready)."""
+    ready_path: str | None = Field(default=None, pattern="^/")
+    """Answers 200 when the model is loaded, without waking or generating.
+
+    Null: what is usual for the ``server``, /health for a plain one.
+    """
     chat_path: str = Field(default="/v1/chat/completions", pattern="^/")
     """Where the server takes chat completions."""
 
     url: str | None = Field(default=None, pattern="^https?://")
     """A server that runs already: its address without a path, http://127.0.0.1:8000 say."""
+    server: ServerName = "plain"
+    """What runs there, so that its loads, sleeps and seconds are understood.
+
+    ``plain`` claims nothing but "loading" and "refused". ``ollama`` and ``lmstudio`` are spoken to
+    in their own APIs.
+    """
+    keep_alive_seconds: int | None = Field(default=None, ge=-1)
+    """How long Ollama keeps the model in memory after a call; -1: for ever; null: its own default.
+    """
     api_key: SecretStr | None = None
     """The server's key. Where a command names {api_key} and this is null, each start gets one."""
     waits_when_refused: bool = False
@@ -65,7 +82,10 @@ class LocalOptions(DeploymentOptions):
             raise ValueError("command and url exclude each other")
         unused = EMBEDDED_ONLY | URL_ONLY if self.command is not None else set()
         if self.url is not None:
-            unused = EMBEDDED_ONLY | CHILD_ONLY | COMMAND_ONLY
+            unused = EMBEDDED_ONLY | CHILD_ONLY | COMMAND_ONLY | OLLAMA_ONLY
+            if self.server == "ollama":
+                unused -= OLLAMA_ONLY
+                unused.add("chat_path")
         elif self.command is None:
             unused = COMMAND_ONLY | URL_ONLY | {"ready_path", "chat_path", "api_key"}
         if ignored := sorted(unused & self.model_fields_set):

@@ -10,15 +10,15 @@ from pathlib import Path
 
 from providers.contract import Deployment, Host, ProviderPlugin
 from providers.local import fetch, weights
-from providers.local.deployment import ChildDeployment, UrlDeployment
+from providers.local.deployment import ChildDeployment
+from providers.local.dialects import DIALECTS
 from providers.local.engine import Settings
-from providers.local.launch import ONE_CONNECTION_EACH, CommandLaunch, EmbeddedLaunch, Launch
+from providers.local.launch import CommandLaunch, EmbeddedLaunch, Launch
 from providers.local.options import LocalOptions, LocalSettings
+from providers.local.server import Server
 from providers.local.supervisor import Supervisor
 from providers.local.threads import default_threads
-from providers.toolkit.openai_chat import ChatEndpoint, ColdWhen
-
-LOADING = ColdWhen(503, "Loading model")  # llama.cpp's server, as soon as it listens
+from providers.local.url import at_url
 
 
 class LocalProvider:
@@ -28,6 +28,7 @@ class LocalProvider:
         self._settings = settings
         self._host = host
         self._supervisors: list[Supervisor] = []
+        self._servers: list[Server] = []
 
     def bind(self, model: str, options: LocalOptions) -> Deployment:
         url = options.url or (None if options.command else self._settings.base_url)
@@ -54,18 +55,15 @@ class LocalProvider:
         )
 
     async def aclose(self) -> None:
-        await asyncio.gather(*(supervisor.aclose() for supervisor in self._supervisors))
+        await asyncio.gather(
+            *(supervisor.aclose() for supervisor in self._supervisors),
+            *(server.aclose() for server in self._servers),
+        )
 
     def _at_url(self, url: str, model: str, options: LocalOptions) -> Deployment:
-        headers = dict(ONE_CONNECTION_EACH)  # the provider block's are sent by the HTTP client
-        if options.api_key is not None:
-            headers["authorization"] = f"Bearer {options.api_key.get_secret_value()}"
-        endpoint = ChatEndpoint(
-            url + options.chat_path, model, headers=headers, cold_when=(LOADING,)
-        )
-        return UrlDeployment(
-            self._host.http, endpoint, url + options.ready_path, options.waits_when_refused
-        )
+        deployment = at_url(self._host.http, url, model, options)
+        self._servers.append(deployment.server)
+        return deployment
 
     def _command_launch(
         self, command: tuple[str, ...], model: str, options: LocalOptions
@@ -78,7 +76,7 @@ class LocalProvider:
             model,
             environment={k: v.get_secret_value() for k, v in options.environment.items()},
             api_key=options.api_key.get_secret_value() if options.api_key else None,
-            ready_path=options.ready_path,
+            ready_path=options.ready_path or DIALECTS["plain"].ready_path,
         )
 
 
@@ -132,5 +130,5 @@ plugin = ProviderPlugin(
     options=LocalOptions,
     build=LocalProvider,
     summary="A llama.cpp engine of its own that scales to zero; or any server on this machine",
-    status="real software",
+    status="emulator and real software",
 )

@@ -65,11 +65,17 @@ def model_input(rule: InputRule, request: GenerateRequest) -> dict[str, Any]:
                 param=f"parameters.{parameter}",
             )
         made.setdefault(name, list(value) if isinstance(value, tuple) else value)
+    for key in unseen_keys(request):
+        raise RequestRejected("This deployment does not know the parameter.", param=key)
+    return made
+
+
+def unseen_keys(request: GenerateRequest) -> Iterator[str]:
+    """The keys of ``extra`` that ``parameters`` does not show: to be honoured or refused."""
     seen_already = _SEEN_ALREADY.get(request.dialect or "", frozenset())
     for key, value in request.extra.items():
         if key not in seen_already and not (key == "n" and value == 1):
-            raise RequestRejected("This deployment does not know the parameter.", param=key)
-    return made
+            yield key
 
 
 def unknown_names(rule: InputRule) -> list[str]:

@@ -194,7 +194,7 @@ def test_check_and_providers(config: Path, here: Here) -> None:
     assert checked.splitlines()[-1] == "The configuration is sound."
     assert re.search(r"^smollm2 +local-smollm2 +local +smollm2-135m-instruct", checked, re.M)
     assert re.search(r"^unpriced +unpriced +quick +warm +unknown", checked, re.M)
-    assert re.search(r"^local +serverless-inference-gateway +yes +real software", listed, re.M)
+    assert re.search(r"^local +serverless-inference-gateway +yes +emulator and real", listed, re.M)
     assert "groq" not in listed
     assert "groq" in good(here("providers", "--presets"))
 

@@ -9,6 +9,7 @@ import pytest
 
 from providers.local import plugin
 from providers.testing import ProviderContract, Setup, Upstream
+from tests.emulators.native_servers import LmStudio, Ollama
 from tests.emulators.openai_chat import OpenAIChat
 
 
@@ -23,5 +24,48 @@ class TestLocalUrl(ProviderContract):
     @pytest.fixture
     def upstream(self, emulator: Callable[[Any], str]) -> Upstream:
         app = OpenAIChat()
+        app.url = emulator(app)
+        return app
+
+
+NOT_SAID = {
+    "context-too-long": "it cuts the input without a word",
+    "content-refused": "it refuses no content",
+    "out-of-quota": "nobody pays for it",
+    "rate-limited": "it has no rate limit",
+    "rate-limited-no-header": "it has no rate limit",
+    "loading": "it loads within the call",
+    "tools": "not through its own API",
+}
+
+
+class TestOllama(ProviderContract):
+    plugin = plugin
+    cannot: ClassVar = NOT_SAID
+
+    def setup_for(self, scenario: str, upstream: Upstream) -> Setup:
+        options = {"url": upstream.url, "api_key": upstream.key, "server": "ollama"}
+        assert isinstance(upstream, Ollama)
+        upstream.loaded = scenario != "cold"
+        return Setup({}, scenario, options)
+
+    @pytest.fixture
+    def upstream(self, emulator: Callable[[Any], str]) -> Upstream:
+        app = Ollama()
+        app.url = emulator(app)
+        return app
+
+
+class TestLmStudio(ProviderContract):
+    plugin = plugin
+    cannot: ClassVar = {**NOT_SAID, "no-capacity": "it queues"}
+
+    def setup_for(self, scenario: str, upstream: Upstream) -> Setup:
+        options = {"url": upstream.url, "api_key": upstream.key, "server": "lmstudio"}
+        return Setup({}, scenario, options)
+
+    @pytest.fixture
+    def upstream(self, emulator: Callable[[Any], str]) -> Upstream:
+        app = LmStudio()
         app.url = emulator(app)
         return app

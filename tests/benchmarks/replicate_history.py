@@ -32,7 +32,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from providers.contract import GenerateRequest, ProviderError
+from providers.contract import Delta, GenerateRequest, ProviderError
 from tests.adapters.replicate_asking import Asked, Asking, asking, usd
 from tests.emulators.replicate import Replicate
 from tests.emulators.replicate_world import Model, World
@@ -41,7 +41,7 @@ from tests.serving import Emulators, serve
 PACKAGE = "all-the-public-replicate-models@1.352.0"
 RATE = Decimal("0.000975")  # of gpu-l40s; the machine of a recorded prediction is not recorded
 WARM_BELOW_SECONDS, COLD_AFTER_SECONDS = 1.0, 5.0
-REAL_SECONDS = 0.02  # what the longest prediction may take here
+REAL_SECONDS = 0.02  # that a prediction takes here at most; one that streams, five times that
 MICROSECOND = 1.001e-6
 
 
@@ -52,6 +52,7 @@ class Checks:
     able: Counter[str] = field(default_factory=Counter)
     held: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
+    deltas: int = 0
 
     def check(self, name: str, row: str, said: object, holds: bool) -> None:
         self.able[name] += 1
@@ -128,7 +129,8 @@ async def replay(
 
 
 async def _replay(row: Row, app: Replicate, account: Asking, checks: Checks) -> None:
-    app.world.scale = max(100.0, row.seconds / REAL_SECONDS)
+    real_seconds = REAL_SECONDS * (5 if row.streams else 1)
+    app.world.scale = max(100.0, row.seconds / real_seconds)
     app.models[row.name] = row.model()
     request = GenerateRequest(row.record["input"] or {}, stream=row.streams)
     try:
@@ -170,6 +172,7 @@ def held_against(row: Row, asked: Asked, checks: Checks) -> None:
         checks.check("cost", row.name, cost, near and booked.cost_status == "measured")
     if row.streams and not failed:
         text = "".join(row.record["output"]).replace("\r\n", "\n").replace("\r", "\n")
+        checks.deltas += sum(isinstance(event, Delta) for event in asked.events)
         checks.check("text", row.name, asked.text[:80], asked.text == text)
     metrics = row.record.get("metrics") or {}
     for name, count in (
@@ -202,7 +205,7 @@ def shown(checks: Checks, found: Sequence[Row]) -> Table:
     pieces = sum(len(row.record["output"]) for row in found if row.streams)
     table = Table(
         title=f"{len(found)} predictions, {stamped} with all stamps, "
-        f"{sum(row.streams for row in found)} streamed in {pieces} pieces"
+        f"{sum(row.streams for row in found)} streamed: {pieces} pieces, {checks.deltas} deltas"
     )
     for name, justify in (("check", "left"), ("rows", "right"), ("held", "right")):
         table.add_column(name, justify="right" if justify == "right" else "left")
@@ -217,9 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m tests.benchmarks.replicate_history",
         description="Replay recorded predictions of Replicate through emulator and adapter.",
     )
-    parser.add_argument(
-        "--package-dir", type=Path, help="the unpacked npm package (default: fetch)"
-    )
+    parser.add_argument("--package-dir", type=Path, help="the unpacked package (default: fetch)")
     parser.add_argument("--limit", type=int, help="replay only so many")
     parser.add_argument("--workers", type=int, default=4, help="at a time (default: 4)")
     options = parser.parse_args(arguments)

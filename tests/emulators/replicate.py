@@ -338,6 +338,7 @@ class Replicate:
             if model.frames == "broken" and index == 2:
                 yield b"event: output\nid: %d:2\ndata: \xff\xfe\n\n" % second
             yield frame("output", pieces[index], f"{second}:{index}" if with_ids else None)
+            await asyncio.sleep(0)  # so that a hang-up is noticed
         if cut is not None:
             if model.cut_cleanly:
                 return

@@ -146,8 +146,8 @@ class Timeline:
         return _span(self.begun_at, self._ended_at)
 
 
-def _not_below_0(seconds: float) -> float:
-    return 0.0 if seconds < 0 else seconds  # NaN stays: whoever computes with it fails
+def _not_below_0(seconds: float | None) -> float | None:
+    return 0.0 if seconds is not None and seconds < 0 else seconds  # NaN stays: whoever computes with it fails
 
 
 def _span(since: float | None, until: float | None) -> float | None:

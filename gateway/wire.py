@@ -41,10 +41,10 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Some bytes of heads and bodies; what follows a whole head in one read is let pass."""
-        self._head_came = False
+        """Some bytes of heads and bodies; what follows one in the same read is let pass."""
+        self._head_came, was_in_body = False, self._in_body
         super().data_received(data)
-        if self._head_came or self._in_body or self.transport.is_closing():
+        if self._head_came or was_in_body or self.transport.is_closing():
             self._head_bytes = 0
             return
         self._head_bytes += len(data)

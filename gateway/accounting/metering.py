@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from providers.contract import Usage
 
@@ -52,7 +52,7 @@ def believable(usage: Usage | None) -> Usage | None:
     """
     if usage is None:
         return None
-    wrong: dict[str, None] = {
+    wrong: dict[str, Any] = {
         name: None
         for name, value in (
             ("input_tokens", usage.input_tokens),

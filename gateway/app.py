@@ -135,11 +135,13 @@ async def _open(
     stack.callback(journal.close)
 
     def close_books(row: AttemptRow, now_us: int) -> AttemptRow:
+        target = registry.targets.get(row.deployment)
+        timeouts = settings.timeouts if target is None else target.timeouts
         return settle_interrupted(
             row,
             now_us=now_us,
             last_seen_us=last_seen_us,
-            total_seconds=settings.timeouts.total_seconds,
+            total_seconds=timeouts.total_seconds,
         )
 
     recover(journal_dir(data_dir), journal, close_books)

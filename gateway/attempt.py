@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from contextlib import aclosing
 from typing import TypeAlias
 
-from gateway.accounting.settle import Observed, settle
+from gateway.accounting.metering import believable
+from gateway.accounting.settle import Observed, settle, settle_unknown
 from gateway.accounting.timeline import Timeline
 from gateway.errors import GatewayError, OperationCancelled
 from gateway.ledger.errors import LedgerUnavailable
@@ -35,6 +37,8 @@ from providers.contract import (
 from providers.toolkit.grammar import GrammarChecker
 
 Failure: TypeAlias = ProviderError | GatewayError | LedgerUnavailable
+
+logger = logging.getLogger(__name__)
 
 OUTPUT_CAP_BYTES = 64 << 20
 _LOADING_PAUSE_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0)
@@ -95,12 +99,14 @@ class Attempt:
             except ModelLoading as loading:
                 if timeline.has_output:
                     raise
+                self._stop_sharing(operation.clock.monotonic(), keep=False)
                 if timeline.booting is None:
                     self._observe(Booting(loading.evidence, detail=loading.detail))
                 pause = _LOADING_PAUSE_SECONDS[min(tries, len(_LOADING_PAUSE_SECONDS) - 1)]
                 tries += 1
                 await asyncio.sleep(max(loading.retry_after_seconds or 0.0, pause))
                 self._asked_at = operation.clock.monotonic()
+                self._share_mark = target.sharing.begin(self._asked_at)
 
     async def _consume(self, request: GenerateRequest) -> None:
         log = self._operation.log
@@ -138,7 +144,7 @@ class Attempt:
                 if operation.answer.size_bytes > OUTPUT_CAP_BYTES:
                     raise ProtocolViolation("The provider's answer is larger than 64 MiB.")
             case Finished():
-                self.usage = event.usage
+                self.usage = believable(event.usage)
                 operation.finished = event
                 return  # shown once the attempt is booked
             case Accepted():
@@ -190,7 +196,7 @@ class Attempt:
         usage, spends = self.usage, not isinstance(failure, LedgerUnavailable)
         phases: Phases | None = None
         if isinstance(failure, ProviderError):
-            usage = usage or failure.usage
+            usage = usage or believable(failure.usage)
             spends, phases = failure.spends, failure.phases
             row.upstream_id = row.upstream_id or failure.job_id
             if timeline.has_output and not isinstance(failure, StreamInterrupted):
@@ -222,7 +228,12 @@ class Attempt:
             if tariff_row is not None and tariff_row.shared and timeline.work_began
             else None,
         )
-        settle(row, observed, tariff_row, target.estimator)
+        try:
+            settle(row, observed, tariff_row, target.estimator)
+        except Exception:
+            # Strange figures must cost neither the answer nor the row; their cost is unknown.
+            logger.exception("attempt %s cannot be settled", row.attempt_id)
+            settle_unknown(row)
         if failure is None and usage is not None:
             if usage.input_tokens is not None:
                 target.estimator.observe(operation.order.input_bytes, usage.input_tokens)
@@ -231,7 +242,12 @@ class Attempt:
         now = operation.clock.monotonic()
         row.gateway_seconds = round((row.gateway_seconds or 0.0) + (now - at), 6)
         operation.idle_since = now
-        operation.journal.end(row)
+        try:
+            operation.journal.end(row)
+        except TypeError:  # nothing has been written: some value of the adapter's is no JSON
+            logger.exception("attempt %s cannot be written down as it is", row.attempt_id)
+            settle_unknown(row, words=True)
+            operation.journal.end(row)
         if failure is None and operation.finished is not None:
             operation.log.append(at, row.attempt_id, operation.finished)
         return failure

@@ -6,6 +6,7 @@ extra breaks one provider and not the gateway.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -114,7 +115,7 @@ class Registry:
             provider=given.provider,
             provider_model=given.model,
             deployment=deployment,
-            tariff=tariff_of(name, given, self.prices, self._settings.revision),
+            tariff=tariff_of(name, given, self.prices),
             hardware=given.hardware,
             limits=given.limits,
             timeouts=given.timeouts or self._settings.timeouts,
@@ -216,9 +217,7 @@ def price_book(settings: Settings) -> PriceBook:
         raise ConfigError(f"prices: {error}") from error
 
 
-def tariff_of(
-    name: str, given: DeploymentSettings, book: PriceBook, revision: str
-) -> Tariff | None:
+def tariff_of(name: str, given: DeploymentSettings, book: PriceBook) -> Tariff | None:
     """What a deployment costs; None where nobody said. Raises ConfigError."""
     if given.price is None:
         return None
@@ -232,7 +231,11 @@ def tariff_of(
                     "effective_from": date(1970, 1, 1),
                     "source": "configuration",
                     "checked_on": datetime.now(UTC).date(),
-                    "revision": revision,
+                    # Of the rates themselves: they may come from variables, whose values are no
+                    # part of the configuration's revision, and two prices must not share an id.
+                    "revision": hashlib.sha256(repr(sorted(stated.items())).encode()).hexdigest()[
+                        :12
+                    ],
                 }
             )
         except ValidationError as error:

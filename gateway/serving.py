@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from gateway.app import Gateway, create_app
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.settings import ConfigError, KeySettings, Settings
+from gateway.wire import BoundedProtocol
 
 KEY_PREFIX = "sig_"
 
@@ -54,7 +55,7 @@ class GatewayServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=BoundedProtocol,
                 loop="auto",
                 lifespan="off",
                 log_config=None,

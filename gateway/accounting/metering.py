@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any, Literal, TypeAlias
 
 from providers.contract import Usage
 
@@ -13,6 +14,10 @@ CountSource: TypeAlias = Literal["reported", "counted", "estimated"]
 # that is longer than 128 (runs of spaces). A chat template adds tokens that nobody typed.
 LONGEST_TOKEN_BYTES = 128
 TEMPLATE_TOKENS = 256
+
+# More than any one attempt can use or cost; what is larger is a fault of whoever reports it.
+_MOST_OF_ANYTHING = 10**9
+_MOST_USD = Decimal(1_000_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,33 @@ class Metered:
 
 
 NOTHING = Metered(Count(0, "reported", 0, 0), Count(0, "reported", 0, 0))
+
+
+def believable(usage: Usage | None) -> Usage | None:
+    """Reported usage without the numbers that cannot be: negative, absurdly large, or no number.
+
+    What cannot be is not known. Money is computed from these: a minus would be credited, and a
+    number beyond what the ledger can hold would leave the attempt without a row.
+    """
+    if usage is None:
+        return None
+    wrong: dict[str, Any] = {
+        name: None
+        for name, value in (
+            ("input_tokens", usage.input_tokens),
+            ("output_tokens", usage.output_tokens),
+            ("cached_input_tokens", usage.cached_input_tokens),
+            ("reasoning_tokens", usage.reasoning_tokens),
+            ("images", usage.images),
+        )
+        if value is not None and not (type(value) is int and 0 <= value <= _MOST_OF_ANYTHING)
+    }
+    usd = usage.cost_usd
+    if usd is not None and not (
+        isinstance(usd, Decimal) and usd.is_finite() and 0 <= usd <= _MOST_USD
+    ):
+        wrong["cost_usd"] = None
+    return replace(usage, **wrong) if wrong else usage
 
 
 class TokenEstimator:

@@ -21,6 +21,17 @@ from gateway.accounting.timeline import Timeline
 from gateway.ledger.rows import AttemptRow
 from providers.contract import Usage
 
+_WORDS = ("finish_reason", "upstream_id", "upstream_revision", "instance_id")
+_FIGURES = (
+    *("verdict", "evidence", "caused_boot"),
+    *("queue_seconds", "boot_seconds", "wait_seconds", "first_output_seconds"),
+    *("execute_seconds", "total_seconds"),
+    *("input_tokens", "input_tokens_source", "output_tokens", "output_tokens_source"),
+    *("cached_input_tokens", "reasoning_tokens", "images"),
+    *("cost_status", "cost_pico_usd", "known_pico_usd", "low_pico_usd", "high_pico_usd"),
+    *("cost_lines", "pending"),
+)
+
 
 @dataclass(slots=True)
 class Observed:
@@ -99,6 +110,17 @@ def _billed_boot(timeline: Timeline, boot_seconds: float | None, cold: ColdStart
     return None if wait_seconds is None else Seconds(wait_seconds, 0.0, wait_seconds)
 
 
+def settle_unknown(row: AttemptRow, *, words: bool = False) -> None:
+    """Take back what ``settle`` may have filled in: nothing is known, least of all the cost.
+
+    For figures of an adapter that cannot be computed with; ``words`` takes back its texts too,
+    where the row cannot even be written down.
+    """
+    blank = AttemptRow("", "", 0, "", False, "", "", "", "", "", 0, 0)
+    for name in (*_FIGURES, *_WORDS) if words else _FIGURES:
+        setattr(row, name, getattr(blank, name))
+
+
 def worst_case_pico_usd(
     tariff_row: PriceRow | None,
     *,
@@ -138,9 +160,16 @@ def settle_interrupted(
     tokens = Metered(
         Count(known_input, "estimated", 0, None),
         Count(0, "estimated", 0, row.max_output_tokens),
-        images=0,
     )
-    cost = price(tariff_row, Billable(tokens, execute=Seconds(lived, 0.0, bound)))
+    seconds = Seconds(lived, 0.0, bound)
+    # They were spent once, in whichever phase; a price that is not for work is for waiting.
+    if tariff_row is None or "execute" in tariff_row.bills:
+        used = Billable(tokens, execute=seconds)
+    elif "boot" in tariff_row.bills:
+        used = Billable(tokens, boot=seconds)
+    else:
+        used = Billable(tokens, queue=seconds)
+    cost = price(tariff_row, used)
     _book(row, cost)
     if row.cost_status != "unknown":
         row.cost_status, row.low_pico_usd = "estimated", 0
@@ -197,4 +226,8 @@ def _plain(number: Decimal | None) -> str | None:
 
 
 def _pico(usd: Decimal) -> int:
-    return int(usd.scaleb(12))
+    """Raises OverflowError beyond what a database's 64 bits hold: 9.2 million USD."""
+    pico_usd = int(usd.scaleb(12))
+    if abs(pico_usd) >= 1 << 63:
+        raise OverflowError("a cost is too large for the ledger")
+    return pico_usd

@@ -97,7 +97,7 @@ class Timeline:
         if self.phases is not None and (
             self.phases.queue_seconds is not None or self.phases.wait_seconds is not None
         ):
-            return self.phases.queue_seconds
+            return _not_below_0(self.phases.queue_seconds)
         until = self._booting_at if self._booting_at is not None else self._work_at
         return _span(self._queued_at, until)
 
@@ -107,14 +107,14 @@ class Timeline:
         if self.phases is not None and (
             self.phases.boot_seconds is not None or self.phases.wait_seconds is not None
         ):
-            return self.phases.boot_seconds
+            return _not_below_0(self.phases.boot_seconds)
         return _span(self._booting_at, self._work_at)
 
     @property
     def wait_seconds(self) -> float | None:
         """From dispatch until work began; None where the provider does not say when it does."""
         if self.phases is not None and self.phases.wait_seconds is not None:
-            return self.phases.wait_seconds
+            return _not_below_0(self.phases.wait_seconds)
         if self._queued_at is None and self._booting_at is None and self._started_at is None:
             return None
         return _span(self.begun_at, self._work_at)
@@ -131,7 +131,7 @@ class Timeline:
         0 for an attempt that ended while it waited.
         """
         if self.phases is not None and self.phases.execute_seconds is not None:
-            return self.phases.execute_seconds
+            return _not_below_0(self.phases.execute_seconds)
         if self._ended_at is None:
             return None
         if self._started_at is not None:
@@ -144,6 +144,11 @@ class Timeline:
     def total_seconds(self) -> float | None:
         """From dispatch to the end."""
         return _span(self.begun_at, self._ended_at)
+
+
+def _not_below_0(seconds: float | None) -> float | None:
+    # What is no number stays as it is: whoever computes with it fails, and the cost is unknown.
+    return 0.0 if seconds is not None and seconds < 0 else seconds
 
 
 def _span(since: float | None, until: float | None) -> float | None:

@@ -120,13 +120,10 @@ async def chat_completions(request: Request) -> Response:
 
 
 def _order(state: State, body: ChatBody, sent: dict[str, Any], key_id: str | None) -> Order:
-    maximum = body.max_completion_tokens or body.max_tokens
-    plan = plan_for(
-        state,
-        body.model,
-        maximum,
-        "max_completion_tokens" if body.max_completion_tokens else "max_tokens",
-    )
+    # Both names may be given, and nobody knows which of them a server goes by.
+    maximum = max((body.max_completion_tokens or 0, body.max_tokens or 0)) or None
+    named = "max_tokens" if maximum == body.max_tokens else "max_completion_tokens"
+    plan = plan_for(state, body.model, maximum, named)
     if maximum is not None and body.n is not None:
         maximum *= body.n  # every choice may be that long
     stop = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())

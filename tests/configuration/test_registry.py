@@ -139,3 +139,14 @@ def test_the_application_refuses_the_same(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no provider plugin named 'acme'"):
         create_app(settings)
     assert not list(tmp_path.iterdir())  # nothing was begun
+
+
+def test_the_id_of_a_configured_price_says_which_rates_it_means() -> None:
+    def price_id(**price: str) -> str:
+        tariff = built(tree(price=price)).targets["one"].tariff
+        assert tariff is not None
+        return tariff.rows[0].id
+
+    # The revision of these configurations is the same, as when the rates come from variables.
+    assert price_id(usd_per_second="0.1") == price_id(usd_per_second="0.1")
+    assert price_id(usd_per_second="0.1") != price_id(usd_per_second="0.2")

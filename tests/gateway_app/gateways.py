@@ -20,6 +20,7 @@ import uvicorn
 
 from gateway.app import create_app
 from gateway.settings import Settings
+from gateway.wire import BoundedProtocol
 from providers.contract import Delta, Finished, Usage
 from providers.testing import ScriptedProvider
 from providers.testing.scripted import Call, Step
@@ -177,7 +178,7 @@ def running_gateway(
     listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=BoundedProtocol,
         lifespan="on",
         log_config=None,
         access_log=False,

@@ -1,0 +1,73 @@
+"""uvicorn's HTTP/1.1 protocol, with bounds on what comes before a body.
+
+httptools takes a request's head of any length, at any pace: one connection without a key could
+fill the memory, and idle ones could hold every descriptor. Bodies are bounded in ``http.body``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MOST_HEAD_BYTES = 64 << 10
+HEAD_SECONDS = 10.0
+_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    b"content-length: 0\r\nconnection: close\r\n\r\n"
+)
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """Closes a connection whose next request's head is too long, or does not come in time.
+
+    Between requests uvicorn's own keep-alive time holds.
+    """
+
+    _head_bytes = 0
+    _head_came = False  # in the present read
+    _in_body = False
+    _alarm: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """A client is there and has said nothing yet."""
+        super().connection_made(transport)
+        self._alarm = self.loop.call_later(HEAD_SECONDS, transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone."""
+        self._disarm()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Some bytes of heads and bodies; what follows one in the same read is let pass."""
+        self._head_came, was_in_body = False, self._in_body
+        super().data_received(data)
+        if self._head_came or was_in_body or self.transport.is_closing():
+            self._head_bytes = 0
+            return
+        self._head_bytes += len(data)
+        answering = self.cycle is not None and not self.cycle.response_complete
+        if self._head_bytes > MOST_HEAD_BYTES:
+            if not answering:
+                self.transport.write(_TOO_LARGE)
+            self.transport.close()
+        elif self._alarm is None and not answering:  # else the keep-alive time comes after it
+            self._alarm = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def on_headers_complete(self) -> None:
+        """A whole head."""
+        self._head_came = self._in_body = True
+        self._disarm()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """A whole request: what comes next is another head."""
+        self._in_body = False
+        super().on_message_complete()
+
+    def _disarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None

@@ -1,0 +1,49 @@
+"""What an attempt may have cost whose gateway died in the middle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway.accounting.prices import PriceRow
+from gateway.accounting.settle import settle_interrupted
+from gateway.ledger.rows import AttemptRow
+
+
+def interrupted(lived_seconds: int, now_seconds: int, **rates: Any) -> AttemptRow:
+    price = PriceRow.model_validate(
+        {
+            "name": "p",
+            "effective_from": "2026-01-01",
+            "source": "test",
+            "checked_on": "2026-01-01",
+            **rates,
+        }
+    )
+    row = AttemptRow("att", "gen", 0, "generate", False, "m", "d", "p", "m", "r", 0, 0)
+    row.price = price.record
+    return settle_interrupted(
+        row,
+        now_us=now_seconds * 1_000_000,
+        last_seen_us=lived_seconds * 1_000_000,
+        total_seconds=30,
+    )
+
+
+def test_seconds_are_bounded_by_the_deadline() -> None:
+    row = interrupted(2, 100, usd_per_second="0.5")
+    assert (row.status, row.cost_status) == ("interrupted", "estimated")
+    assert (row.low_pico_usd, row.cost_pico_usd, row.high_pico_usd) == (0, 10**12, 15 * 10**12)
+
+
+@pytest.mark.parametrize("kind", ["boot", "queue"])
+def test_a_price_for_waiting_alone_is_no_gift(kind: str) -> None:
+    row = interrupted(2, 10, usd_per_second="0.5", bills=[kind])
+    assert (row.cost_status, row.cost_pico_usd) == ("estimated", 10**12)
+    assert (row.low_pico_usd, row.high_pico_usd) == (0, 5 * 10**12)
+
+
+def test_images_that_nobody_counted_are_not_0() -> None:
+    row = interrupted(2, 10, usd_per_image="0.04")
+    assert (row.cost_status, row.cost_pico_usd, row.high_pico_usd) == ("unknown", None, None)

@@ -1,0 +1,84 @@
+"""Connections that never come to a request hold neither memory nor a place for long."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+
+import pytest
+
+from gateway import wire
+from providers.contract import Delta, Finished
+from providers.testing.scripted import Wait
+from tests.gateway_app.gateways import Gateway, Scripts
+
+HEAD = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+
+
+def dial(gateway: Gateway) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", gateway.port), timeout=5)
+
+
+def read_all(connection: socket.socket) -> bytes:
+    parts = []
+    with contextlib.suppress(ConnectionResetError):
+        while part := connection.recv(65536):
+            parts.append(part)
+    return b"".join(parts)
+
+
+@pytest.mark.parametrize("begun", [HEAD, b"GET /", HEAD + b"\r\n" + HEAD])
+def test_a_head_without_an_end_is_cut(gateway: Gateway, begun: bytes) -> None:
+    with dial(gateway) as connection:
+        connection.sendall(begun)
+        sent = 0
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            while sent < 4 << 20:
+                sent += connection.send(b"x" * 16384)
+        assert sent < 4 << 20
+
+
+def test_a_head_too_long_is_431(gateway: Gateway) -> None:
+    with dial(gateway) as connection:
+        connection.sendall(HEAD)
+        for _ in range(5):
+            connection.sendall(b"x: " + b"a" * 16000 + b"\r\n")
+            time.sleep(0.01)
+        assert read_all(connection).startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize("begun", [b"", HEAD])
+def test_a_head_that_does_not_come_is_not_waited_for(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, begun: bytes
+) -> None:
+    monkeypatch.setattr(wire, "HEAD_SECONDS", 0.1)
+    began = time.monotonic()
+    with dial(gateway) as connection:
+        connection.sendall(begun)
+        assert read_all(connection) == b""
+    assert time.monotonic() - began < 3
+
+
+def test_bytes_after_a_request_do_not_end_its_answer(
+    gateway: Gateway, scripts: Scripts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "HEAD_SECONDS", 0.05)
+    scripts.only("plain", (Wait(0.2), Delta("late"), Finished(("stop",))))
+    body = b'{"model":"plain","input":"Hi"}'
+    with dial(gateway) as connection:
+        connection.sendall(
+            b"POST /v1/generate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+        )
+        time.sleep(0.03)
+        connection.sendall(b"\r\n")  # some old clients do so
+        said = connection.recv(65536)
+    assert said.startswith(b"HTTP/1.1 200 ") and b'"late"' in said
+
+
+def test_a_connection_serves_many_requests(gateway: Gateway) -> None:
+    with dial(gateway) as connection:
+        for _ in range(20):
+            connection.sendall(HEAD + b"x: " + b"a" * 10000 + b"\r\n\r\n")
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")

@@ -62,7 +62,9 @@ def _most_telling(faults: list[ErrorDetails]) -> ErrorDetails:
     """Of a union's faults the one about the member that was meant: not "this is no string"."""
     field = faults[0]["loc"][:1]
     about = [fault for fault in faults if fault["loc"][:1] == field]
-    meant = [fault for fault in about if fault["type"] not in ("string_type", "list_type")]
+    meant = [
+        fault for fault in about if fault["type"] not in ("string_type", "list_type", "dict_type")
+    ]
     return max(meant or about, key=lambda fault: len(fault["loc"]))
 
 

@@ -95,8 +95,9 @@ class GenerateBody(_Wire):
     input: (
         Annotated[str, StringConstraints(min_length=1)]
         | Annotated[list[ChatMessage], Field(min_length=1, fail_fast=True)]
+        | Annotated[dict[str, Any], Field(min_length=1)]
     )
-    """Text, or the messages of a conversation."""
+    """Text, the messages of a conversation, or an object in the words of the model itself."""
     parameters: GenerateParameters = Field(default_factory=GenerateParameters)
     stream: bool = False
     """Answer with server-sent events as they come."""
@@ -144,6 +145,9 @@ def _order(state: State, body: GenerateBody, key_id: str | None) -> Order:
     if isinstance(body.input, str):
         given: Any = body.input
         input_bytes = len(body.input.encode())
+    elif isinstance(body.input, dict):
+        given = body.input
+        input_bytes = content_bytes(given, "input")
     else:
         given = [message.model_dump() for message in body.input]
         input_bytes = sum(content_bytes(message["content"], "input") for message in given)

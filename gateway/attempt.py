@@ -129,6 +129,7 @@ class Attempt:
         if isinstance(event, Booting):
             self._asked_at = None  # it still booted when we asked this time
             if timeline.booting is not None:
+                self._stop_sharing(at, keep=False)
                 return  # told before
         elif self._asked_at is not None and timeline.waiting:
             # It was loading and now it answers: the boot was over when we asked this time.
@@ -138,6 +139,8 @@ class Attempt:
         timeline.observe(event, at)
         match event:
             case Delta() | Output():
+                if self._share_mark is None:  # it waited, and nothing else said that work began
+                    self._share_mark = self._target.sharing.begin(at)
                 if operation.native is None and isinstance(event, Delta):
                     operation.native = event
                 operation.answer.observe(event)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from providers.contract import Delta, Finished, ModelLoading, Phases, Usage
+from providers.contract import Booting, Delta, Finished, ModelLoading, Phases, Usage
 from providers.testing.scripted import Wait
 from tests.gateway_app.gateways import Gateway, Scripts
 
@@ -78,6 +78,16 @@ def test_a_machine_s_time_after_loading_is_charged(gateway: Gateway, scripts: Sc
     assert float(execute["quantity"]) == pytest.approx(
         answer["timing"]["execute_seconds"], abs=2e-3
     )
+
+
+def test_a_machine_s_time_counts_from_the_first_output_where_nothing_else_marks_it(
+    gateway: Gateway, scripts: Scripts
+) -> None:
+    boot = Booting("phase_reported", caused_boot=True)
+    scripts.only("shared", (boot, Wait(0.02), Delta("a"), Wait(0.04), Finished(("stop",), FINE)))
+    lines = gateway.answer("shared")["cost"]["lines"]
+    seconds = {line["kind"]: float(line["quantity"]) for line in lines}
+    assert seconds["execute_seconds"] >= 0.035 and seconds["boot_seconds"] >= 0.015
 
 
 @pytest.mark.parametrize("large", ["max_tokens", "max_completion_tokens"])

@@ -91,8 +91,20 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str
     await http.aclose()
 
 
+async def until_status(http: Http, url: str, **expected: Any) -> None:
+    """It is a moment behind what happens."""
+    for _ in range(1000):
+        status = await fetch_json(http, f"{url}/_k/status", {})
+        if expected.items() <= status.items():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"still not {expected}")
+
+
 @pytest.fixture
-def bind(running: str, http: Http, tmp_path: Path) -> Bind:
+async def bind(running: str, http: Http, tmp_path: Path) -> Bind:
+    """Deployments of the server, which has nothing to do by now."""
+    await until_status(http, running, gpu_available=True, inference_time=0)
     return lambda **options: bound(http, tmp_path, running, **options)
 
 
@@ -183,9 +195,11 @@ async def test_a_wrong_field_is_not_the_caller_s_fault(bind: Bind) -> None:
     assert not isinstance(caught.value, RequestRejected) and caught.value.spends
 
 
-async def test_a_busy_server_is_warm_but_says_nothing_about_the_begin(bind: Bind) -> None:
-    slow = asyncio.create_task(collect(bind(route="/work"), {"seconds": 0.15}))
-    await asyncio.sleep(0.05)
+async def test_a_busy_server_is_warm_but_says_nothing_about_the_begin(
+    bind: Bind, running: str, http: Http
+) -> None:
+    slow = asyncio.create_task(collect(bind(route="/work"), {"seconds": 0.5}))
+    await until_status(http, running, gpu_available=False)
     folded = await attempt(bind(output_field="outputs"), GenerateRequest("x"))
     await slow
     assert not any(isinstance(event, Started) for event in folded.events)
@@ -200,12 +214,12 @@ async def test_hanging_up_does_not_stop_the_handler_and_we_say_so(
     deployment = bind(route="/stream")
     assert deployment.capabilities.cancels is False
     before = (await facts(http, running))["yielded"]
-    begun = time.monotonic()
     request = GenerateRequest({"pieces": PIECES})
     async with aclosing(deployment.generate(request)) as events:
         async for event in events:
             if isinstance(event, Delta):
                 break
+        begun = time.monotonic()
     assert time.monotonic() - begun < 1
     # One worker: it answers once the abandoned generator has been drained to its end.
     assert (await facts(http, running))["yielded"] - before == PIECES
@@ -221,7 +235,8 @@ async def test_a_background_handler_lasts_until_the_server_is_idle(
     assert folded.events[1] == Output("json", value={"started": True})
     assert "a" in (await facts(http, running))["background"]
     assert folded.row.cost_pico_usd is not None
-    assert 0.2 <= folded.row.cost_pico_usd / 1e12 < 1.0
+    assert folded.row.total_seconds is not None
+    assert 0.2 <= folded.row.cost_pico_usd / 1e12 <= folded.row.total_seconds
 
 
 async def test_a_background_handler_that_nobody_could_watch_is_not_begun(
@@ -274,4 +289,5 @@ async def test_a_server_that_starts_is_a_boot_only_where_we_know_that_it_starts(
     assert (row.verdict, row.evidence) == ("cold", "connection_refused")
     assert row.boot_seconds is not None
     assert init_seconds < row.boot_seconds <= ready_seconds
-    assert row.execute_seconds is not None and row.execute_seconds < 0.2
+    assert row.execute_seconds is not None and row.total_seconds is not None
+    assert row.boot_seconds + row.execute_seconds <= row.total_seconds + 1e-5

@@ -50,7 +50,7 @@ class Prediction(BaseModel):
 
     @property
     def started(self) -> datetime | None:
-        """None as well where it would be after the end, as in 56 of the recorded predictions."""
+        """None as well where it would be after the end, as in 57 of the recorded predictions."""
         at, completed = moment(self.started_at), self.completed
         return None if at is not None and completed is not None and at > completed else at
 

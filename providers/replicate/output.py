@@ -34,18 +34,19 @@ class OutputTold:
         yield from self._tell([_decoded(piece.data) for piece in pieces], seen)
 
     def rest(self, seen: Prediction, *, complete: bool = False) -> Iterator[Event]:
-        """What the prediction has beyond that; ``complete``: its stream told the whole text.
+        """What the prediction has beyond that; ``complete``: its stream said that it told all.
 
-        Raises: StreamInterrupted where the text told is not the begin of its whole text.
+        Raises: StreamInterrupted where what was told is not the begin of it, unless ``complete``.
         """
         output = seen.output
-        if complete and self.begun:
-            return
+        must_fit = seen.ended and not complete
         if self._files:
-            yield from self._tell(self._pieces_after(seen), seen)
+            yield from self._tell(self._pieces_after(seen, must_fit), seen)
         elif self._pieces or not seen.ended:
             if self._pieces or self._is_text(output):
-                yield from self._tell([self._text_after("".join(self._pieces), seen)], seen)
+                yield from self._tell(
+                    [self._text_after("".join(self._pieces), seen, must_fit)], seen
+                )
         elif seen.stream_url() is not None and self.streams and _is_strings(output):
             yield from self._tell(output, seen)  # as it would have streamed
         else:
@@ -93,18 +94,18 @@ class OutputTold:
             and not any(is_address(piece) for piece in output)
         )
 
-    def _pieces_after(self, seen: Prediction) -> list[str]:
+    def _pieces_after(self, seen: Prediction, must_fit: bool) -> list[str]:
         """Pieces of the output after those told, where files stand among them."""
         output = seen.output if isinstance(seen.output, list) else [seen.output]
         pieces = [piece for piece in output if isinstance(piece, str) and piece]
         told = len(self._pieces)
         if pieces[:told] == self._pieces:
             return pieces[told:]
-        if seen.ended:
+        if must_fit:
             raise _torn(seen)
         return []
 
-    def _text_after(self, told: str, seen: Prediction) -> str:
+    def _text_after(self, told: str, seen: Prediction, must_fit: bool) -> str:
         """The text after what was told, however it is cut into pieces."""
         pieces = seen.output if isinstance(seen.output, list) else [seen.output]
         whole = "".join(piece for piece in pieces if isinstance(piece, str))
@@ -112,7 +113,7 @@ class OutputTold:
         whole = whole.replace("\r\n", "\n").replace("\r", "\n")
         if whole.startswith(told):
             return whole[len(told) :]
-        if seen.ended:
+        if must_fit:
             raise _torn(seen)
         return ""
 

@@ -50,7 +50,9 @@ class Prediction(BaseModel):
 
     @property
     def started(self) -> datetime | None:
-        return moment(self.started_at)
+        """None as well where it would be after the end, as in 57 of the recorded predictions."""
+        at, completed = moment(self.started_at), self.completed
+        return None if at is not None and completed is not None and at > completed else at
 
     @property
     def completed(self) -> datetime | None:
@@ -72,7 +74,7 @@ class Prediction(BaseModel):
         if self.started is not None:
             return _seconds(self.created, self.started)
         if self.status == "succeeded":
-            return None  # its stamp is missing, as in 6 of the recorded predictions
+            return None  # its stamp is missing, as in 6 of the recorded predictions, or wrong
         return _seconds(self.created, self.completed or self._seen_at)
 
     @property

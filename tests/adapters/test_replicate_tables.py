@@ -170,6 +170,10 @@ PREDICT = {"predict_time": 2.5}
             spans("10:00:00Z", None, "10:01:00Z", metrics=None),
             Phases(),
         ),
+        (  # it cannot have begun after it had ended
+            spans("10:00:00Z", "11:00:00Z", "10:01:00Z", metrics={"total_time": 60.0}),
+            Phases(),
+        ),
         (  # aborted before it began: it cost nothing
             spans("10:00:00Z", None, "10:00:30Z", status="aborted"),
             Phases(

@@ -73,9 +73,15 @@ class Row:
     def wait_seconds(self) -> float | None:
         """From creation to the start, as recorded; below 0 where the clocks disagree."""
         created, started = self.record["created_at"], self.record["started_at"]
-        if created is None or started is None:
+        if created is None or started is None or self.contradicts_itself:
             return None
         return (_instant(started) - _instant(created)).total_seconds()
+
+    @property
+    def contradicts_itself(self) -> bool:
+        """It began after it had ended: months after, in some records of 2021."""
+        started, ended = self.record["started_at"], self.record["completed_at"]
+        return None not in (started, ended) and _instant(started) > _instant(ended)
 
     @property
     def predict_seconds(self) -> float | None:
@@ -153,6 +159,11 @@ def held_against(row: Row, asked: Asked, checks: Checks) -> None:
     if (asked.error is not None) != failed:
         return
     booked, wait, predicted = asked.row(), row.wait_seconds, row.predict_seconds
+    if wait is None and asked.error is None:
+        phases = asked.finished.phases
+        unsaid = phases is not None and phases.wait_seconds is None
+        name = "wait unknown, stamps contradict" if row.contradicts_itself else "wait unknown"
+        checks.check(name, row.name, phases, unsaid and booked.verdict != "cold")
     if wait is not None:
         clamped = max(0.0, wait)
         told = booked.wait_seconds
@@ -201,10 +212,10 @@ def package(given: Path | None) -> Iterator[Path]:
 
 def shown(checks: Checks, found: Sequence[Row]) -> Table:
     """The result as a table."""
-    stamped = sum(row.wait_seconds is not None for row in found)
+    stamped = sum(None not in (r.record["created_at"], r.record["started_at"]) for r in found)
     pieces = sum(len(row.record["output"]) for row in found if row.streams)
     table = Table(
-        title=f"{len(found)} predictions, {stamped} with all stamps, "
+        title=f"{len(found)} predictions, {stamped} with a start, "
         f"{sum(row.streams for row in found)} streamed: {pieces} pieces, {checks.deltas} deltas"
     )
     for name, justify in (("check", "left"), ("rows", "right"), ("held", "right")):

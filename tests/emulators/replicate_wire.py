@@ -224,6 +224,8 @@ def _as_recorded(shown: dict[str, Any], record: Any) -> dict[str, Any]:
     shown["created_at"] = record["created_at"]
     if "started_at" in shown:
         shown["started_at"] = record["started_at"]
+        if (record["started_at"] or "") > (record["completed_at"] or "9"):
+            shown["started_at"] = record["created_at"]  # it was overwritten after the end
     if "completed_at" in shown:
         shown |= {name: record.get(name) for name in ("completed_at", "metrics", "error")}
         shown["started_at"] = record.get("started_at")

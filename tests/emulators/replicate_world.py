@@ -99,6 +99,7 @@ class Made:
     cold: bool
     queue_seconds: float
     boot_seconds: float
+    run_seconds: float
     deployment: str | None = None
     deadline: str | None = None
     connections: int = 0
@@ -125,7 +126,7 @@ class Made:
         if self.model.piece_seconds is not None:
             return start + timedelta(seconds=self.model.piece_seconds * (index + 1))
         share = (index + 1) / (count + 1)
-        return start + timedelta(seconds=self.model.execute_seconds * share)
+        return start + timedelta(seconds=self.run_seconds * share)
 
 
 class World:
@@ -221,6 +222,7 @@ class World:
             cold=boot_seconds > 0 or (model.record is not None and wait >= 5.0),
             queue_seconds=queue_seconds,
             boot_seconds=boot_seconds,
+            run_seconds=execute,
             deployment=deployment,
             deadline=None if deadline_seconds is None else f"{deadline_seconds:g}s",
         )
@@ -283,7 +285,9 @@ def _recorded(
     )
     if created is None or started is None:
         return now, None, 0.0, record["status"]
-    execute = 0.0 if completed is None else max(0.0, (completed - started).total_seconds())
+    if completed is not None and started > completed:
+        return now, now, max(0.0, (completed - created).total_seconds()), record["status"]
+    execute = 0.0 if completed is None else (completed - started).total_seconds()
     return now, now + max(timedelta(0), started - created), execute, record["status"]
 
 

@@ -146,13 +146,15 @@ def settle_interrupted(
     """Close an attempt whose gateway died: status ``interrupted`` and a bounded cost.
 
     ``last_seen_us`` is the last sign of life of that gateway: the estimate counts seconds up to
-    it. The bound goes on to now or to the attempt's deadline, since a provider may have gone on.
+    it. The bound goes on to now or to the attempt's deadline, since a provider may have gone on;
+    where the clock was set back since, now says nothing and the deadline alone bounds it.
     Output tokens cannot be guessed; the bound has room for all that were asked for.
     """
     row.status = "interrupted"
     row.error_type = "Interrupted"
     row.completed_at_us = max(row.begun_at_us, min(now_us, last_seen_us))
-    bound = max(0.0, min((now_us - row.begun_at_us) / 1e6, total_seconds))
+    set_back = now_us < max(row.begun_at_us, last_seen_us)
+    bound = total_seconds if set_back else min((now_us - row.begun_at_us) / 1e6, total_seconds)
     lived = min((row.completed_at_us - row.begun_at_us) / 1e6, bound)
     row.total_seconds = lived
     tariff_row = None if row.price is None else PriceRow.model_validate(row.price)

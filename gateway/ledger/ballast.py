@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 _CHUNK_BYTES = 1 << 16
+_PROBE_BYTES = 1 << 14  # more than the line of any attempt
+_FRESH = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
 
 class Ballast:
@@ -38,6 +40,19 @@ class Ballast:
             return False
         return was_ready
 
+    def room_beside(self) -> bool:
+        """Whether the volume takes more than the ballast. A try is the only sure way to know."""
+        probe = self._path.with_name("probe")
+        try:
+            fd = os.open(probe, _FRESH, 0o600)
+            try:
+                return self._write(fd, os.urandom(_PROBE_BYTES)) == _PROBE_BYTES
+            finally:
+                os.close(fd)
+                probe.unlink()
+        except OSError:
+            return False
+
     def _is_whole(self) -> bool:
         try:
             return self._path.stat().st_size == self._size_bytes
@@ -45,8 +60,7 @@ class Ballast:
             return False
 
     def _fill(self) -> bool:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        fd = os.open(self._path, flags, 0o600)
+        fd = os.open(self._path, _FRESH, 0o600)
         try:
             left = self._size_bytes
             while left:

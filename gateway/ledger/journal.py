@@ -56,6 +56,7 @@ class Journal:
         self._open: dict[str, list[bytes]] = {}  # attempt id -> bodies that a new file repeats
         self._backlog: list[bytes] = []
         self._heal_at = 0.0
+        self._refused = False  # a begin did not fit, and no try since has shown that one would
         self._commit = GroupCommit(directory, lambda: self._fd) if fsync == "group" else None
 
     @classmethod
@@ -106,7 +107,7 @@ class Journal:
     @property
     def accepts_work(self) -> bool:
         """Whether ``begin`` can be expected to succeed."""
-        return not self._backlog and self._ballast.ready
+        return not self._backlog and self._ballast.ready and not self._refused
 
     def position(self) -> tuple[str, int]:
         """File name and offset after the last line written: what a report has to wait for."""
@@ -121,6 +122,7 @@ class Journal:
             self._append(body)
         except OSError as error:
             logger.warning("journal: no room for new work: %s", error)
+            self._refused = True
             raise LedgerUnavailable from error
         self._open[row.attempt_id] = [body]
 
@@ -173,7 +175,11 @@ class Journal:
         True when the journal is whole again. Call it about once a second.
         """
         self._drain()
-        return not self._backlog and self._ballast.restore()
+        whole = not self._backlog and self._ballast.restore()
+        if whole and self._refused and self._ballast.room_beside():
+            logger.warning("journal: there is room for new work again")
+            self._refused = False
+        return whole and not self._refused
 
     def close(self) -> None:
         """Write what waits, give the lock back. Attempts still open are left to ``recover``."""

@@ -47,3 +47,11 @@ def test_a_price_for_waiting_alone_is_no_gift(kind: str) -> None:
 def test_images_that_nobody_counted_are_not_0() -> None:
     row = interrupted(2, 10, usd_per_image="0.04")
     assert (row.cost_status, row.cost_pico_usd, row.high_pico_usd) == ("unknown", None, None)
+
+
+@pytest.mark.parametrize(("now_seconds", "estimated_seconds"), [(-3600, 0), (2, 2)])
+def test_a_clock_that_was_set_back_is_no_bound(now_seconds: int, estimated_seconds: int) -> None:
+    row = interrupted(5, now_seconds, usd_per_second="0.5")
+    assert row.cost_pico_usd == estimated_seconds * 10**12 // 2
+    assert (row.low_pico_usd, row.high_pico_usd) == (0, 15 * 10**12)
+    assert row.completed_at_us == estimated_seconds * 1_000_000

@@ -63,6 +63,21 @@ def test_new_work_is_refused_and_leaves_no_torn_line(
     assert [line["seq"] for line in read_journal(data_dir)] == [1, 2]
 
 
+def test_after_a_refusal_it_says_so_until_there_is_room(data_dir: Path, small: Setup) -> None:
+    small.journal.begin(begun(1))
+    small.volume.room_bytes = BALLAST_BYTES + small.journal.position()[1] + 100
+    assert small.journal.accepts_work  # nobody has tried
+    with pytest.raises(LedgerUnavailable):
+        small.journal.begin(begun(2))
+    assert not small.journal.accepts_work
+    assert not small.journal.tick()
+    assert not small.journal.accepts_work
+    small.empty()
+    assert small.journal.tick()
+    assert small.journal.accepts_work
+    assert not (journal_dir(data_dir) / "probe").exists()
+
+
 def test_running_work_ends_in_the_room_of_the_ballast(data_dir: Path, small: Setup) -> None:
     small.journal.begin(begun(1))
     small.volume.room_bytes = BALLAST_BYTES + small.journal.position()[1] + 100

@@ -226,6 +226,7 @@ class Attempt:
             output_bytes=operation.answer.text_bytes,
             images=operation.answer.images,
             complete=failure is None,
+            boot_limit_seconds=target.timeouts.boot_seconds,
             spends=spends,
             share_seconds=self._share_seconds
             if tariff_row is not None and tariff_row.shared and timeline.work_began

@@ -38,7 +38,8 @@ class Observed:
     """What execution saw of one attempt.
 
     ``complete``: the answer came to its end. ``spends`` is false where the provider refused before
-    any work. ``share_seconds`` is the attempt's share of a machine that ran others as well.
+    any work. ``share_seconds`` is the attempt's share of a machine that ran others as well,
+    ``boot_limit_seconds`` the longest that a boot may take.
     """
 
     timeline: Timeline
@@ -49,6 +50,7 @@ class Observed:
     complete: bool = False
     spends: bool = True
     share_seconds: float | None = None
+    boot_limit_seconds: float | None = None
 
 
 def settle(
@@ -90,22 +92,26 @@ def settle(
     used = Billable(
         metered,
         execute=None if execute is None else Seconds(execute),
-        boot=_billed_boot(timeline, row.boot_seconds, cold),
+        boot=_billed_boot(seen, row.boot_seconds, cold),
         queue=None if row.queue_seconds is None else Seconds(row.queue_seconds),
         reported_cost_usd=seen.usage.cost_usd if seen.usage is not None else None,
     )
     _book(row, price(tariff_row, used))
 
 
-def _billed_boot(timeline: Timeline, boot_seconds: float | None, cold: ColdStart) -> Seconds | None:
+def _billed_boot(seen: Observed, boot_seconds: float | None, cold: ColdStart) -> Seconds | None:
     """The boot that is this attempt's to pay, where its price bills boots.
 
-    Of a wait that the provider does not divide, anything may have been a boot.
+    Of a wait that the provider does not divide, anything may have been a boot. A boot that the
+    attempt did not wait out may go on, and bill, until it is over or given up.
     """
+    timeline = seen.timeline
     if cold.caused_boot is False:
         return None
     if boot_seconds is not None:
-        return Seconds(boot_seconds)
+        if timeline.booting is None or timeline.work_began or seen.boot_limit_seconds is None:
+            return Seconds(boot_seconds)
+        return Seconds(boot_seconds, boot_seconds, max(boot_seconds, seen.boot_limit_seconds))
     wait_seconds = None if timeline.phases is None else _micro(timeline.phases.wait_seconds)
     return None if wait_seconds is None else Seconds(wait_seconds, 0.0, wait_seconds)
 

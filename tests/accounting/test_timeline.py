@@ -113,3 +113,26 @@ def test_warm_needs_evidence_too() -> None:
 def test_clock_skew_is_clamped() -> None:
     folded = timeline((Booting("phase_reported"), 2.0), (Started(), 1.5), end=3.0)
     assert folded.boot_seconds == 0.0
+
+
+def test_a_wait_that_is_not_divided_is_not_divided_by_our_stamps() -> None:
+    phases = Phases(wait_seconds=102.7, evidence="timestamps_reported", waited_for_boot=True)
+    folded = timeline(
+        (Queued(), 0.1),
+        (Booting("timestamps_reported"), 6.0),
+        (Started(), 103.0),
+        (Finished(phases=phases), 110.0),
+        end=110.0,
+    )
+    assert (folded.queue_seconds, folded.boot_seconds) == (None, None)
+    assert folded.wait_seconds == 102.7
+
+
+def test_a_boot_of_unknown_length_is_cold_by_its_evidence() -> None:
+    phases = Phases(wait_seconds=9.0, evidence="timestamps_reported", waited_for_boot=True)
+    cold = classify(timeline((Finished(phases=phases), 10.0), end=10.0))
+    assert (cold.verdict, cold.evidence, cold.caused_boot) == ("cold", "timestamps_reported", None)
+    suggested = Phases(wait_seconds=9.0, evidence="latency_only", waited_for_boot=True)
+    assert classify(timeline((Finished(phases=suggested), 10.0), end=10.0)).verdict == "unknown"
+    unproved = Phases(wait_seconds=9.0, waited_for_boot=True)
+    assert classify(timeline((Finished(phases=unproved), 10.0), end=10.0)).verdict == "unknown"

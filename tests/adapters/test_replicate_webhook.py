@@ -1,3 +1,5 @@
+"""Webhooks of Replicate: which are genuine. The SDK's own check is asked as well."""
+
 from __future__ import annotations
 
 import base64
@@ -8,10 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from replicate.webhook import Webhooks, WebhookSigningSecret, WebhookValidationError
 
-from providers.replicate import (
-    WebhookRejected,
-    verify_webhook,
-)
+from providers.replicate import WebhookRejected, verify_webhook
 
 SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"
 SIGNED = "v1,ji7d8yI8f5vbQdIIEwcPjl1WM26prwxBYvdBbloXuoU="

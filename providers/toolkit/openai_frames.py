@@ -30,6 +30,9 @@ _MOST_HELD_FRAMES = 256  # then they go out with an empty Delta: memory must not
 _Group = tuple[list[str], list[dict[str, Any]]]
 
 
+_FIRST_TEXT: tuple[int, Channel] = (0, "text")
+
+
 class StreamFold:
     """One streamed answer: feed it what each upstream read completed."""
 
@@ -89,6 +92,18 @@ class StreamFold:
                 self._usage = usage
             if choices and type(choices) is not list:
                 raise _unreadable()
+            if choices and len(choices) == 1:  # nearly every frame: one choice, text and no more
+                text = _plain_text(choices[0])
+                if text is not None:
+                    group = groups.get(_FIRST_TEXT)
+                    if group is None:
+                        group = groups[_FIRST_TEXT] = ([], [])
+                    group[0].append(text)
+                    if self._held:
+                        group[1].extend(self._held)
+                        self._held = []
+                    group[1].append(frame)
+                    continue
             owner = None
             for choice in choices or ():
                 index, channels = self._read(choice)
@@ -117,11 +132,18 @@ class StreamFold:
         reason = choice.get("finish_reason")
         if reason:
             self._reasons[index] = str(reason)
-        if len(delta) == 1:  # nearly every frame
-            content = delta.get("content")
-            if content and type(content) is str:
-                return index, [("text", content)]
         return index, list(_texts(delta))
+
+
+def _plain_text(choice: Any) -> str | None:
+    """The text of choice 0 where the frame says nothing else; None: read it the long way."""
+    if type(choice) is not dict or choice.get("index", 0) != 0 or choice.get("finish_reason"):
+        return None
+    delta = choice.get("delta")
+    if type(delta) is not dict or len(delta) != 1:
+        return None
+    text = delta.get("content")
+    return text if type(text) is str and text else None
 
 
 def whole_answer(raw: bytes, cold_when: tuple[ColdWhen, ...] = ()) -> list[Event]:

@@ -188,8 +188,11 @@ class Attempt:
             self._share_mark = None
             self._share_seconds += share if keep else 0.0
 
-    def settle(self, failure: Failure | None) -> Failure | None:
-        """Close the books of this attempt; returns the failure as the caller should see it."""
+    def settle(self, failure: Failure | None, *, cut_short: bool = False) -> Failure | None:
+        """Close the books of this attempt; returns the failure as the caller should see it.
+
+        ``cut_short``: the gateway ended it (a cancellation, a deadline), not the provider.
+        """
         operation, target, row, timeline = self._operation, self._target, self.row, self.timeline
         at = operation.clock.monotonic()
         self._stop_sharing(at, keep=True)
@@ -198,9 +201,11 @@ class Attempt:
         # Without a sure record of its begin the provider was not asked.
         usage, spends = self.usage, not isinstance(failure, LedgerUnavailable)
         phases: Phases | None = None
+        goes_on = cut_short and not target.deployment.capabilities.cancels
         if isinstance(failure, ProviderError):
             usage = usage or believable(failure.usage)
             spends, phases = failure.spends, failure.phases
+            goes_on = goes_on or failure.may_have_run
             row.upstream_id = row.upstream_id or failure.job_id
             if timeline.has_output and not isinstance(failure, StreamInterrupted):
                 interrupted = StreamInterrupted(usage=usage, phases=phases)
@@ -231,6 +236,7 @@ class Attempt:
             share_seconds=self._share_seconds
             if tariff_row is not None and tariff_row.shared and timeline.work_began
             else None,
+            goes_on_seconds=target.timeouts.total_seconds if goes_on else None,
         )
         try:
             settle(row, observed, tariff_row, target.estimator)

@@ -139,8 +139,8 @@ class Run(Operation):
                     return
                 if not isinstance(failure, ProviderError) or not failure.retryable:
                     break
-                if isinstance(failure, BootTimeout):
-                    break  # a second wait for the same boot would be paid for twice
+                if isinstance(failure, BootTimeout) or failure.may_have_run:
+                    break  # a second wait, or a second job beside a lost one, would be paid for too
             if not _worth_trying_elsewhere(failure):
                 break
         assert failure is not None
@@ -189,12 +189,14 @@ class Run(Operation):
         attempt = Attempt(self, target, row, begun_at)
         failure: Failure | None = None
         torn_down: asyncio.CancelledError | None = None
+        cut_short = False
         watchdog = self._watch(target)
         try:
             if self._executor.fsync:
                 await self.journal.durable()
             await attempt.dispatch(watchdog)
         except asyncio.CancelledError as cancelled:
+            cut_short = True
             try:
                 failure = self._interruption()
             except asyncio.CancelledError:
@@ -209,7 +211,7 @@ class Run(Operation):
         finally:
             watchdog.disarm()
             self._expired = None
-        failure = attempt.settle(failure)
+        failure = attempt.settle(failure, cut_short=cut_short)
         if self._executor.fsync and torn_down is None:
             await self.journal.durable()
         if torn_down is not None:

@@ -39,7 +39,8 @@ class Observed:
 
     ``complete``: the answer came to its end. ``spends`` is false where the provider refused before
     any work. ``share_seconds`` is the attempt's share of a machine that ran others as well,
-    ``boot_limit_seconds`` the longest that a boot may take.
+    ``boot_limit_seconds`` the longest that a boot may take. ``goes_on_seconds``: the provider may
+    work on, and bill, although nobody waits any more; at most so long from the attempt's begin.
     """
 
     timeline: Timeline
@@ -51,6 +52,7 @@ class Observed:
     spends: bool = True
     share_seconds: float | None = None
     boot_limit_seconds: float | None = None
+    goes_on_seconds: float | None = None
 
 
 def settle(
@@ -91,12 +93,23 @@ def settle(
     execute = row.execute_seconds if seen.share_seconds is None else seen.share_seconds
     used = Billable(
         metered,
-        execute=None if execute is None else Seconds(execute),
+        execute=_billed_work(seen, execute),
         boot=_billed_boot(seen, row.boot_seconds, cold),
         queue=None if row.queue_seconds is None else Seconds(row.queue_seconds),
         reported_cost_usd=seen.usage.cost_usd if seen.usage is not None else None,
     )
     _book(row, price(tariff_row, used))
+
+
+def _billed_work(seen: Observed, execute_seconds: float | None) -> Seconds | None:
+    """Work as far as it was seen, and as far as it may have gone on unseen."""
+    if execute_seconds is None:
+        return None
+    if seen.goes_on_seconds is None or seen.complete:
+        return Seconds(execute_seconds)
+    # Of a job whose begin nobody saw, even the seconds that we waited may not have been worked.
+    low = execute_seconds if seen.timeline.work_began else 0.0
+    return Seconds(execute_seconds, low, max(execute_seconds, seen.goes_on_seconds))
 
 
 def _billed_boot(seen: Observed, boot_seconds: float | None, cold: ColdStart) -> Seconds | None:

@@ -16,7 +16,8 @@
 
 The class docstring is the default message. ``detail`` is shown to callers, so it holds no key,
 prompt, path, address or upstream body. What was spent on the way rides on the error: failures
-cost money too.
+cost money too. ``may_have_run``: the provider was asked for a job and nobody knows what came of it,
+so asking there again may be a second paid run.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class ProviderError(Exception):
         retry_after_seconds: float | None = None,
         usage: Usage | None = None,
         phases: Phases | None = None,
+        may_have_run: bool = False,
     ) -> None:
         self.detail = detail or (type(self).__doc__ or "").split("\n", 1)[0]
         self.param = param
@@ -51,6 +53,7 @@ class ProviderError(Exception):
         self.retry_after_seconds = retry_after_seconds
         self.usage = usage
         self.phases = phases
+        self.may_have_run = may_have_run
         super().__init__(self.detail)
 
 

@@ -5,6 +5,9 @@ Two promises, kept on every way out (an error, a closed generator, a cancelled t
 * A create call that has begun is never abandoned. Its reply is awaited, then its job is cancelled.
 * A job that was created is cancelled upstream, unless the adapter says that it has ended.
 
+A create call that fails without a plain refusal (no answer, a broken one, a fault of theirs) may
+have made a job that nobody can cancel: its error says ``may_have_run``, and is not tried again.
+
     async with running_job(create, cancel) as job:
         yield Accepted(job.created.id)
         for seconds in backoff_seconds():
@@ -27,6 +30,8 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 import anyio
+
+from providers.contract import ProviderError
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -77,6 +82,9 @@ class RunningJob(Generic[T]):
                 _log.warning("a create call got no reply and its caller left: a job may be running")
             elif creating.exception() is None:
                 await self._stop(creating.result())
+            raise
+        except ProviderError as error:
+            error.may_have_run = error.may_have_run or error.spends
             raise
         return self
 

@@ -44,6 +44,7 @@ def configuration(emulator_url: str) -> dict[str, Any]:
         "first": scripted("first"),
         "second": scripted("second"),
         "seconds": scripted("seconds", price=PER_SECOND),
+        "uncancellable": scripted("uncancellable", price=PER_SECOND, cancels=False),
         "shared": scripted("shared", price={**PER_SECOND, "shared": True}),
         "unpriced": scripted("unpriced", price=None),
         "impatient": scripted("impatient", timeouts=SHORT),

@@ -80,6 +80,19 @@ def test_hanging_up_on_an_unstreamed_call(gateway: Gateway, scripts: Scripts) ->
     assert row["cost_status"] == "measured" and row["cost_pico_usd"] >= 0.1 * 100_000_000
 
 
+def test_hanging_up_on_work_that_cannot_be_stopped(gateway: Gateway, scripts: Scripts) -> None:
+    scripts.only("uncancellable", (Started(), Delta("word "), Wait(30), *END))
+    with gateway.streaming("uncancellable") as response:
+        events = events_of(response)
+        wait_for_event(events, "delta")
+    eventually(lambda: not gateway.running())
+    (row,) = gateway.last_rows("uncancellable")
+    # it may go on, and bill, as long as the deployment's total time
+    assert (row["status"], row["cost_status"]) == ("cancelled", "estimated")
+    assert row["low_pico_usd"] == row["cost_pico_usd"] < row["high_pico_usd"]
+    assert row["high_pico_usd"] == 900 * 100_000_000
+
+
 def test_hanging_up_during_a_boot(gateway: Gateway, scripts: Scripts) -> None:
     scripts.only("seconds", (Booting("process_started", True), Wait(30), *END))
     with gateway.streaming("seconds") as response:

@@ -26,6 +26,7 @@ from providers.contract import (
     Started,
     StreamInterrupted,
     UpstreamFailed,
+    UpstreamTimeout,
     UpstreamUnreachable,
     Usage,
 )
@@ -49,6 +50,23 @@ def test_another_attempt_at_the_same_deployment(
     assert (first["ordinal"], second["ordinal"]) == (0, 1)
     assert first["error_type"] == type(error).__name__ and second["error_type"] is None
     assert first["attempt_id"] != second["attempt_id"]
+
+
+def test_a_job_that_may_have_run_is_not_asked_for_again(gateway: Gateway, scripts: Scripts) -> None:
+    scripts.only("seconds", (UpstreamTimeout(may_have_run=True),), END)
+    status, error = gateway.error("seconds")
+    assert (status, error["code"]) == (504, "provider_timeout")
+    assert len(scripts.calls("seconds")) == 1
+    # it may have cost nothing, or all that the deployment's total time allows
+    cost = error["cost"]
+    assert cost["status"] == "estimated" and cost["range_usd"] == {"low": "0", "high": "0.09"}
+
+
+def test_a_job_that_may_have_run_can_be_done_elsewhere(gateway: Gateway, scripts: Scripts) -> None:
+    scripts.only("first", (UpstreamFailed(may_have_run=True),))
+    scripts.only("second", END)
+    answer = gateway.answer("both")
+    assert [attempt["deployment"] for attempt in answer["attempts"]] == ["first", "second"]
 
 
 def test_the_attempts_of_an_operation_add_up(gateway: Gateway, scripts: Scripts) -> None:

@@ -12,7 +12,15 @@ from typing import Any
 import anyio
 import pytest
 
-from providers.contract import Accepted, Event, Finished, Http, ProviderSettings, UpstreamFailed
+from providers.contract import (
+    Accepted,
+    Event,
+    Finished,
+    Http,
+    ProviderSettings,
+    RateLimited,
+    UpstreamFailed,
+)
 from providers.testing.contract_suite import seen
 from providers.toolkit.http import open_http
 from providers.toolkit.jobs import backoff_seconds, cancel_shielded, running_job
@@ -184,8 +192,9 @@ async def test_an_anyio_scope_neither_abandons_nor_forgets(
 async def test_a_create_call_that_fails(jobs: Jobs, url: str) -> None:
     jobs.create_status = 500
     async with adapter(url) as it:
-        with pytest.raises(UpstreamFailed):
+        with pytest.raises(UpstreamFailed) as failed:
             await consume(it)
+        assert failed.value.may_have_run  # a fault of theirs does not say that no job was made
         jobs.create_seconds = 0.05
         task = asyncio.create_task(consume(it))
         await seen(lambda: jobs.asked == 2)
@@ -193,6 +202,19 @@ async def test_a_create_call_that_fails(jobs: Jobs, url: str) -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
     assert jobs.cancelled == []
+
+
+async def test_a_create_call_that_was_refused_has_not_run() -> None:
+    async def create() -> str:
+        raise RateLimited
+
+    async def cancel(job: str) -> None:
+        raise AssertionError("there is nothing to cancel")
+
+    with pytest.raises(RateLimited) as refused:
+        async with running_job(create, cancel):
+            raise AssertionError("there is no job")
+    assert not refused.value.may_have_run
 
 
 async def test_a_create_call_without_a_reply_is_told(

@@ -20,22 +20,24 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.accounting.settle import settle_interrupted
 from gateway.clock import Clock
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, ResultsUnavailable
 from gateway.execution import Executor
 from gateway.http import chat, docs, generate, reports, system
 from gateway.http.body import ClientGone
 from gateway.http.dispatch import HotRoutes
 from gateway.http.doors import Doors, Keyring
 from gateway.http.errors import HttpError, error_response
+from gateway.http.idempotency import Idempotency
 from gateway.http.state import State
 from gateway.ledger.errors import LedgerUnavailable, SchemaMismatch, StoreUnavailable
 from gateway.ledger.journal import Journal
-from gateway.ledger.layout import database_path, journal_dir
+from gateway.ledger.layout import database_path, journal_dir, results_path
 from gateway.ledger.recovery import recover
 from gateway.ledger.reports import Reports
 from gateway.ledger.rows import AttemptRow
 from gateway.ledger.shipping import ShipperProcess
 from gateway.registry import Registry, Target
+from gateway.results import Results
 from gateway.routing import Routes
 from gateway.settings import ConfigError, Settings
 from providers.contract import Http, ProviderPlugin, ProviderSettings
@@ -44,6 +46,7 @@ from providers.toolkit.http import open_http
 logger = logging.getLogger(__name__)
 
 _ALIVE_EVERY_SECONDS = 1.0
+_FORGET_EVERY_SECONDS = 60.0
 NO_CONTENT = 204
 
 
@@ -154,6 +157,10 @@ async def _open(
     alive.touch()
     housekeeping = asyncio.create_task(_keep_house(alive, journal))
     stack.callback(housekeeping.cancel)
+    results = Results(results_path(data_dir), keep_seconds=settings.server.keep_answers_seconds)
+    stack.push_async_callback(results.aclose)
+    forgetting = asyncio.create_task(_forget(results, clock))
+    stack.callback(forgetting.cancel)
     opened: list[Reports] = []
 
     def open_reports() -> Reports:
@@ -169,6 +176,8 @@ async def _open(
         shipper=shipper,
         reports=open_reports,
         keyring=Keyring(settings.auth.keys, required=settings.needs_keys),
+        results=results,
+        idempotency=Idempotency(results, clock),
         started_at_us=clock.wall_us(),
     )
 
@@ -198,6 +207,16 @@ async def _keep_house(path: Path, journal: Journal) -> None:
             logger.warning("cannot leave a sign of life: the data folder takes no writes")
         journal.tick()
         await asyncio.sleep(_ALIVE_EVERY_SECONDS)
+
+
+async def _forget(results: Results, clock: Clock) -> None:
+    """Each minute: erase the answers that have been kept long enough."""
+    while True:
+        try:
+            await results.expire(clock.wall_us())
+        except ResultsUnavailable:
+            logger.warning("kept answers cannot be erased now")
+        await asyncio.sleep(_FORGET_EVERY_SECONDS)
 
 
 def _last_seen_us(data_dir: Path, alive: Path) -> int:

@@ -35,5 +35,9 @@ class OperationCancelled(GatewayError):
     """The operation was cancelled."""
 
 
+class ResultsUnavailable(GatewayError):
+    """Kept answers cannot be read or written now; try again."""
+
+
 class InternalError(GatewayError):
     """The gateway has a fault; its log says more."""

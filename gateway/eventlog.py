@@ -71,6 +71,10 @@ class EventLog:
             await self._writer
             self._drop_read()
 
+    def whole(self) -> list[Entry] | None:
+        """Every event so far; None once the first ones have been dropped."""
+        return self._entries if self._first_seq == 1 else None
+
     def follow(self) -> Follower:
         """Read along from the oldest entry still held; ``leave`` when done."""
         follower = Follower(self, self._first_seq)

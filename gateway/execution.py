@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Awaitable, Callable
 from typing import Literal, TypeAlias
 
 from gateway.accounting.settle import worst_case_pico_usd
@@ -45,6 +46,8 @@ from providers.contract import (
 logger = logging.getLogger(__name__)
 
 RunStatus: TypeAlias = Literal["running", "succeeded", "failed", "cancelled"]
+Keep: TypeAlias = Callable[["Run"], Awaitable[None]]
+_NOBODY = "client disconnected"
 
 
 class Executor:
@@ -60,11 +63,14 @@ class Executor:
         self.runs: dict[str, Run] = {}
         self.draining = False
 
-    def start(self, order: Order) -> Run:
-        """Begin an operation. Raises Draining."""
+    def start(self, order: Order, keep: Keep | None = None) -> Run:
+        """Begin an operation; ``keep`` gets it once it has ended, before its callers hear of that.
+
+        Raises Draining.
+        """
         if self.draining:
             raise Draining(retry_after_seconds=1.0)
-        run = Run(self, order)
+        run = Run(self, order, keep)
         self.runs[run.id] = run
         return run
 
@@ -82,11 +88,14 @@ class Executor:
 
 
 class Run(Operation):
-    """An operation and the task that carries it out."""
+    """An operation and the task that carries it out, for one caller or several."""
 
-    def __init__(self, executor: Executor, order: Order) -> None:
+    def __init__(self, executor: Executor, order: Order, keep: Keep | None) -> None:
         super().__init__(order, executor.journal, executor.clock)
         self._executor = executor
+        self._keep = keep
+        self._callers = 1
+        self._grace: asyncio.TimerHandle | None = None
         self.status: RunStatus = "running"
         self.failure: Failure | None = None
         self._stop: str | None = None
@@ -99,6 +108,27 @@ class Run(Operation):
             self._stop = reason
             if self._expired is None:  # else it is stopping already
                 self.task.cancel()
+
+    def join(self) -> bool:
+        """One more caller waits for this answer. False: it has ended already."""
+        if self.task.done():
+            return False
+        self._callers += 1
+        if self._grace is not None:
+            self._grace.cancel()
+            self._grace = None
+        return True
+
+    def leave(self) -> None:
+        """A caller is gone. After the last one, the order says what becomes of the work."""
+        self._callers -= 1
+        if self._callers or self.order.on_disconnect != "cancel" or self.task.done():
+            return
+        if not self.order.grace_seconds:
+            self.cancel(_NOBODY)
+        else:
+            loop = asyncio.get_running_loop()
+            self._grace = loop.call_later(self.order.grace_seconds, self.cancel, _NOBODY)
 
     async def wait(self) -> None:
         """Until the run has ended and is booked; cancelling the waiter leaves the run alone."""
@@ -120,8 +150,14 @@ class Run(Operation):
             logger.exception("operation %s failed on a fault of the gateway", self.id)
             self.status, self.failure = "failed", InternalError()
         finally:
-            self._executor.runs.pop(self.id, None)
-            self.log.close()
+            try:
+                if self._keep is not None:
+                    await self._keep(self)
+            except Exception:
+                logger.exception("the answer of operation %s could not be kept", self.id)
+            finally:
+                self._executor.runs.pop(self.id, None)
+                self.log.close()
 
     async def _work(self) -> None:
         """Attempts in the plan's order until one succeeds or nothing is left to try."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 from gateway.answer import Answer
 from gateway.clock import Clock
@@ -16,10 +17,16 @@ from providers.contract import Delta, Finished, GenerateRequest
 
 LOG_CAP_BYTES = 8 << 20
 
+OnDisconnect: TypeAlias = Literal["cancel", "drain", "park"]
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a route wants done. ``input_bytes``: UTF-8 bytes of the input's text."""
+    """What a route wants done. ``input_bytes``: UTF-8 bytes of the input's text.
+
+    ``on_disconnect``: what becomes of it when nobody waits for the answer any more; cancelling
+    waits ``grace_seconds`` for somebody to come back.
+    """
 
     plan: Plan[Target]
     request: GenerateRequest
@@ -28,6 +35,8 @@ class Order:
     input_bytes: int
     key_id: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
+    on_disconnect: OnDisconnect = "cancel"
+    grace_seconds: float = 0.0
 
 
 class Operation:

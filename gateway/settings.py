@@ -44,6 +44,11 @@ class ServerSettings(_Section):
     """Longest wait for a request body; 16 KiB received buy one more second."""
     keep_alive_seconds: float = Field(default=10.0, gt=0)
     """A comment is sent on a silent event stream this often."""
+    disconnect_grace_seconds: float = Field(default=5.0, ge=0)
+    """A call with an ``Idempotency-Key`` whose callers have all left is stopped after this time,
+    unless the same call comes again; one without a key is stopped at once."""
+    keep_answers_seconds: float = Field(default=86_400.0, gt=0)
+    """Parked answers, and those of calls with an ``Idempotency-Key``, are kept for so long."""
     drain_seconds: float = Field(default=30.0, ge=0)
     """On shutdown, running operations get this long before they are cancelled."""
     allowed_hosts: tuple[str, ...] = ()

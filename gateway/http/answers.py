@@ -106,11 +106,11 @@ def _cost_json(run: Run) -> dict[str, Any] | None:
     return views.operation_cost_json(run.rows) if run.rows else None
 
 
-def headers_of(run: Run, operation: dict[str, Any]) -> dict[str, str]:
+def headers_of(operation: dict[str, Any]) -> dict[str, str]:
     """What an unstreamed answer also says in its headers."""
     cost, timing = operation["cost"], operation["timing"]
     headers = {
-        "x-request-id": run.id,
+        "x-request-id": operation["id"],
         "x-gateway-provider": operation["provider"],
         "x-gateway-cost-status": cost["status"],
         "x-gateway-cold-start": operation["cold_start"]["verdict"],

@@ -9,16 +9,25 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.responses import Response
 
+from gateway.execution import Run
 from gateway.http.answers import failure_response, headers_of, operation_json, plan_for, rejection
 from gateway.http.body import read_json_body
-from gateway.http.chat_shapes import ChunkRenderer, completion_json, failure_of
+from gateway.http.chat_shapes import (
+    DONE,
+    ChunkRenderer,
+    completion_json,
+    failure_of,
+    usage_json,
+)
 from gateway.http.errors import HttpError
 from gateway.http.following import until_done, until_output
 from gateway.http.generate import MAX_OUTPUT_TOKENS, Tag, TagName, content_bytes, refuse_crowd
 from gateway.http.json import JsonResponse
-from gateway.http.sse import EventStream
+from gateway.http.kept import Shape, frames_of, run_or_answer, told_again, too_long
+from gateway.http.sse import EventStream, frame, stream_at_once
 from gateway.http.state import State, state_of
-from gateway.operation import Order
+from gateway.operation import OnDisconnect, Order
+from gateway.results import KeptAnswer
 from providers.contract import GenerateRequest, Parameters
 
 ROUTE = "chat.completions"
@@ -37,6 +46,7 @@ class GatewayOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     tags: dict[TagName, Tag] = Field(default_factory=dict, max_length=16)
+    on_disconnect: OnDisconnect = "cancel"
 
 
 class ChatBody(BaseModel):
@@ -92,21 +102,26 @@ async def chat_completions(request: Request) -> Response:
         body = _KNOWN.validate_python(sent)
     except ValidationError as error:
         raise rejection(error) from None
-    run = state.executor.start(_order(state, body, sent, caller.key_id))
+    order = _order(state, body, sent, caller.key_id)
+    run = await run_or_answer(state, request, raw, order, _shape)
+    if isinstance(run, KeptAnswer):
+        return _again(run, body)
     keep_alive_seconds = state.settings.server.keep_alive_seconds
     if body.stream:
+        if run.log.whole() is None:  # it was joined in the middle: its begin is gone
+            run.leave()
+            raise too_long()
         follower = run.log.follow()  # from the first event on: what nobody follows is dropped
         # A refusal that comes soon is an HTTP status, which SDKs understand and retry.
         await until_output(run, request, keep_alive_seconds)
         if run.failure is not None and not run.answer.size_bytes:
             return failure_response(run, failure_of(run))
-        with_usage = body.stream_options is not None and body.stream_options.include_usage
-        renderer = ChunkRenderer(run, with_usage=with_usage)
+        renderer = ChunkRenderer(run, with_usage=_with_usage(body))
         return EventStream(
             run.log,
             render=renderer.render,
             finish=renderer.finish,
-            gone=lambda: run.cancel("client disconnected"),
+            gone=run.leave,
             keep_alive_seconds=keep_alive_seconds,
             follower=follower,
             headers={"x-request-id": run.id},
@@ -116,7 +131,36 @@ async def chat_completions(request: Request) -> Response:
         return failure_response(run, failure_of(run))
     operation = operation_json(run)
     answer = orjson.dumps(completion_json(run, operation))
-    return JsonResponse(answer, headers=headers_of(run, operation))
+    return JsonResponse(answer, headers=headers_of(operation))
+
+
+def _with_usage(body: ChatBody) -> bool:
+    return body.stream_options is not None and body.stream_options.include_usage
+
+
+def _shape(run: Run) -> Shape:
+    """An answer as it is kept."""
+    operation = operation_json(run)
+    entries, frames = run.log.whole(), None
+    if run.order.streamed and entries is not None:
+        frames = ChunkRenderer(run, with_usage=False).render(entries)
+    told = {"operation": operation, "completion": completion_json(run, operation)}
+    return Shape(told, frames)
+
+
+def _again(kept: KeptAnswer, body: ChatBody) -> Response:
+    """A kept answer, as a completion or as the chunks that it was."""
+    told = told_again(kept)
+    operation, completion = told["operation"], told["completion"]
+    completion["usage"] = usage_json(operation, completion["usage"])
+    completion["usage"]["replayed_from"] = operation["replayed_from"]
+    if not body.stream:
+        return JsonResponse(orjson.dumps(completion), headers=headers_of(operation))
+    last = DONE
+    if _with_usage(body):
+        chunk = {**completion, "object": "chat.completion.chunk", "choices": []}
+        last = frame(chunk) + DONE
+    return stream_at_once(frames_of(kept) + last, kept.operation_id)
 
 
 def _order(state: State, body: ChatBody, sent: dict[str, Any], key_id: str | None) -> Order:
@@ -143,4 +187,5 @@ def _order(state: State, body: ChatBody, sent: dict[str, Any], key_id: str | Non
     tools = sent.get("tools")
     if tools:
         input_bytes += content_bytes(tools, "tools")
-    return Order(plan, request, ROUTE, bool(body.stream), input_bytes, key_id, tags)
+    on_disconnect = "cancel" if body.gateway is None else body.gateway.on_disconnect
+    return Order(plan, request, ROUTE, bool(body.stream), input_bytes, key_id, tags, on_disconnect)

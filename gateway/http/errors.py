@@ -58,6 +58,7 @@ STATUSES: Mapping[type[BaseException], tuple[int, str]] = {
     own.DeadlineExceeded: (504, "deadline_exceeded"),
     own.Draining: (503, "draining"),
     own.OperationCancelled: (499, "operation_cancelled"),
+    own.ResultsUnavailable: (503, "results_unavailable"),
     own.InternalError: (500, "internal_error"),
     LedgerUnavailable: (503, "ledger_unavailable"),
     StoreUnavailable: (503, "reports_unavailable"),

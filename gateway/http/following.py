@@ -1,4 +1,4 @@
-"""A handler and its run: wait for it, and stop it when nobody is left to hear the answer."""
+"""A handler and its run: wait for it, and tell it when the caller is not there any more."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LISTEN_AFTER_SECONDS = 0.05
 
 
 async def until_done(run: Run, request: Request) -> None:
-    """Wait for the end of a run. Raises ClientGone, after the run has been cancelled and booked.
+    """Wait for the end of a run. Raises ClientGone, after the run has been told.
 
     (``asyncio.wait`` with a timeout does the first part as well, at three times the cost.)
     """
@@ -48,8 +48,7 @@ async def _first_of(run: Run, request: Request, awaited: asyncio.Task[None]) -> 
     try:
         await asyncio.wait((awaited, gone), return_when=asyncio.FIRST_COMPLETED)
         if gone.done() and not awaited.done():
-            run.cancel("client disconnected")
-            await run.wait()
+            run.leave()
             raise ClientGone
     finally:
         gone.cancel()

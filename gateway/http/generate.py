@@ -31,9 +31,11 @@ from gateway.http.body import read_json_body
 from gateway.http.errors import HttpError
 from gateway.http.following import until_done
 from gateway.http.json import JsonResponse
-from gateway.http.sse import EventStream, frame
+from gateway.http.kept import Shape, frames_of, run_or_answer, told_again, too_long
+from gateway.http.sse import EventStream, frame, stream_at_once
 from gateway.http.state import State, state_of
-from gateway.operation import Order
+from gateway.operation import OnDisconnect, Order
+from gateway.results import KeptAnswer
 from providers.contract import (
     Accepted,
     Booting,
@@ -101,6 +103,9 @@ class GenerateBody(_Wire):
     parameters: GenerateParameters = Field(default_factory=GenerateParameters)
     stream: bool = False
     """Answer with server-sent events as they come."""
+    on_disconnect: OnDisconnect = "cancel"
+    """What becomes of the work when the caller hangs up: it is stopped, goes on unread, or goes on
+    and its answer is kept, to be fetched from ``/v1/operations/{id}``."""
     tags: dict[TagName, Tag] = Field(default_factory=dict, max_length=16)
     """Kept with the cost: ``/v1/costs?group_by=tag:<name>``."""
 
@@ -131,14 +136,17 @@ async def generate(request: Request) -> Response:
         body = _BODY.validate_json(raw)
     except ValidationError as error:
         raise rejection(error) from None
-    run = state.executor.start(_order(state, body, caller.key_id))
+    order = _order(state, body, caller.key_id)
+    run = await run_or_answer(state, request, raw, order, _shape)
+    if isinstance(run, KeptAnswer):
+        return _again(run, stream=body.stream)
     if body.stream:
         return _stream(state, run)
     await until_done(run, request)
     if run.failure is not None:
         return failure_response(run)
     answer = operation_json(run)
-    return JsonResponse(orjson.dumps(answer), headers=headers_of(run, answer))
+    return JsonResponse(orjson.dumps(answer), headers=headers_of(answer))
 
 
 def _order(state: State, body: GenerateBody, key_id: str | None) -> Order:
@@ -163,6 +171,7 @@ def _order(state: State, body: GenerateBody, key_id: str | None) -> Order:
         input_bytes,
         key_id,
         body.tags,
+        body.on_disconnect,
     )
 
 
@@ -205,31 +214,65 @@ def _refuse_crowds(raw: bytes) -> None:
             refuse_crowd(message, f"input.{i}")
 
 
-def _stream(state: State, run: Run) -> EventStream:
-    numbers = iter(range(2, 1 << 62))
+class _Events:
+    """A run's log as numbered events."""
 
-    def render(batch: list[Entry]) -> bytes:
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._numbers = iter(range(2, 1 << 62))
+
+    def first(self) -> bytes:
+        run = self._run
+        created = {"id": run.id, "model": run.order.plan.model, "status": "running"}
+        return frame(created, event="created", id=1)
+
+    def render(self, batch: list[Entry]) -> bytes:
         return b"".join(
-            frame({"attempt_id": entry.attempt_id, **data}, event=name, id=next(numbers))
+            frame({"attempt_id": entry.attempt_id, **data}, event=name, id=next(self._numbers))
             for entry in batch
             for name, data in _shown(entry.event)
         )
 
-    def finish() -> bytes:
+    def finish(self) -> bytes:
+        run = self._run
         if run.failure is not None:
-            return frame(run_error_json(run), event="error", id=next(numbers))
-        return frame(operation_json(run), event="finished", id=next(numbers))
+            return frame(run_error_json(run), event="error", id=next(self._numbers))
+        return frame(operation_json(run), event="finished", id=next(self._numbers))
 
-    created = {"id": run.id, "model": run.order.plan.model, "status": "running"}
+
+def _stream(state: State, run: Run) -> EventStream:
+    if run.log.whole() is None:  # it was joined in the middle, and cannot be told from the begin
+        run.leave()
+        raise too_long()
+    events = _Events(run)
     return EventStream(
         run.log,
-        render=render,
-        finish=finish,
-        gone=lambda: run.cancel("client disconnected"),
+        render=events.render,
+        finish=events.finish,
+        gone=run.leave,
         keep_alive_seconds=state.settings.server.keep_alive_seconds,
-        first=frame(created, event="created", id=1),
+        first=events.first(),
         headers={"x-request-id": run.id},
     )
+
+
+def _shape(run: Run) -> Shape:
+    """An answer as it is kept."""
+    entries, frames = run.log.whole(), None
+    if run.order.streamed and entries is not None:
+        events = _Events(run)
+        frames = events.first() + events.render(entries)
+    return Shape({"operation": operation_json(run)}, frames)
+
+
+def _again(kept: KeptAnswer, *, stream: bool) -> Response:
+    """A kept answer, as JSON or as the events that it was."""
+    operation = told_again(kept)["operation"]
+    if not stream:
+        return JsonResponse(orjson.dumps(operation), headers=headers_of(operation))
+    frames = frames_of(kept)
+    last = frame(operation, event="finished", id=frames.count(b"\n\n") + 1)
+    return stream_at_once(frames + last, kept.operation_id)
 
 
 def _shown(event: Event) -> list[tuple[str, dict[str, Any]]]:

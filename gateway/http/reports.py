@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import orjson
 from fastapi import APIRouter, Request
 from starlette.datastructures import QueryParams
 from starlette.responses import Response
@@ -52,10 +53,37 @@ async def cold_starts(request: Request) -> Response:
 
 @router.get("/v1/operations/{operation_id}", response_class=Response)
 async def operation(request: Request, operation_id: str) -> Response:
-    """One operation, running or ended."""
+    """One operation, running or ended; with its output where that was kept."""
     state = state_of(request)
     caller = state.keyring.admit(request.headers, "generate", "reports")
-    return json_response(await find_operation(state, caller, operation_id))
+    found = await find_operation(state, caller, operation_id)
+    kept = await state.results.find(operation_id, state.executor.clock.wall_us())
+    # Who may see what was spent need not see what was said.
+    if kept is not None and _may_have(caller, kept.key_id):
+        said = orjson.loads(kept.body)
+        told = said["operation"] if "operation" in said else said
+        found |= {name: told[name] for name in ("output", "error") if name in told}
+    return json_response(found)
+
+
+@router.delete("/v1/operations/{operation_id}", response_class=Response, status_code=204)
+async def erase(request: Request, operation_id: str) -> Response:
+    """Erase a kept output, and stop the operation if it still runs. What it cost stays."""
+    state = state_of(request)
+    caller = state.keyring.admit(request.headers, "generate")
+    run = state.executor.runs.get(operation_id)
+    if run is not None and _may_see(caller, run.order.key_id):
+        _check_owner(caller, run.order.key_id)
+        run.cancel("on request")
+        await run.wait()
+    else:
+        kept = await state.results.find(operation_id, state.executor.clock.wall_us())
+        if kept is None or not _may_see(caller, kept.key_id):
+            await find_operation(state, caller, operation_id)
+            return Response(status_code=204)  # nothing is kept of it
+        _check_owner(caller, kept.key_id)
+    await state.results.erase(operation_id)
+    return Response(status_code=204)
 
 
 @router.post("/v1/operations/{operation_id}/cancel", response_class=Response)
@@ -66,8 +94,7 @@ async def cancel(request: Request, operation_id: str) -> Response:
     run = state.executor.runs.get(operation_id)
     if run is None or not _may_see(caller, run.order.key_id):
         return json_response(await find_operation(state, caller, operation_id))
-    if run.order.key_id != caller.key_id and not caller.may("admin"):
-        raise HttpError(403, "missing_scope", "Another key's work is stopped by 'admin' only.")
+    _check_owner(caller, run.order.key_id)
     run.cancel("on request")
     await run.wait()
     # One that had no attempt yet leaves no row; the others' rows may not be in the database yet.
@@ -165,6 +192,16 @@ def _micros(instant: datetime) -> int:
 async def _caught_up(state: State) -> bool:
     """Wait, not for long, until the rows of all that has ended are in the database."""
     return await state.shipper.wait_for(state.executor.journal.position(), _WAIT_SECONDS)
+
+
+def _check_owner(caller: Caller, key_id: str | None) -> None:
+    if not _may_have(caller, key_id):
+        message = "Another key's work is stopped and erased by 'admin' only."
+        raise HttpError(403, "missing_scope", message)
+
+
+def _may_have(caller: Caller, key_id: str | None) -> bool:
+    return caller.key_id == key_id or caller.may("admin")
 
 
 def _may_see(caller: Caller, key_id: str | None) -> bool:

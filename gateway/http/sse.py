@@ -26,6 +26,12 @@ def frame(data: object, *, event: str | None = None, id: int | None = None) -> b
     return head + b"data: " + orjson.dumps(data) + b"\n\n"
 
 
+def stream_at_once(events: bytes, operation_id: str) -> Response:
+    """An answer of events that are all there already."""
+    headers = {"cache-control": "no-store", "x-request-id": operation_id}
+    return Response(events, headers=headers, media_type="text/event-stream")
+
+
 class EventStream(Response):
     """The answer that relays a run's log.
 

@@ -9,9 +9,11 @@ from starlette.requests import Request
 
 from gateway.execution import Executor
 from gateway.http.doors import Keyring
+from gateway.http.idempotency import Idempotency
 from gateway.ledger.reports import Reports
 from gateway.ledger.shipping import ShipperProcess
 from gateway.registry import Registry, Target
+from gateway.results import Results
 from gateway.routing import Routes
 from gateway.settings import Settings
 
@@ -27,6 +29,8 @@ class State:
     shipper: ShipperProcess
     reports: Callable[[], Reports]
     keyring: Keyring
+    results: Results
+    idempotency: Idempotency
     started_at_us: int
 
 

@@ -27,6 +27,11 @@ def database_path(data_dir: Path) -> Path:
     return data_dir / "ledger.sqlite3"
 
 
+def results_path(data_dir: Path) -> Path:
+    """The SQLite file of the answers that are kept for a while."""
+    return data_dir / "results.sqlite3"
+
+
 def metrics_path(data_dir: Path) -> Path:
     """The metrics folded from the journal, in Prometheus text format."""
     return data_dir / "metrics.prom"

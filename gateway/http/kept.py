@@ -1,0 +1,110 @@
+"""From a request to the run that answers it, or to the answer that was kept for it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+
+from gateway.errors import ResultsUnavailable
+from gateway.execution import Run
+from gateway.http.answers import run_error_json
+from gateway.http.errors import HttpError
+from gateway.http.idempotency import HEADER, identity_of
+from gateway.http.state import State
+from gateway.operation import Order
+from gateway.results import KeptAnswer
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """An answer as it is kept: JSON by name, and the events of its stream but for their end.
+
+    ``told["operation"]`` is always there; a route may add its own.
+    """
+
+    told: dict[str, Any]
+    frames: bytes | None
+
+
+async def run_or_answer(
+    state: State, request: Request, raw: bytes, order: Order, shape: Callable[[Run], Shape]
+) -> Run | KeptAnswer:
+    """The run that the request is answered from, or an answer kept under its Idempotency-Key.
+
+    ``raw`` is the request's body, ``shape`` how the route's answers are kept.
+    Raises HttpError, Draining, ResultsUnavailable.
+    """
+    keyed = HEADER in request.headers
+    if not keyed and order.on_disconnect != "park":
+        return state.executor.start(order)
+    identity = None
+    if keyed:
+        identity = identity_of(request, order.route, order.key_id, raw)
+        order = replace(order, grace_seconds=state.settings.server.disconnect_grace_seconds)
+
+    async def keep(run: Run) -> None:
+        if run.failure is not None and order.on_disconnect != "park":
+            return
+        parts = Shape(run_error_json(run), None) if run.failure is not None else shape(run)
+        again = None if run.failure is not None else identity
+        answer = KeptAnswer(
+            operation_id=run.id,
+            key_id=order.key_id,
+            scope=None if again is None else again.scope,
+            digest=None if again is None else again.digest,
+            kept_at_us=state.executor.clock.wall_us(),
+            body=orjson.dumps(parts.told),
+            frames=parts.frames,
+        )
+        try:
+            await state.results.keep(answer)
+        except ResultsUnavailable:
+            logger.error("the answer of operation %s could not be kept", run.id)
+
+    if identity is None:
+        return state.executor.start(order, keep)
+    async with state.idempotency.claim(identity) as claim:
+        if claim.kept is not None:
+            return claim.kept
+        return claim.run or claim.start(lambda: state.executor.start(order, keep))
+
+
+def told_again(kept: KeptAnswer) -> dict[str, Any]:
+    """What was kept, as the answer to a repeated call: it made no attempt, so it costs nothing."""
+    told: dict[str, Any] = orjson.loads(kept.body)
+    operation = told["operation"]
+    operation["cost"] = {
+        "total_usd": "0",
+        "known_usd": "0",
+        "status": "measured",
+        "range_usd": None,
+        "pending": [],
+        "lines": [],
+    }
+    operation["attempts"] = []
+    operation["replayed_from"] = operation["id"]
+    return told
+
+
+def frames_of(kept: KeptAnswer) -> bytes:
+    """The events of a kept stream. Raises HttpError 422: it was too long to be kept."""
+    if kept.frames is None:
+        raise too_long()
+    return kept.frames
+
+
+def too_long() -> HttpError:
+    """What a repeated call hears whose stream cannot be told from its beginning any more."""
+    return HttpError(
+        422,
+        "answer_not_kept",
+        "The answer to this Idempotency-Key was too long to be kept; take a new key to ask again.",
+        param=HEADER,
+    )

@@ -1,0 +1,149 @@
+"""Answers that are kept for a while: parked ones, and those of calls with an Idempotency-Key.
+
+A small SQLite file beside the ledger, and not the ledger itself: outputs are not history. They are
+erased on request and after ``keep_seconds``, while the attempts that made them stay. One worker
+thread owns the connection, so that a large answer does not hold up the event loop; the file is
+made when the first answer has to be kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from gateway.errors import ResultsUnavailable
+
+T = TypeVar("T")
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS results (
+    operation_id TEXT PRIMARY KEY,
+    key_id TEXT,
+    scope TEXT UNIQUE,
+    digest TEXT,
+    kept_at_us INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    frames BLOB
+);
+CREATE INDEX IF NOT EXISTS results_by_time ON results (kept_at_us);
+"""
+_COLUMNS = "operation_id, key_id, scope, digest, kept_at_us, body, frames"
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    """One answer. ``key_id``: whose it is; ``scope`` and ``digest``: the Idempotency-Key, hashed
+    with all that it holds for, and the body that it was sent with. ``body`` is JSON, ``frames`` the
+    events of a stream without its end; None: it was not streamed, or too long to be kept.
+    """
+
+    operation_id: str
+    key_id: str | None
+    scope: str | None
+    digest: str | None
+    kept_at_us: int
+    body: bytes
+    frames: bytes | None = None
+
+
+class Results:
+    """The store in one file. Everything raises ResultsUnavailable (locked, full, damaged)."""
+
+    def __init__(self, path: Path, *, keep_seconds: float) -> None:
+        self._path = path
+        self._keep_us = round(keep_seconds * 1e6)
+        self._connection: sqlite3.Connection | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="results")
+
+    async def keep(self, answer: KeptAnswer) -> None:
+        """Write an answer down; when this returns, the death of the process does not lose it.
+
+        One that was kept under the same Idempotency-Key before, and is older than they are kept,
+        gives way.
+        """
+        row = (
+            answer.operation_id,
+            answer.key_id,
+            answer.scope,
+            answer.digest,
+            answer.kept_at_us,
+            answer.body,
+            answer.frames,
+        )
+        sql = f"INSERT OR REPLACE INTO results ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+        await self._run(lambda connection: connection.execute(sql, row))
+
+    async def find(self, operation_id: str, now_us: int) -> KeptAnswer | None:
+        """The answer of an operation."""
+        return await self._one("operation_id", operation_id, now_us)
+
+    async def find_by_key(self, scope: str, now_us: int) -> KeptAnswer | None:
+        """The answer that was given to this Idempotency-Key."""
+        return await self._one("scope", scope, now_us)
+
+    async def erase(self, operation_id: str) -> bool:
+        """Forget an answer. False: there was none."""
+        return await self._forget("operation_id = ?", operation_id) > 0
+
+    async def expire(self, now_us: int) -> int:
+        """Forget all that has been kept long enough; returns how many that were."""
+        return await self._forget("kept_at_us <= ?", now_us - self._keep_us)
+
+    async def aclose(self) -> None:
+        """Let go of the file."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        self._thread.shutdown(wait=False)
+
+    async def _forget(self, which: str, value: str | int) -> int:
+        def there(connection: sqlite3.Connection) -> int:
+            sql = f"DELETE FROM results WHERE {which}"  # noqa: S608
+            count = connection.execute(sql, (value,)).rowcount
+            connection.commit()
+            if count:  # the text would live on in the log of the database
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            return count
+
+        return await self._if_there(there, 0)
+
+    async def _one(self, column: str, value: str, now_us: int) -> KeptAnswer | None:
+        sql = f"SELECT {_COLUMNS} FROM results WHERE {column} = ? AND kept_at_us > ?"  # noqa: S608
+        given = (value, now_us - self._keep_us)
+        row = await self._if_there(lambda connection: connection.execute(sql, given).fetchone(), ())
+        return KeptAnswer(*row) if row else None
+
+    async def _if_there(self, work: Callable[[sqlite3.Connection], T], nothing: T) -> T:
+        """As ``_run``, without making the file for a look."""
+        if self._connection is None and not self._path.exists():
+            return nothing
+        return await self._run(work)
+
+    async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        def there() -> T:
+            try:
+                with self._opened() as connection:  # commits, or takes back
+                    return work(connection)
+            except (sqlite3.Error, OSError) as error:
+                raise ResultsUnavailable(retry_after_seconds=1.0) from error
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, there)
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._path.touch(mode=0o600)
+            connection = sqlite3.connect(self._path, timeout=1.0, check_same_thread=False)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute("PRAGMA secure_delete=ON")  # erased is erased
+            connection.executescript(_TABLE)
+            self._connection = connection
+        return self._connection
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

@@ -78,8 +78,8 @@ def test_an_unstreamed_caller_who_leaves_can_fetch_it_too(
     eventually(lambda: bool(scripts.calls("plain")))
     connection.close()
     eventually(lambda: not gateway.running())
-    operation_id = scripts.calls("plain")[0].request.request_id
-    assert gateway.operation(operation_id)["output"][0]["text"] == "one two"
+    (row,) = gateway.last_rows("plain")
+    assert gateway.operation(row["operation_id"])["output"][0]["text"] == "one two"
 
 
 def test_a_parked_file_comes_back_whole(gateway: Gateway, scripts: Scripts) -> None:

@@ -86,7 +86,8 @@ def test_the_openai_sdk_repeats_a_call(
     with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="none") as client:
 
         def call() -> list[Any]:
-            answer: Any = client.chat.completions.create(
+            create: Any = client.chat.completions.create
+            answer = create(
                 model=model,
                 messages=[{"role": "user", "content": "hi"}],
                 extra_headers=key,

@@ -21,6 +21,7 @@ END = (Delta("hi"), Finished(("stop",), Usage(1000, 2000)))
 
 def test_health_and_readiness(gateway: Gateway) -> None:
     assert gateway.get("/healthz") == {"status": "ok"}
+    eventually(lambda: bool(gateway.get("/readyz")["checks"]["shipper"]), 10)  # it is a process
     ready = gateway.get("/readyz")
     assert ready["status"] == "ready"
     assert ready["checks"] == {"accepting": True, "journal": True, "shipper": True}

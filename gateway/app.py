@@ -19,6 +19,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gateway.accounting.settle import settle_interrupted
+from gateway.charging import Charging
 from gateway.clock import Clock
 from gateway.errors import GatewayError, ResultsUnavailable
 from gateway.execution import Executor
@@ -47,6 +48,8 @@ logger = logging.getLogger(__name__)
 
 _ALIVE_EVERY_SECONDS = 1.0
 _FORGET_EVERY_SECONDS = 60.0
+_CATCH_UP_SECONDS = 3.0
+_LOOK_BACK_US = 2 * 86_400_000_000  # no provider keeps an idle machine up for longer
 NO_CONTENT = 204
 
 
@@ -152,10 +155,11 @@ async def _open(
     await shipper.start()
     stack.push_async_callback(shipper.aclose)
     fsync = settings.journal.fsync == "group"
-    executor = Executor(journal, clock, settings.retries, fsync=fsync)
+    charging = Charging(journal, clock, registry.targets.values())
+    executor = Executor(journal, clock, settings.retries, charging, fsync=fsync)
     stack.push_async_callback(executor.drain, 1.0)
     alive.touch()
-    housekeeping = asyncio.create_task(_keep_house(alive, journal))
+    housekeeping = asyncio.create_task(_keep_house(alive, journal, charging))
     stack.callback(housekeeping.cancel)
     results = Results(results_path(data_dir), keep_seconds=settings.server.keep_answers_seconds)
     stack.push_async_callback(results.aclose)
@@ -168,6 +172,7 @@ async def _open(
             opened.append(Reports(database_path(data_dir)))
         return opened[0]
 
+    await _resume_charges(registry, charging, journal, shipper, open_reports)
     return State(
         settings=settings,
         registry=registry,
@@ -180,6 +185,42 @@ async def _open(
         idempotency=Idempotency(results, clock),
         started_at_us=clock.wall_us(),
     )
+
+
+async def _resume_charges(
+    registry: Registry,
+    charging: Charging,
+    journal: Journal,
+    shipper: ShipperProcess,
+    open_reports: Callable[[], Reports],
+) -> None:
+    """Take up what an earlier gateway left: machines that were idle, and those that stand.
+
+    A database that does not answer costs the charges of the time since, which is logged, and not
+    the start.
+    """
+    targets = registry.targets
+    idle = [name for name, target in targets.items() if target.machines is not None]
+    standing = [name for name, target in targets.items() if target.bills("standing")]
+    if not idle and not standing:
+        return
+    await shipper.wait_for(journal.position(), _CATCH_UP_SECONDS)
+    reports, clock = open_reports(), charging.clock
+    now_us = clock.wall_us()
+    ended: dict[str, tuple[str, int]] = {}
+    until_us: dict[str, int] = {}
+    try:
+        ended = await asyncio.to_thread(reports.last_ended, idle, now_us - _LOOK_BACK_US)
+        until_us = await asyncio.to_thread(reports.standing_until, standing)
+    except (StoreUnavailable, SchemaMismatch) as error:
+        logger.error("charges of the time before this start are not booked: %s", error)
+    for name, (attempt_id, ended_at_us) in ended.items():
+        machines = targets[name].machines
+        assert machines is not None
+        idle_seconds = max(0.0, (now_us - ended_at_us) / 1e6)
+        machines.resume(attempt_id, clock.monotonic() - idle_seconds)
+    for name in standing:
+        charging.stand(targets[name], until_us.get(name, now_us))
 
 
 def _hold(data_dir: Path) -> Callable[[], None]:
@@ -195,8 +236,9 @@ def _hold(data_dir: Path) -> Callable[[], None]:
     return lambda: os.close(descriptor)
 
 
-async def _keep_house(path: Path, journal: Journal) -> None:
-    """Each second: leave a sign of life, and let a journal that was out of room try again.
+async def _keep_house(path: Path, journal: Journal, charging: Charging) -> None:
+    """Each second: leave a sign of life, let a journal that was out of room try again, and book
+    what idle and standing machines have cost.
 
     The sign tells a restart until when this process ran.
     """
@@ -206,6 +248,7 @@ async def _keep_house(path: Path, journal: Journal) -> None:
         except OSError:
             logger.warning("cannot leave a sign of life: the data folder takes no writes")
         journal.tick()
+        charging.tick()
         await asyncio.sleep(_ALIVE_EVERY_SECONDS)
 
 

@@ -57,6 +57,7 @@ class Attempt:
         "row",
         "timeline",
         "usage",
+        "worked",
     )
 
     def __init__(
@@ -67,6 +68,7 @@ class Attempt:
         self.row = row
         self.timeline = timeline = Timeline(begun_at)
         self.usage: Usage | None = None
+        self.worked = True  # whether it may have used a machine
         self._asked_at: float | None = None  # the last repeated call of one that was loading
         self._watchdog: Watchdog | None = None
         self._share_seconds = 0.0
@@ -211,6 +213,7 @@ class Attempt:
                 interrupted = StreamInterrupted(usage=usage, phases=phases)
                 interrupted.__cause__ = failure
                 failure = interrupted
+        self.worked = spends or timeline.work_began
         timeline.end(at, phases)
         if failure is None:
             row.status = "succeeded"

@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 
 from gateway.accounting.settle import worst_case_pico_usd
 from gateway.attempt import Attempt, Failure
+from gateway.charging import Charging
 from gateway.clock import Clock
 from gateway.errors import (
     DeadlineExceeded,
@@ -54,10 +55,17 @@ class Executor:
     """Starts runs and knows those that live."""
 
     def __init__(
-        self, journal: Journal, clock: Clock, retries: RetrySettings, *, fsync: bool = False
+        self,
+        journal: Journal,
+        clock: Clock,
+        retries: RetrySettings,
+        charging: Charging,
+        *,
+        fsync: bool = False,
     ) -> None:
         self.journal = journal
         self.clock = clock
+        self.charging = charging
         self.retries = retries
         self.fsync = fsync
         self.runs: dict[str, Run] = {}
@@ -248,6 +256,8 @@ class Run(Operation):
             watchdog.disarm()
             self._expired = None
         failure = attempt.settle(failure, cut_short=cut_short)
+        if target.machines is not None:
+            self._executor.charging.settle(target, row, begun_at=begun_at, worked=attempt.worked)
         if self._executor.fsync and torn_down is None:
             await self.journal.durable()
         if torn_down is not None:
@@ -296,6 +306,8 @@ class Run(Operation):
             row.idle_before_seconds = round(max(0.0, begun_at - target.last_ended_at), 6)
         self.journal.begin(row)
         self.rows.append(row)
+        if target.machines is not None:
+            target.machines.begin(row.attempt_id)
         return row
 
     def _watch(self, target: Target) -> Watchdog:

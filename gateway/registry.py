@@ -16,8 +16,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from gateway.accounting.idle import Machines
 from gateway.accounting.metering import TokenEstimator
-from gateway.accounting.prices import PriceBook, PriceRow, Tariff, built_in_rows
+from gateway.accounting.prices import Billed, PriceBook, PriceRow, Tariff, built_in_rows
 from gateway.accounting.sharing import Sharing
 from gateway.limits.gate import Gate
 from gateway.settings import (
@@ -57,8 +58,14 @@ class Target:
     gate: Gate
     estimator: TokenEstimator = field(default_factory=TokenEstimator)
     sharing: Sharing = field(default_factory=Sharing)
+    machines: Machines | None = None
+    standing: int = 1
     last_ended_at: float | None = None
     running: int = 0
+
+    def bills(self, kind: Billed) -> bool:
+        """Whether any of its prices charges for these seconds."""
+        return self.tariff is not None and any(kind in row.bills for row in self.tariff.rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +117,7 @@ class Registry:
             deployment = provider.bind(given.model, options)
         except ValueError as error:
             raise ConfigError(f"{place}: {error}") from error
-        return Target(
+        target = Target(
             name=name,
             provider=given.provider,
             provider_model=given.model,
@@ -121,7 +128,13 @@ class Registry:
             timeouts=given.timeouts or self._settings.timeouts,
             config_revision=self._settings.revision,
             gate=Gate(given.limits.max_concurrency, given.limits.max_queued),
+            standing=given.standing_machines,
         )
+        if target.bills("idle"):
+            known = given.idle_window_seconds or deployment.capabilities.keep_alive_seconds
+            shared = any(row.shared for row in target.tariff.rows) if target.tariff else False
+            target.machines = Machines(known, shared=shared)
+        return target
 
     def _provider(self, name: str, place: str) -> tuple[ProviderPlugin, Provider]:
         known = self._providers.get(name)

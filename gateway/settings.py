@@ -120,7 +120,7 @@ class InlinePrice(_Section):
     usd_per_image: str | None = None
     usd_per_request: str | None = None
     bills: tuple[str, ...] = ("execute",)
-    """Seconds that ``usd_per_second`` is charged for: execute, boot, queue, idle."""
+    """Seconds that ``usd_per_second`` is charged for: execute, boot, queue, idle, standing."""
     round_up_seconds: str | None = None
     shared: bool = False
 
@@ -141,6 +141,11 @@ class DeploymentSettings(BaseModel):
     """Name of a price, or the price itself; unset: the cost is unknown, never 0."""
     hardware: str | None = None
     """What it runs on; kept with each attempt."""
+    idle_window_seconds: float | None = Field(default=None, gt=0)
+    """How long a machine stays up after its last request, for prices that bill idle time; unset:
+    what the provider's plugin knows."""
+    standing_machines: int = Field(default=1, ge=1)
+    """How many machines stand, for prices that bill ``standing`` seconds."""
     limits: Limits = Limits()
     """What it is asked to bear."""
     timeouts: Timeouts | None = None

@@ -93,7 +93,7 @@ def price(row: PriceRow | None, used: Billable) -> Cost:
             if kind not in row.bills:
                 continue
             if seconds is not None:
-                lines.append(_second_line(row, kind, row.usd_per_second, seconds))
+                lines.append(second_line(row, kind, row.usd_per_second, seconds))
             elif kind == "execute":
                 lines.append(_unknown(row, "execute_seconds", row.usd_per_second))
     if row.usd_per_image is not None:
@@ -164,7 +164,8 @@ def _count_line(row: PriceRow, kind: str, unit_usd: Decimal, count: Count) -> Li
     return _line(row, kind, unit_usd, Decimal(count.value), Decimal(count.low), high, "estimated")
 
 
-def _second_line(row: PriceRow, kind: str, unit_usd: Decimal, seconds: Seconds) -> Line:
+def second_line(row: PriceRow, kind: str, unit_usd: Decimal, seconds: Seconds) -> Line:
+    """Seconds of one kind, with the row's rounding."""
     value = _billed_seconds(row, seconds.value)
     if seconds.low is None:
         return _line(row, f"{kind}_seconds", unit_usd, value)
@@ -199,6 +200,13 @@ def _line(
         None if high is None else _EXACT.multiply(high, unit_usd).quantize(PICO, context=_EXACT)
     )
     return Line(kind, quantity, unit_usd, usd, row.id, status, low_usd, high_usd)
+
+
+def unknown_line(row: PriceRow, kind: str, unit_usd: Decimal, high_seconds: float) -> Line:
+    """Seconds that nobody knows, but for the most that they can be."""
+    high_usd = _EXACT.multiply(_billed_seconds(row, high_seconds), unit_usd)
+    high_usd = high_usd.quantize(PICO, rounding=ROUND_CEILING, context=_EXACT)
+    return Line(kind, None, unit_usd, None, row.id, "unknown", _ZERO, high_usd)
 
 
 def _unknown(row: PriceRow, kind: str, unit_usd: Decimal) -> Line:

@@ -94,7 +94,7 @@ def settle(
     used = Billable(
         metered,
         execute=_billed_work(seen, execute),
-        boot=_billed_boot(seen, row.boot_seconds, cold),
+        boot=_billed_boot(seen, row, cold),
         queue=None if row.queue_seconds is None else Seconds(row.queue_seconds),
         reported_cost_usd=seen.usage.cost_usd if seen.usage is not None else None,
     )
@@ -112,18 +112,20 @@ def _billed_work(seen: Observed, execute_seconds: float | None) -> Seconds | Non
     return Seconds(execute_seconds, low, max(execute_seconds, seen.goes_on_seconds))
 
 
-def _billed_boot(seen: Observed, boot_seconds: float | None, cold: ColdStart) -> Seconds | None:
+def _billed_boot(seen: Observed, row: AttemptRow, cold: ColdStart) -> Seconds | None:
     """The boot that is this attempt's to pay, where its price bills boots.
 
     Of a wait that the provider does not divide, anything may have been a boot. A boot that the
-    attempt did not wait out may go on, and bill, until it is over or given up.
+    attempt did not wait out may go on, and bill, until it is over or given up. One that nobody says
+    was caused by this attempt may be that of another which ran beside it.
     """
-    timeline = seen.timeline
+    timeline, boot_seconds = seen.timeline, row.boot_seconds
     if cold.caused_boot is False:
         return None
     if boot_seconds is not None:
         if timeline.booting is None or timeline.work_began or seen.boot_limit_seconds is None:
-            return Seconds(boot_seconds)
+            beside_others = cold.caused_boot is None and row.idle_before_seconds == 0.0
+            return Seconds(boot_seconds, *((0.0, boot_seconds) if beside_others else ()))
         return Seconds(boot_seconds, boot_seconds, max(boot_seconds, seen.boot_limit_seconds))
     wait_seconds = None if timeline.phases is None else _micro(timeline.phases.wait_seconds)
     return None if wait_seconds is None else Seconds(wait_seconds, 0.0, wait_seconds)
@@ -156,7 +158,7 @@ def worst_case_pico_usd(
         output_tokens=max_output_tokens,
         seconds=total_seconds,
     )
-    return None if high is None else _pico(high)
+    return None if high is None else pico(high)
 
 
 def settle_interrupted(
@@ -214,10 +216,10 @@ def _count(row: AttemptRow, metered: Metered) -> None:
 
 def _book(row: AttemptRow, cost: Cost) -> None:
     row.cost_status = cost.status
-    row.cost_pico_usd = None if cost.total_usd is None else _pico(cost.total_usd)
-    row.known_pico_usd = _pico(cost.known_usd)
-    row.low_pico_usd = _pico(cost.low_usd)
-    row.high_pico_usd = None if cost.high_usd is None else _pico(cost.high_usd)
+    row.cost_pico_usd = None if cost.total_usd is None else pico(cost.total_usd)
+    row.known_pico_usd = pico(cost.known_usd)
+    row.low_pico_usd = pico(cost.low_usd)
+    row.high_pico_usd = None if cost.high_usd is None else pico(cost.high_usd)
     row.cost_lines = [_line(line) for line in cost.lines]
     row.pending = list(cost.pending)
 
@@ -225,9 +227,9 @@ def _book(row: AttemptRow, cost: Cost) -> None:
 def _line(line: Line) -> dict[str, Any]:
     return {
         "kind": line.kind,
-        "quantity": _plain(line.quantity),
-        "unit_price_usd": _plain(line.unit_price_usd),
-        "usd": _plain(line.usd),
+        "quantity": plain(line.quantity),
+        "unit_price_usd": plain(line.unit_price_usd),
+        "usd": plain(line.usd),
         "price_id": line.price_id,
         "status": line.status,
     }
@@ -238,7 +240,7 @@ def _micro(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 6)
 
 
-def _plain(number: Decimal | None) -> str | None:
+def plain(number: Decimal | None) -> str | None:
     """A decimal without exponent and without trailing zeros: ``0.000062``, ``12``, ``0``."""
     if number is None:
         return None
@@ -246,8 +248,10 @@ def _plain(number: Decimal | None) -> str | None:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _pico(usd: Decimal) -> int:
-    """Raises OverflowError beyond what a database's 64 bits hold: 9.2 million USD."""
+def pico(usd: Decimal) -> int:
+    """USD as whole pico-USD. Raises OverflowError beyond what a database's 64 bits hold: 9.2
+    million USD.
+    """
     pico_usd = int(usd.scaleb(12))
     if abs(pico_usd) >= 1 << 63:
         raise OverflowError("a cost is too large for the ledger")

@@ -88,8 +88,8 @@ def cost_report(
     """A page of cost rows.
 
     Shape:   attempts are (operation_at_us, cost_status, cost, known, low, high, cost_lines) and
-             charges (period_start_at_us, status, cost, kind, quantity), money in pico-USD, each
-             followed by its group's values.
+             charges (period_start_at_us, status, cost, low, high, kind, quantity), money in
+             pico-USD, each followed by its group's values.
     Unknown: counted, never summed as 0; ``range_usd.high`` is null where nothing bounds it.
     """
     groups = Groups(query, _CostSum)
@@ -100,11 +100,11 @@ def cost_report(
         total.add(status, cost, known, low, high)
         for line in lines:
             total.line(line["kind"], line["quantity"], line["usd"])
-    for at_us, status, cost, kind, quantity, *values in charges:
+    for at_us, status, cost, low, high, kind, quantity, *values in charges:
         total = groups.of(at_us, values)
         total.charges += 1
         total.unknown_charges += cost is None
-        total.add(status, cost, cost or 0, cost, cost)
+        total.add(status, cost, cost or 0, cost if low is None else low, high)
         total.line(kind, quantity, usd_or_null(cost))
     return groups.page(_CostSum.row)
 

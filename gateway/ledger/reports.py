@@ -88,7 +88,8 @@ class Reports:
                 return _nothing()
             money = (a.cost_pico_usd, a.known_pico_usd, a.low_pico_usd, a.high_pico_usd)
             columns = (a.operation_at_us, a.cost_status, *money, a.cost_lines)
-            charged = (c.period_start_at_us, c.status, c.cost_pico_usd, c.kind, c.quantity)
+            bounds = (c.low_pico_usd, c.high_pico_usd)
+            charged = (c.period_start_at_us, c.status, c.cost_pico_usd, *bounds, c.kind, c.quantity)
             return cost_report(
                 query,
                 _stream(connection, selection.attempts_of(query, *columns)),
@@ -114,6 +115,22 @@ class Reports:
             if connection is None:
                 return _nothing()
             return cold_start_report(query, _stream(connection, found))
+
+    def last_ended(self, deployments: list[str], since_us: int) -> dict[str, tuple[str, int]]:
+        """See ``charged.last_ended``."""
+        from gateway.ledger import charged
+
+        with self._reading() as connection:
+            if connection is None:
+                return {}
+            return charged.last_ended(connection, deployments, since_us)
+
+    def standing_until(self, deployments: list[str]) -> dict[str, int]:
+        """See ``charged.standing_until``."""
+        from gateway.ledger import charged
+
+        with self._reading() as connection:
+            return {} if connection is None else charged.standing_until(connection, deployments)
 
     def _operations(
         self, connection: Connection, wanted: list[str], key_id: str | None

@@ -174,3 +174,7 @@ class ChargeRow:
     """Name and date of the price row."""
     cost_pico_usd: int | None = None
     """The cost; None: not known."""
+    low_pico_usd: int | None = None
+    """The least that it can have cost."""
+    high_pico_usd: int | None = None
+    """The most that it can have cost; None: no bound."""

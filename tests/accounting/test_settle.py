@@ -19,8 +19,11 @@ PRICE = PriceRow.model_validate(
 )
 
 
-def settled(*, caused_boot: bool, started: bool) -> AttemptRow:
+def settled(
+    *, caused_boot: bool | None, started: bool, idle_before_seconds: float | None = None
+) -> AttemptRow:
     row = AttemptRow("a", "o", 0, "generate", False, "m", "d", "p", "pm", "r", 0, 0)
+    row.idle_before_seconds = idle_before_seconds
     timeline = Timeline(0.0)
     timeline.observe(Booting("process_started", caused_boot), 0.0)
     if started:
@@ -44,3 +47,11 @@ def test_a_boot_that_its_cause_has_left_may_go_on_until_it_is_given_up() -> None
 def test_a_boot_that_others_caused_costs_nothing() -> None:
     row = settled(caused_boot=False, started=False)
     assert (row.cost_status, row.cost_pico_usd) == ("measured", 0)
+
+
+def test_a_boot_beside_others_may_be_theirs() -> None:
+    alone = settled(caused_boot=None, started=True, idle_before_seconds=9.0)
+    assert (alone.cost_status, alone.cost_pico_usd) == ("measured", 2 * 10**12)
+    beside = settled(caused_boot=None, started=True, idle_before_seconds=0.0)
+    assert (beside.cost_status, beside.cost_pico_usd) == ("estimated", 2 * 10**12)
+    assert (beside.low_pico_usd, beside.high_pico_usd) == (0, 2 * 10**12)

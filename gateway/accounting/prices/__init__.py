@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Billed: TypeAlias = Literal["execute", "boot", "queue", "idle"]
+Billed: TypeAlias = Literal["execute", "boot", "queue", "idle", "standing"]
 _MILLION = Decimal(1_000_000)
 
 
@@ -48,7 +48,7 @@ class PriceRow(BaseModel):
     usd_per_request: Decimal | None = Field(default=None, ge=0)
     """USD for each attempt."""
     bills: frozenset[Billed] = frozenset({"execute"})
-    """Which seconds ``usd_per_second`` is charged for."""
+    """Which seconds ``usd_per_second`` is charged for; standing: all of them, used or not."""
     round_up_seconds: Decimal | None = Field(default=None, gt=0)
     """Each billed duration is rounded up to a multiple of this."""
     shared: bool = False
@@ -68,6 +68,8 @@ class PriceRow(BaseModel):
         )
         if all(rate is None for rate in rates):
             raise ValueError("a price needs at least one rate")
+        if "standing" in self.bills and self.bills != {"standing"}:
+            raise ValueError("standing seconds are all seconds: nothing can be billed beside them")
         return self
 
     @cached_property

@@ -1,0 +1,143 @@
+"""What a deployment's machines cost between attempts. Sans-I/O: instants in, idle gaps out.
+
+A provider that bills a machine's life bills the time after an attempt too, until the next one
+comes or the machine is ended. That gap belongs to no attempt; it becomes a charge on the attempt
+that ended last before it, so that attempts and charges add up to the machine's life times its rate.
+
+Units:   seconds of one monotonic clock, the gateway's.
+Model:   a machine runs one attempt at a time, or, where a price says ``shared``, all of them. The
+         one that was used last is used next. After ``keep_alive_seconds`` it is gone.
+Truth:   whether the machine was really there is known when the next attempt has a verdict: warm
+         measures the gap, cold bounds it, and an attempt that did no work says nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from gateway.accounting.coldstart import Verdict
+from gateway.accounting.prices import PriceRow
+from gateway.accounting.pricing import Line, Seconds, second_line, unknown_line
+
+_MOST_EXPIRED = 64
+
+
+@dataclass(frozen=True, slots=True)
+class IdleGap:
+    """Idle time after an attempt.
+
+    ``seconds`` None: nobody knows, but at most its upper bound. ``part`` counts the gaps after one
+    attempt: a machine that turns out to have outlived its time gives a second one.
+    """
+
+    attempt_id: str
+    since_seconds: float
+    part: int
+    seconds: Seconds | None
+    high_seconds: float
+
+
+@dataclass(slots=True)
+class _Machine:
+    """One that is idle: after which attempt, since when, and how much of that is told already."""
+
+    attempt_id: str
+    idle_since: float
+    told_seconds: float = 0.0
+    part: int = 0
+
+
+class Machines:
+    """Those of one deployment. ``keep_alive_seconds`` None: nobody says how long they stay up."""
+
+    def __init__(self, keep_alive_seconds: float | None, *, shared: bool) -> None:
+        self._keep_alive_seconds = keep_alive_seconds
+        self._shared = shared
+        self._running = 0
+        self._idle: list[_Machine] = []  # the one used last stands last
+        self._expired: list[_Machine] = []
+        self._taken: dict[str, _Machine | None] = {}
+
+    def resume(self, attempt_id: str, idle_since: float) -> None:
+        """An attempt of an earlier process ended last; nothing has run since."""
+        if not self._idle and not self._running:
+            self._idle.append(_Machine(attempt_id, idle_since))
+
+    def begin(self, attempt_id: str) -> None:
+        """An attempt is dispatched: it takes the machine that was used last, if one is idle."""
+        alone = not (self._shared and self._running)
+        self._running += 1
+        if alone and self._idle:
+            self._taken[attempt_id] = self._idle.pop()
+        elif alone and self._expired:
+            self._taken[attempt_id] = self._expired.pop()
+        else:
+            self._taken[attempt_id] = None
+
+    def end(
+        self, attempt_id: str, begun_at: float, at: float, verdict: Verdict, *, worked: bool
+    ) -> IdleGap | None:
+        """It has ended; gives the gap before it. ``worked``: it may have used a machine."""
+        self._running -= 1
+        machine = self._taken.pop(attempt_id)
+        if not worked:
+            if machine is not None:
+                (self._expired if machine.part else self._idle).append(machine)
+            return None
+        if not (self._shared and self._running):
+            self._idle.append(_Machine(attempt_id, at))
+        return None if machine is None else self._gap(machine, begun_at, verdict)
+
+    def due(self, at: float) -> list[IdleGap]:
+        """Gaps of machines whose time is over."""
+        keep_alive_seconds = self._keep_alive_seconds
+        if keep_alive_seconds is None:
+            return []
+        over = [x for x in self._idle if at - x.idle_since >= keep_alive_seconds]
+        gaps = []
+        for machine in over:
+            self._idle.remove(machine)
+            told = Seconds(keep_alive_seconds, 0.0, keep_alive_seconds)
+            gaps.append(
+                IdleGap(
+                    machine.attempt_id,
+                    machine.idle_since,
+                    machine.part,
+                    told,
+                    keep_alive_seconds,
+                )
+            )
+            machine.told_seconds, machine.part = keep_alive_seconds, machine.part + 1
+            self._expired = [*self._expired, machine][-_MOST_EXPIRED:]
+        return gaps
+
+    def _gap(self, machine: _Machine, until: float, verdict: Verdict) -> IdleGap | None:
+        gap = max(0.0, until - machine.idle_since)
+        if machine.part:  # its time was over and is told; only a warm start says that it went on
+            rest = gap - machine.told_seconds
+            if verdict != "warm" or rest <= 0:
+                return None
+            since = machine.idle_since + machine.told_seconds
+            return IdleGap(machine.attempt_id, since, machine.part, Seconds(rest), rest)
+        seconds: Seconds | None = Seconds(gap)
+        if verdict != "warm":
+            kept = self._keep_alive_seconds
+            seconds = None if kept is None else Seconds(min(gap, kept), 0.0, gap)
+        return IdleGap(machine.attempt_id, machine.idle_since, 0, seconds, gap)
+
+
+def idle_line(row: PriceRow, gap: IdleGap) -> Line | None:
+    """What a gap costs under a price; None where idle time is free."""
+    if "idle" not in row.bills or row.usd_per_second is None:
+        return None
+    if gap.seconds is None:
+        return unknown_line(row, "idle_seconds", row.usd_per_second, gap.high_seconds)
+    return second_line(row, "idle", row.usd_per_second, gap.seconds)
+
+
+def standing_line(row: PriceRow, seconds: float, machines: int) -> Line | None:
+    """What machines that stand whether they work or not cost; None where the price is no such."""
+    if "standing" not in row.bills or row.usd_per_second is None:
+        return None
+    return second_line(row, "standing", row.usd_per_second * Decimal(machines), Seconds(seconds))

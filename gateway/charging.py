@@ -1,0 +1,124 @@
+"""Money that belongs to no single attempt: machines that are idle, and machines that stand.
+
+Idle gaps are booked when they are known: when the next attempt has shown whether the machine was
+still there, or when its time is over. Standing machines are booked by the hour. Ids are made from
+what is charged, so booking the same thing twice changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from gateway.accounting.idle import IdleGap, idle_line, standing_line
+from gateway.accounting.pricing import Line
+from gateway.accounting.settle import pico, plain
+from gateway.clock import Clock
+from gateway.ledger.journal import Journal
+from gateway.ledger.rows import AttemptRow, ChargeKind, ChargeRow
+from gateway.registry import Target
+
+HOUR_US = 3_600_000_000
+
+
+class Charging:
+    """Books charges of all deployments whose prices know idle or standing seconds."""
+
+    def __init__(self, journal: Journal, clock: Clock, targets: Iterable[Target]) -> None:
+        self._journal = journal
+        self.clock = clock
+        self._idle = [target for target in targets if target.machines is not None]
+        self._standing: dict[str, tuple[Target, int]] = {}
+
+    def stand(self, target: Target, since_us: int) -> None:
+        """From ``since_us`` on nothing has been booked for this deployment's standing machines."""
+        self._standing[target.name] = (target, since_us)
+
+    def tick(self) -> None:
+        """Book what has come due; call it about once a second."""
+        now = self.clock.monotonic()
+        for target in self._idle:
+            assert target.machines is not None
+            for gap in target.machines.due(now):
+                self.book_gap(target, gap)
+        if self._standing:
+            self._book_hours(self.clock.wall_us())
+
+    def settle(self, target: Target, row: AttemptRow, *, begun_at: float, worked: bool) -> None:
+        """An attempt that began at ``begun_at`` (monotonic) is booked: so is the gap before it."""
+        assert target.machines is not None and row.completed_at_us is not None
+        at = begun_at + (row.completed_at_us - row.begun_at_us) / 1e6
+        gap = target.machines.end(row.attempt_id, begun_at, at, row.verdict, worked=worked)
+        if gap is not None:
+            self.book_gap(target, gap)
+
+    def book_gap(self, target: Target, gap: IdleGap) -> None:
+        """Write an idle gap down, under the price of its begin."""
+        since_us = self._wall_us(gap.since_seconds)
+        price = None if target.tariff is None else target.tariff.at(since_us)
+        line = None if price is None else idle_line(price, gap)
+        if line is None:
+            return
+        length = gap.high_seconds if gap.seconds is None else gap.seconds.value
+        self._book(
+            f"idle_{gap.attempt_id}_{gap.part}",
+            "idle",
+            target,
+            line,
+            (since_us, since_us + round(length * 1e6)),
+            rule="to the attempt before it",
+            attempt_id=gap.attempt_id,
+        )
+
+    def _book_hours(self, now_us: int) -> None:
+        for name, (target, since_us) in list(self._standing.items()):
+            while (end_us := (since_us // HOUR_US + 1) * HOUR_US) <= now_us:
+                row = None if target.tariff is None else target.tariff.at(since_us)
+                seconds = (end_us - since_us) / 1e6
+                line = None if row is None else standing_line(row, seconds, target.standing)
+                if line is not None:
+                    begin = datetime.fromtimestamp(since_us / 1e6, UTC)
+                    self._book(
+                        f"standing_{name}_{begin:%Y%m%dT%H%M%S}",
+                        "standing",
+                        target,
+                        line,
+                        (since_us, end_us),
+                        rule="not allocated",
+                    )
+                since_us = end_us
+            self._standing[name] = (target, since_us)
+
+    def _book(
+        self,
+        charge_id: str,
+        kind: ChargeKind,
+        target: Target,
+        line: Line,
+        period_us: tuple[int, int],
+        *,
+        rule: str,
+        attempt_id: str | None = None,
+    ) -> None:
+        self._journal.charge(
+            ChargeRow(
+                charge_id=charge_id,
+                kind=kind,
+                deployment=target.name,
+                provider=target.provider,
+                period_start_at_us=period_us[0],
+                period_end_at_us=period_us[1],
+                rule=rule,
+                status=line.status,
+                attempt_id=attempt_id,
+                quantity=plain(line.quantity),
+                unit_price_usd=plain(line.unit_price_usd),
+                price_id=line.price_id,
+                cost_pico_usd=None if line.usd is None else pico(line.usd),
+                low_pico_usd=pico(line.low_usd),
+                high_pico_usd=None if line.high_usd is None else pico(line.high_usd),
+            )
+        )
+
+    def _wall_us(self, at: float) -> int:
+        return self.clock.wall_us() - round((self.clock.monotonic() - at) * 1e6)

@@ -1,0 +1,130 @@
+"""Idle and standing machines: charges beside the attempts, each second once."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from gateway.charging import HOUR_US, Charging
+from gateway.clock import Clock
+from gateway.ledger.journal import Journal
+from gateway.ledger.layout import journal_dir
+from gateway.registry import Registry
+from gateway.settings import Settings
+from providers.contract import Booting, Delta, Finished, RateLimited, Started
+from providers.testing import ScriptedProvider
+from providers.toolkit.http import open_http
+from tests.gateway_app.gateways import Gateway, eventually, running_gateway
+from tests.ledger.samples import read_journal
+
+RATE = Decimal("0.0001")
+WARM = (Started(evidence="scale_state"), Delta("hi"), Finished(("stop",)))
+COLD = (Booting("process_started", True), Started(), Delta("hi"), Finished(("stop",)))
+
+
+def tree(**deployment: Any) -> dict[str, Any]:
+    price = {"usd_per_second": str(RATE), "bills": ["execute", "boot", "idle"]}
+    own = {"provider": "scripted", "model": "own", "price": price, **deployment}
+    return {"deployments": {"own": own}, "models": {"own": {"deployments": ["own"]}}}
+
+
+def charges(gateway: Gateway) -> list[Any]:
+    return [line["charge"] for line in gateway.journal() if line["kind"] == "charge"]
+
+
+def test_the_gap_before_a_warm_start_is_measured(tmp_path: Path) -> None:
+    with running_gateway(tree(), tmp_path) as gateway:
+        gateway.scripts.only("own", COLD, (RateLimited(retry_after_seconds=60),), WARM)
+        first = gateway.answer("own", tags={"team": "a"})
+        assert first["cost"]["pending"] == ["idle"]
+        gateway.error("own")  # a refusal, which leaves the machine idle
+        second = gateway.answer("own", tags={"team": "b"})
+        (charge,) = charges(gateway)
+        assert (charge["kind"], charge["status"]) == ("idle", "measured")
+        assert charge["attempt_id"] == first["attempts"][0]["id"]
+        (before,), (after,) = gateway.rows(first["id"]), gateway.rows(second["id"])
+        gap_us = after["begun_at_us"] - before["completed_at_us"]
+        assert abs(Decimal(charge["quantity"]) - Decimal(gap_us) / 1_000_000) < Decimal("0.001")
+        assert charge["cost_pico_usd"] == int(Decimal(charge["quantity"]) * RATE * 10**12)
+        # it is the first one's: in its group, and in the deployment's total
+        (team_a,) = gateway.get("/v1/costs", group_by="tag:team", **{"tag:team": "a"})["data"]
+        lines = {line["kind"]: line["usd"] for line in team_a["lines"]}
+        assert Decimal(lines["idle"]).scaleb(12) == charge["cost_pico_usd"]
+        (total,) = gateway.get("/v1/costs", group_by="deployment")["data"]
+        paid = [row["cost_pico_usd"] for row in (before, after)] + [charge["cost_pico_usd"]]
+        assert Decimal(total["known_usd"]).scaleb(12) == sum(paid)
+        assert (total["attempts"], total["charges"]) == (3, 1)
+
+
+def test_a_machine_whose_time_is_over(tmp_path: Path) -> None:
+    with running_gateway(tree(idle_window_seconds=0.05), tmp_path) as gateway:
+        gateway.scripts.only("own", COLD)
+        gateway.answer("own")
+        eventually(lambda: bool(charges(gateway)), 5)
+        (charge,) = charges(gateway)
+        assert (charge["quantity"], charge["status"]) == ("0.05", "estimated")
+        assert (charge["low_pico_usd"], charge["high_pico_usd"]) == (0, 5_000_000)
+        assert charge["period_end_at_us"] - charge["period_start_at_us"] == 50_000
+
+
+def test_what_nobody_knows_is_unknown_and_bounded(tmp_path: Path) -> None:
+    with running_gateway(tree(), tmp_path) as gateway:
+        gateway.scripts.only("own", COLD)
+        gateway.answer("own")
+        gateway.answer("own")
+        (charge,) = charges(gateway)
+        assert (charge["status"], charge["cost_pico_usd"]) == ("unknown", None)
+        assert charge["high_pico_usd"] > 0
+        (total,) = gateway.get("/v1/costs")["data"]
+        assert total["unknown_charges"] == 1
+        assert Decimal(total["range_usd"]["high"]) > Decimal(total["known_usd"])
+
+
+def test_a_restart_takes_up_the_gap(tmp_path: Path) -> None:
+    with running_gateway(tree(), tmp_path) as gateway:
+        gateway.scripts.only("own", COLD)
+        first = gateway.answer("own")
+        gateway.operation(first["id"])  # it is in the database
+    with running_gateway(tree(), tmp_path) as gateway:
+        gateway.scripts.only("own", WARM)
+        second = gateway.answer("own")
+        (charge,) = charges(gateway)
+        assert charge["attempt_id"] == first["attempts"][0]["id"]
+        row = gateway.rows(second["id"])[0]
+        assert abs(charge["period_end_at_us"] - row["begun_at_us"]) < 50_000
+
+
+def test_standing_machines_are_booked_by_the_hour(tmp_path: Path) -> None:
+    now_us = [490_000 * HOUR_US + HOUR_US // 2]
+    clock = Clock(lambda: now_us[0] / 1e6, lambda: now_us[0])
+    price = {"usd_per_second": "0.001", "bills": ["standing"]}
+    settings = Settings.model_validate(tree(price=price, standing_machines=2))
+    registry = Registry(settings, open_http, {"scripted": ScriptedProvider().plugin()})
+    registry.build()
+    journal = Journal.open(journal_dir(tmp_path))
+    charging = Charging(journal, clock, registry.targets.values())
+    charging.stand(registry.targets["own"], now_us[0])
+    charging.tick()
+    now_us[0] += 5 * HOUR_US // 2
+    charging.tick()
+    charging.tick()
+    again = Charging(journal, clock, registry.targets.values())
+    again.stand(registry.targets["own"], now_us[0])  # nothing twice after a restart
+    again.tick()
+    journal.close()
+    booked = [line["charge"] for line in read_journal(tmp_path)]
+    assert [charge["quantity"] for charge in booked] == ["1800", "3600", "3600"]
+    assert {charge["unit_price_usd"] for charge in booked} == {"0.002"}
+    assert {charge["attempt_id"] for charge in booked} == {None}
+    assert sum(charge["cost_pico_usd"] for charge in booked) == 18 * 10**12
+    assert len({charge["charge_id"] for charge in booked}) == 3
+
+
+def test_standing_goes_on_where_it_was_left(tmp_path: Path) -> None:
+    price = {"usd_per_second": "0.001", "bills": ["standing"]}
+    with running_gateway(tree(price=price), tmp_path) as gateway:
+        gateway.scripts.only("own", WARM)
+        answer = gateway.answer("own")
+        assert (answer["cost"]["total_usd"], answer["cost"]["status"]) == ("0", "measured")
+        assert charges(gateway) == []  # no hour is over

@@ -1,10 +1,10 @@
-# make run | test | lint | bench | docs | lock | clean      ARGS="..." go to the command behind it
+# make run | test | lint | bench | storm | docs | lock | clean      ARGS="..." go to the command behind it
 VENV   ?= .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: run test lint bench docs lock clean
+.PHONY: run test lint bench storm docs lock clean
 
 run: $(READY)
 	@$(BIN)/gateway serve $(ARGS)
@@ -19,6 +19,10 @@ lint: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+# Break everything at random, then hold the ledger against what the upstreams bill.
+storm: $(READY)
+	@$(BIN)/python -m tests.storm $(ARGS)
 
 # The reference tables in gateway/README.md, made from the code.
 docs: $(READY)

@@ -190,6 +190,12 @@ class Attempt:
             self._share_mark = None
             self._share_seconds += share if keep else 0.0
 
+    def _unsaid(self, spends: bool) -> bool:
+        """Whether the provider still owes its account of the seconds that it bills."""
+        phases = self.timeline.phases
+        said = phases is not None and phases.execute_seconds is not None
+        return self._target.deployment.capabilities.reports_seconds and spends and not said
+
     def settle(self, failure: Failure | None, *, cut_short: bool = False) -> Failure | None:
         """Close the books of this attempt; returns the failure as the caller should see it.
 
@@ -240,6 +246,7 @@ class Attempt:
             if tariff_row is not None and tariff_row.shared and timeline.work_began
             else None,
             goes_on_seconds=target.timeouts.total_seconds if goes_on else None,
+            unsaid_seconds=target.timeouts.total_seconds if self._unsaid(spends) else None,
         )
         try:
             settle(row, observed, tariff_row, target.estimator)

@@ -41,6 +41,8 @@ class Observed:
     any work. ``share_seconds`` is the attempt's share of a machine that ran others as well,
     ``boot_limit_seconds`` the longest that a boot may take. ``goes_on_seconds``: the provider may
     work on, and bill, although nobody waits any more; at most so long from the attempt's begin.
+    ``unsaid_seconds``: it bills by an account of its own and has not given it; no attempt is billed
+    for more than so long.
     """
 
     timeline: Timeline
@@ -53,6 +55,7 @@ class Observed:
     share_seconds: float | None = None
     boot_limit_seconds: float | None = None
     goes_on_seconds: float | None = None
+    unsaid_seconds: float | None = None
 
 
 def settle(
@@ -105,6 +108,8 @@ def _billed_work(seen: Observed, execute_seconds: float | None) -> Seconds | Non
     """Work as far as it was seen, and as far as it may have gone on unseen."""
     if execute_seconds is None:
         return None
+    if seen.unsaid_seconds is not None:
+        return Seconds(execute_seconds, 0.0, max(execute_seconds, seen.unsaid_seconds))
     if seen.goes_on_seconds is None or seen.complete:
         return Seconds(execute_seconds)
     # Of a job whose begin nobody saw, even the seconds that we waited may not have been worked.
@@ -122,6 +127,9 @@ def _billed_boot(seen: Observed, row: AttemptRow, cold: ColdStart) -> Seconds | 
     timeline, boot_seconds = seen.timeline, row.boot_seconds
     if cold.caused_boot is False:
         return None
+    if seen.unsaid_seconds is not None:
+        waited = boot_seconds if boot_seconds is not None else row.wait_seconds
+        return Seconds(waited or 0.0, 0.0, max(waited or 0.0, seen.unsaid_seconds))
     if boot_seconds is not None:
         if timeline.booting is None or timeline.work_began or seen.boot_limit_seconds is None:
             beside_others = cold.caused_boot is None and row.idle_before_seconds == 0.0

@@ -32,12 +32,15 @@ class Capabilities:
 
     ``dialect``: requests of this dialect pass through unchanged, and so do its native frames.
     ``cancels``: closing the generator ends the upstream work, so it stops costing.
+    ``reports_seconds``: the provider itself says how long its work took (``Phases``) and bills by
+    that; where it has not said so, the gateway's own clock is an estimate and no measure.
     ``keep_alive_seconds``: how long it stays up when idle, where it is known.
     """
 
     tasks: frozenset[Task] = frozenset({"generate"})
     dialect: str | None = None
     cancels: bool = True
+    reports_seconds: bool = False
     keep_alive_seconds: float | None = None
 
 

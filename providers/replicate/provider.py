@@ -53,7 +53,7 @@ class ReplicateDeployment:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities()
+        return Capabilities(reports_seconds=True)
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
         # First of all: a request that cannot be said must not start anything.

@@ -79,6 +79,8 @@ class ScriptedOptions(DeploymentOptions):
     """Dialect it passes through."""
     cancels: bool = True
     """Whether closing ends the work."""
+    reports_seconds: bool = False
+    """Whether it bills by seconds of its own account."""
     keep_alive_seconds: float | None = Field(default=None, ge=0)
     """How long it stays up when idle."""
 
@@ -135,6 +137,7 @@ class ScriptedDeployment:
             tasks=options.tasks,
             dialect=options.dialect,
             cancels=options.cancels,
+            reports_seconds=options.reports_seconds,
             keep_alive_seconds=options.keep_alive_seconds,
         )
 

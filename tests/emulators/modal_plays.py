@@ -22,7 +22,6 @@ PICKLE, GENERATOR_DONE, CBOR = (
     api_pb2.DATA_FORMAT_CBOR,
 )
 Result = api_pb2.GenericResult
-EXECUTE_SECONDS = 2.0
 SECRET_WORDS = "ValueError: the prompt was 'attack at dawn'"  # must reach no caller
 
 STATUSES: dict[str, tuple[int, str]] = {
@@ -64,7 +63,7 @@ async def play(world: World, call: Call, keep_blob: Blob) -> None:
     streams = call.method == "stream" or call.function.endswith("@stream")
     if scenario == "never-answers":
         await world.sleep(1e9)
-    await world.sleep(EXECUTE_SECONDS)
+    await world.sleep(world.execute_seconds)
     if streams:
         await _stream(world, call, scenario, keep_blob)
         return
@@ -87,7 +86,7 @@ def report(world: World, call: Call, scenario: str) -> dict[str, Any]:
     said: dict[str, Any] = {
         "instance_id": box.id,
         "process_age_seconds": call.started_at - box.created_at,
-        "boot_seconds": box.ready_at - box.created_at,
+        "boot_seconds": round(box.ready_at - box.created_at, 6),
         "finish_reason": "stop",
     }
     if scenario != "usage-missing":
@@ -148,7 +147,7 @@ async def _stream(world: World, call: Call, scenario: str, keep_blob: Blob) -> N
                 return
         call.chunks.append(chunk)
         call.tell()
-        await world.sleep(0.1)
+        await world.sleep(world.execute_seconds / 20)
     done = api_pb2.GeneratorDone(items_total=len(items)).SerializeToString()
     result = Result(status=Result.GENERIC_STATUS_SUCCESS, data=done)
     world.finish(call, result, GENERATOR_DONE)

@@ -16,6 +16,7 @@ from typing import Any
 from potassium import Potassium, Request, Response
 
 PIECE_SECONDS = 0.02
+PIECES = 200
 
 app: Any = Potassium("a-small-app")
 arguments = argparse.Namespace(init_seconds=0.0)
@@ -24,14 +25,17 @@ arguments = argparse.Namespace(init_seconds=0.0)
 @app.init
 def init() -> dict[str, Any]:
     time.sleep(arguments.init_seconds)
-    return {"yielded": 0, "background": [], "requests": []}
+    return {"yielded": 0, "background": [], "requests": [], "worked": []}
 
 
 @app.handler("/")
 def upper(context: dict[str, Any], request: Request) -> Response:
+    begun_at = time.monotonic()
     context["requests"].append(request.id)
     prompt = request.json["prompt"]
     counts = {"tokens_in": len(prompt.split()), "tokens_out": 2}
+    time.sleep(request.json.get("seconds", 0.0))
+    context["worked"].append(time.monotonic() - begun_at)
     return Response(json={"outputs": prompt.upper(), "usage": counts})
 
 
@@ -44,7 +48,7 @@ def work(context: dict[str, Any], request: Request) -> Response:
 @app.handler("/stream")
 def stream(context: dict[str, Any], request: Request) -> Response:
     def pieces() -> Iterator[bytes]:
-        for number in range(request.json["pieces"]):
+        for number in range(request.json.get("pieces", PIECES)):
             context["yielded"] += 1
             yield f"{number} ✓ ".encode()
             time.sleep(PIECE_SECONDS)

@@ -63,10 +63,10 @@ async def play(world: World, call: Call, keep_blob: Blob) -> None:
     streams = call.method == "stream" or call.function.endswith("@stream")
     if scenario == "never-answers":
         await world.sleep(1e9)
-    await world.sleep(world.execute_seconds)
     if streams:
         await _stream(world, call, scenario, keep_blob)
         return
+    await world.sleep(world.execute_seconds)
     if scenario in STATUSES:
         return _fail(world, call, scenario)
     if scenario == "hostile-crash":
@@ -115,18 +115,26 @@ def _answer(world: World, call: Call, scenario: str) -> Any:
 
 
 async def _stream(world: World, call: Call, scenario: str, keep_blob: Blob) -> None:
+    last: dict[str, Any] | None = None
     if scenario in CODES:
         items: list[Any] = [_answer(world, call, scenario)]
     elif scenario == "plain":
         items = [ANSWER]
     else:
         said = report(world, call, scenario)
-        usage = {"usage": said.pop("usage")} if "usage" in said else {}
+        last = {"usage": said.pop("usage")} if "usage" in said else {}
         text = {"huge-frame": "x" * 10_000_000, "usage-zero": ""}.get(scenario, ANSWER)
         step = max(1, len(text) // 4)
         pieces = [text[at : at + step] for at in range(0, len(text), step)]
-        items = [{"gateway": said}, *pieces, {"gateway": usage}]
+        items = [{"gateway": said}, *pieces, {"gateway": last}]
+    works_at = 1 if last is None else 2  # the report comes before the work
+    ended_at = None
     for index, item in enumerate(items, 1):
+        if index == works_at:
+            await world.sleep(world.execute_seconds)
+        if last is not None and index == len(items):
+            ended_at = world.now()
+            last["execute_seconds"] = world.truth(call, ended_at).execute_seconds
         if scenario == "job-fails" and index == 2:
             return _fail(world, call, scenario)
         chunk = api_pb2.DataChunk(
@@ -147,10 +155,11 @@ async def _stream(world: World, call: Call, scenario: str, keep_blob: Blob) -> N
                 return
         call.chunks.append(chunk)
         call.tell()
-        await world.sleep(world.execute_seconds / 20)
+        if index < len(items):
+            await world.sleep(world.execute_seconds / 20)
     done = api_pb2.GeneratorDone(items_total=len(items)).SerializeToString()
     result = Result(status=Result.GENERIC_STATUS_SUCCESS, data=done)
-    world.finish(call, result, GENERATOR_DONE)
+    world.finish(call, result, GENERATOR_DONE, ended_at)
 
 
 def _fail(world: World, call: Call, scenario: str) -> None:

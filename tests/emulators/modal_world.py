@@ -179,12 +179,19 @@ class World:
         else:
             self.finish(call, api_pb2.GenericResult(status=_TERMINATED, exception="Cancelled."))
 
-    def finish(self, call: Call, result: api_pb2.GenericResult, data_format: int = 0) -> None:
-        call.ended_at = self.now()
+    def finish(
+        self,
+        call: Call,
+        result: api_pb2.GenericResult,
+        data_format: int = 0,
+        at: float | None = None,
+    ) -> None:
+        call.ended_at = self.now() if at is None else at
         call.result, call.result_format = result, data_format
         call.tell()
 
-    def truth(self, call: Call) -> Truth:
+    def truth(self, call: Call, until: float | None = None) -> Truth:
+        """``until`` stands in for the end of a call that is still worked on."""
         assert call.started_at is not None and call.container is not None
         box, ready_at = call.container, call.container.ready_at
         assert ready_at is not None
@@ -196,7 +203,7 @@ class World:
             queue_seconds=_span(call.created_at, booting_since) if cold else 0.0,
             boot_seconds=_span(booting_since, call.started_at) if cold else 0.0,
             wait_seconds=_span(call.created_at, call.started_at),
-            execute_seconds=_span(call.started_at, call.ended_at or self.now()),
+            execute_seconds=_span(call.started_at, call.ended_at or until or self.now()),
             container_id=box.id,
         )
 

@@ -23,6 +23,8 @@ from tests.acceptance.stages import BODY, Truth, listening
 from tests.emulators.huggingface import NAMESPACE
 
 PROVIDERS = ("replicate", "modal", "generator", "huggingface", "held", "banana", "local")
+# Whether the machines go cold first, and whether the caller wants a stream.
+ROUNDS = ((True, False), (False, True), (True, True), (False, False), (True, False))
 SOON_SECONDS = 1.0  # until a provider sees that its caller has left
 MEDIAN_SECONDS = 0.05  # of the errors of what the gateway stamps
 
@@ -48,7 +50,7 @@ class Held:
 
 
 @pytest.fixture(scope="module")
-def held() -> Iterator[dict[str, Held]]:
+def book() -> Iterator[dict[str, Held]]:
     table: dict[str, Held] = {}
     yield table
     print(f"\n{'':12} {'verdicts':8} {'stated':6} {'boot ms':>14} {'execute ms':>14} {'costs':5}")
@@ -113,8 +115,8 @@ def check(answer: Any, truth: Truth, held: Held) -> None:
 
 
 @pytest.mark.parametrize("name", PROVIDERS)
-def test_cold_warm_and_cold_again(five: Five, held: dict[str, Held], name: str) -> None:
-    stage, mine, texts, colds = five.stage(name), held.setdefault(name, Held()), set(), []
+def test_cold_warm_and_cold_again(five: Five, book: dict[str, Held], name: str) -> None:
+    stage, mine, texts, colds = five.stage(name), book.setdefault(name, Held()), set(), []
     for is_first, stream in (
         (True, False),
         (False, True),
@@ -130,15 +132,15 @@ def test_cold_warm_and_cold_again(five: Five, held: dict[str, Held], name: str) 
         check(answer, truth, mine)
         texts.add(text)
         colds.append(truth.cold)
-    assert colds == [True, False, True, False, True]
+    assert colds == [rests for rests, _ in ROUNDS]
     assert len(texts) == 1 and texts != {""}
     for errors in (mine.boot_errors, mine.execute_errors):
         assert not errors or statistics.median(errors) <= MEDIAN_SECONDS
 
 
-def test_what_the_embedded_engine_says_of_its_own_work(five: Five, held: dict[str, Held]) -> None:
+def test_what_the_embedded_engine_says_of_its_own_work(five: Five, book: dict[str, Held]) -> None:
     ask(five, "local", stream=False)
-    mine = held.setdefault("local", Held())
+    mine = book.setdefault("local", Held())
     for _ in range(5):
         timings, execute_seconds = five.local.work()
         engine_seconds = (timings["prompt_ms"] + timings["predicted_ms"]) / 1000
@@ -148,7 +150,7 @@ def test_what_the_embedded_engine_says_of_its_own_work(five: Five, held: dict[st
 
 @pytest.mark.parametrize("stream", [False, True], ids=["unstreamed", "streamed"])
 def test_the_router_is_paid_by_the_token_and_says_nothing_of_starts(
-    five: Five, held: dict[str, Held], stream: bool
+    five: Five, book: dict[str, Held], stream: bool
 ) -> None:
     answer, text = ask(five, "router", stream=stream)
     sent = five.router.chat.received[-1].body
@@ -158,7 +160,7 @@ def test_the_router_is_paid_by_the_token_and_says_nothing_of_starts(
     price = INPUT_TOKENS * Decimal("0.17") + OUTPUT_TOKENS * Decimal("0.43")
     assert Decimal(answer["cost"]["total_usd"]) == price / 1_000_000
     assert answer["usage"]["source"] == "reported"
-    mine = held.setdefault("router", Held())
+    mine = book.setdefault("router", Held())
     mine.verdicts += 1
     mine.costs += 1
 
@@ -173,7 +175,7 @@ def test_the_router_is_paid_by_the_token_and_says_nothing_of_starts(
     ],
 )
 def test_without_evidence_nothing_is_claimed(
-    five: Five, held: dict[str, Held], model: str, evidence: str | None
+    five: Five, book: dict[str, Held], model: str, evidence: str | None
 ) -> None:
     five.router.endpoint("bare", boot_seconds=0.1)
     name = model.partition("-")[0]
@@ -186,7 +188,7 @@ def test_without_evidence_nothing_is_claimed(
     assert text
     told = answer["cold_start"]
     assert (told["verdict"], told["evidence"]) == ("unknown", evidence)
-    held.setdefault(name, Held()).verdicts += 1
+    book.setdefault(name, Held()).verdicts += 1
 
 
 def left(five: Five, model: str, at: str) -> str:

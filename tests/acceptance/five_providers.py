@@ -120,7 +120,7 @@ def five_providers(folder: Path) -> Iterator[Five]:
     replicate.models["emulated/quick"] = replace(COLD, boot_seconds=3.0)
     clock = RealClock()
     huggingface = HuggingFace(clock=clock)
-    banana = BananaStage()
+    banana = BananaStage(folder)
     with ExitStack() as stack:
         modal = stack.enter_context(
             serve_modal(speed=1.0, boot_seconds=0.3, execute_seconds=0.1, scaledown_seconds=60.0)

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -43,6 +44,7 @@ class Truth:
 
     cold: bool
     evidence: str
+    caused_boot: bool | None
     stated: dict[str, float | None] = field(default_factory=dict)
     stamped: dict[str, float] = field(default_factory=dict)
     tokens: tuple[int, int] | None = None
@@ -92,6 +94,7 @@ class ReplicateStage(Stage):
         return Truth(
             made.cold,
             "timestamps_reported",
+            None if made.cold else False,
             stated={
                 "queue_seconds": None,
                 "boot_seconds": None if made.cold else 0.0,
@@ -142,6 +145,7 @@ class ModalStage(Stage):
         return Truth(
             truth.cold,
             self.evidence[0 if truth.cold else 1],
+            truth.caused_boot,
             self.stated(truth),
             tokens=(INPUT_TOKENS, OUTPUT_TOKENS),
             source="counted",
@@ -188,15 +192,22 @@ class HuggingFaceStage(Stage):
         stamped = {"execute_seconds": self._endpoint.served_seconds[-1]}
         if cold:
             stamped["boot_seconds"] = self._endpoint.ups[-1].ready_at - first.at
-        return Truth(cold, "scale_state", stamped=stamped, tokens=(INPUT_TOKENS, OUTPUT_TOKENS))
+        tokens = (INPUT_TOKENS, OUTPUT_TOKENS)
+        return Truth(cold, "scale_state", first.caused_boot, stamped=stamped, tokens=tokens)
 
 
 class BananaStage(Stage):
-    """A real Potassium server, ended when idle and started by a call, as Banana's replicas were."""
+    """A real Potassium server, ended when idle and started for a call, as Banana's replicas were.
+
+    The call comes when the model begins to load, so that its wait does not depend on how busy the
+    machine is: the longer a wait, the less exact its end, which is seen by asking again.
+    """
 
     model = "banana"
+    load_seconds = 0.4
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self._begun = folder / "potassium-begun"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._replica = ExitStack()
@@ -211,7 +222,8 @@ class BananaStage(Stage):
 
     def start(self) -> None:
         self._up = True
-        self._replica.enter_context(server(self.port))
+        self._begun.unlink(missing_ok=True)
+        self._replica.enter_context(server(self.port, self.load_seconds, self._begun))
 
     @contextmanager
     def asked(self) -> Iterator[None]:
@@ -220,6 +232,7 @@ class BananaStage(Stage):
             yield
             return
         self.start()
+        until(self._begun.exists)
         watch = threading.Thread(target=self._watch)
         self._begun_at = time.monotonic()
         watch.start()
@@ -233,7 +246,8 @@ class BananaStage(Stage):
         until(lambda: self.call("GET", "/_k/status")["gpu_available"])
         evidence = "connection_refused" if self._cold else "scale_state"
         tokens = (len(BODY["input"].split()), 2)
-        return Truth(self._cold, evidence, stamped=stamped, tokens=tokens)
+        caused_boot = None if self._cold else False  # the server does not say for whom it starts
+        return Truth(self._cold, evidence, caused_boot, stamped=stamped, tokens=tokens)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Ask the server itself."""
@@ -283,9 +297,9 @@ class LocalStage(Stage):
             timings, _ = self.work()
             self._tokens = (timings["prompt_n"] + timings["cache_n"], timings["predicted_n"])
         if boot_seconds is None:
-            return Truth(False, "scale_state", tokens=self._tokens)
+            return Truth(False, "scale_state", False, tokens=self._tokens)
         stamped = {"boot_seconds": boot_seconds}
-        return Truth(True, "process_started", stamped=stamped, tokens=self._tokens)
+        return Truth(True, "process_started", True, stamped=stamped, tokens=self._tokens)
 
     def work(self) -> tuple[Any, float]:
         """The engine's own account of one call, and the gateway's seconds of its work."""
@@ -304,9 +318,10 @@ class LocalStage(Stage):
         return engine
 
     def _watch(self) -> None:
+        begun_at = time.monotonic()
         while not (engines := self._gateway.engines()):
             time.sleep(WATCH_SECONDS)
-        begun_at = time.monotonic()
+            begun_at = time.monotonic()
         (engine,) = engines.values()
         while not (ports := listening(engine)):
             time.sleep(WATCH_SECONDS)

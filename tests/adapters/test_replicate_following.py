@@ -72,13 +72,11 @@ async def test_no_stream_at_all_is_polled_for_text(account: Asking, app: Replica
 
 
 async def test_looks_grow_rarer(app: Replicate, tmp_path: Path) -> None:
-    app.models["emulated/long"] = Model(
-        output="x", always_warm=True, execute_seconds=600.0
-    )  # 0.6 s here
+    app.models["emulated/long"] = Model(output="x", always_warm=True, execute_seconds=600.0)
     async with asking(app, tmp_path, poll_seconds=0.16) as account:
         asked = await account.ask("emulated/long", GenerateRequest("x"))
     assert asked.error is None
-    # It takes 0.6 s: 30 looks at the first pause; with pauses that double up to 0.16 s, about 7.
+    # It takes 0.6 s: 30 looks at the first pause; with pauses that grow up to 0.16 s, about 8.
     assert 2 <= app.last().looks <= 10
 
 

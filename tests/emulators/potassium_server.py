@@ -17,11 +17,13 @@ APP = Path(__file__).with_name("potassium_app.py")
 
 
 @contextmanager
-def server(port: int, init_seconds: float = 0.0) -> Iterator[str]:
-    """The app under way; it may take a moment until it listens."""
+def server(port: int, init_seconds: float = 0.0, begun: Path | None = None) -> Iterator[str]:
+    """The app under way; it may take a moment until it listens, or until the file is ``begun``."""
     if importlib.util.find_spec("potassium") is None:
         pytest.fail("the real server is missing: pip install potassium==0.5.0")
     command = [sys.executable, str(APP), "--port", str(port), "--init-seconds", str(init_seconds)]
+    if begun is not None:
+        command += ["--begun", str(begun)]
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )

@@ -41,7 +41,10 @@ Failure: TypeAlias = ProviderError | GatewayError | LedgerUnavailable
 logger = logging.getLogger(__name__)
 
 OUTPUT_CAP_BYTES = 64 << 20
-_LOADING_PAUSE_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0)
+# Of a boot that is only seen by asking again, the end is known to one pause: a twentieth of the
+# wait so far, or the shortest.
+_LOADING_PAUSES = 20
+_LOADING_PAUSE_SECONDS = (0.05, 2.0)
 
 
 class Attempt:
@@ -81,7 +84,7 @@ class Attempt:
         deadline = operation.received_at + target.timeouts.total_seconds
         self._watchdog = watchdog
         self._arm(timeline.begun_at)
-        tries = 0
+        loading_since: float | None = None
         while True:
             now = operation.clock.monotonic()
             given = operation.order.request
@@ -104,8 +107,10 @@ class Attempt:
                 self._stop_sharing(operation.clock.monotonic(), keep=False)
                 if timeline.booting is None:
                     self._observe(Booting(loading.evidence, detail=loading.detail))
-                pause = _LOADING_PAUSE_SECONDS[min(tries, len(_LOADING_PAUSE_SECONDS) - 1)]
-                tries += 1
+                now = operation.clock.monotonic()
+                loading_since = now if loading_since is None else loading_since
+                shortest, longest = _LOADING_PAUSE_SECONDS
+                pause = min(max((now - loading_since) / 20, shortest), longest)
                 await asyncio.sleep(max(loading.retry_after_seconds or 0.0, pause))
                 self._asked_at = operation.clock.monotonic()
                 self._share_mark = target.sharing.begin(self._asked_at)
@@ -159,7 +164,7 @@ class Attempt:
                 )
             case Queued() | Booting():
                 self._stop_sharing(at, keep=False)
-            case Started():
+            case Started() if timeline.started is event:  # else it began when we asked again
                 self._stop_sharing(at, keep=False)
                 self._share_mark = self._target.sharing.begin(at)
         operation.log.append(at, self.row.attempt_id, event)

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
-import os
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -40,27 +35,11 @@ from providers.contract import (
 from providers.local.launch import free_port
 from providers.toolkit.http import open_http
 from tests.adapters.folded import attempt, price_of
+from tests.emulators.potassium_server import server
 from tests.local.engines import fetch_json
 
 PIECES = 20
-APP = Path(__file__).parents[1] / "emulators" / "potassium_app.py"
 Bind = Callable[..., Deployment]
-
-
-@contextmanager
-def server(port: int, init_seconds: float = 0.0) -> Iterator[str]:
-    """The app under way; it may take a moment until it listens."""
-    if importlib.util.find_spec("potassium") is None:
-        pytest.fail("the real server is missing: pip install potassium==0.5.0")
-    command = [sys.executable, str(APP), "--port", str(port), "--init-seconds", str(init_seconds)]
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def bound(http: Http, tmp_path: Path, url: str, **options: Any) -> Deployment:

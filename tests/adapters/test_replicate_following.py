@@ -71,6 +71,15 @@ async def test_no_stream_at_all_is_polled_for_text(account: Asking, app: Replica
     assert sum(isinstance(event, Delta) for event in asked.events) > 1  # as it came
 
 
+async def test_looks_grow_rarer(app: Replicate, tmp_path: Path) -> None:
+    app.models["emulated/long"] = Model(output="x", always_warm=True, execute_seconds=600.0)
+    async with asking(app, tmp_path, poll_seconds=0.16) as account:
+        asked = await account.ask("emulated/long", GenerateRequest("x"))
+    assert asked.error is None
+    # It takes 0.6 s: 30 looks at the first pause; with pauses that grow up to 0.16 s, about 8.
+    assert 2 <= app.last().looks <= 10
+
+
 async def test_a_foreign_stream_address_gets_no_token(account: Asking, app: Replicate) -> None:
     app.models["emulated/far"] = replace(SLOW, stream_url="https://stream.replicate.com.evil.io/x")
     asked = await account.ask("emulated/far")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 
@@ -81,3 +83,15 @@ def test_openais_dialect(url: str, app: Replicate) -> None:
     assert answer["choices"][0]["message"]["content"] == ANSWER
     assert answer["usage"]["cold_start"]["verdict"] == "warm"
     assert app.last().input == {"prompt": "Say something.", "max_tokens": 64, "temperature": 0.5}
+
+
+def test_a_prediction_whose_answer_was_lost_is_not_made_again(url: str, app: Replicate) -> None:
+    app.lost_creates = 1
+    with pytest.raises(HTTPError) as caught:
+        post(f"{url}/v1/generate", {"model": "warm", "input": "Say something."})
+    error = json.loads(caught.value.read())["error"]
+    caught.value.close()
+    assert len(app.world.made) == len(app.sent("POST", "/predictions")) == 1
+    # It may have run, and nobody knows its id: the cost is no measured 0.
+    assert error["cost"]["status"] == "estimated"
+    assert Decimal(error["cost"]["range_usd"]["high"]) >= app.last().billed_usd > 0

@@ -261,7 +261,9 @@ class HuggingFace:
             return await call.whole(200, b"", {})
         if call.method != "POST":
             return await call.text(405, "Method Not Allowed")
+        begun_at = self.clock.now()
         await endpoint.work()
+        endpoint.served_seconds.append(self.clock.now() - begun_at)
         await self.serve(call, endpoint, path)
 
     async def serve(self, call: Call, endpoint: Endpoint, path: str) -> None:

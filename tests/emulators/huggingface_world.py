@@ -24,10 +24,16 @@ class Clock(Protocol):
 
 
 class RealClock:
-    """Time as it is, for demonstrations."""
+    """Time as it is, for demonstrations; ``advance`` lets idle time pass."""
+
+    def __init__(self) -> None:
+        self._advanced_seconds = 0.0
 
     def now(self) -> float:
-        return time.monotonic()
+        return time.monotonic() + self._advanced_seconds
+
+    def advance(self, seconds: float) -> None:
+        self._advanced_seconds += seconds
 
     async def spend(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -87,6 +93,7 @@ class Endpoint:
     maximum: int = 1
     seen: list[Seen] = field(default_factory=list)
     ups: list[Up] = field(default_factory=list)
+    served_seconds: list[float] = field(default_factory=list)  # of work, for each call served
     _last_used_at: float = 0.0
     _paused: bool = False
 

@@ -22,7 +22,6 @@ PICKLE, GENERATOR_DONE, CBOR = (
     api_pb2.DATA_FORMAT_CBOR,
 )
 Result = api_pb2.GenericResult
-EXECUTE_SECONDS = 2.0
 SECRET_WORDS = "ValueError: the prompt was 'attack at dawn'"  # must reach no caller
 
 STATUSES: dict[str, tuple[int, str]] = {
@@ -64,10 +63,10 @@ async def play(world: World, call: Call, keep_blob: Blob) -> None:
     streams = call.method == "stream" or call.function.endswith("@stream")
     if scenario == "never-answers":
         await world.sleep(1e9)
-    await world.sleep(EXECUTE_SECONDS)
     if streams:
         await _stream(world, call, scenario, keep_blob)
         return
+    await world.sleep(world.execute_seconds)
     if scenario in STATUSES:
         return _fail(world, call, scenario)
     if scenario == "hostile-crash":
@@ -87,7 +86,7 @@ def report(world: World, call: Call, scenario: str) -> dict[str, Any]:
     said: dict[str, Any] = {
         "instance_id": box.id,
         "process_age_seconds": call.started_at - box.created_at,
-        "boot_seconds": box.ready_at - box.created_at,
+        "boot_seconds": round(box.ready_at - box.created_at, 6),
         "finish_reason": "stop",
     }
     if scenario != "usage-missing":
@@ -116,18 +115,26 @@ def _answer(world: World, call: Call, scenario: str) -> Any:
 
 
 async def _stream(world: World, call: Call, scenario: str, keep_blob: Blob) -> None:
+    last: dict[str, Any] | None = None
     if scenario in CODES:
         items: list[Any] = [_answer(world, call, scenario)]
     elif scenario == "plain":
         items = [ANSWER]
     else:
         said = report(world, call, scenario)
-        usage = {"usage": said.pop("usage")} if "usage" in said else {}
+        last = {"usage": said.pop("usage")} if "usage" in said else {}
         text = {"huge-frame": "x" * 10_000_000, "usage-zero": ""}.get(scenario, ANSWER)
         step = max(1, len(text) // 4)
         pieces = [text[at : at + step] for at in range(0, len(text), step)]
-        items = [{"gateway": said}, *pieces, {"gateway": usage}]
+        items = [{"gateway": said}, *pieces, {"gateway": last}]
+    works_at = 1 if last is None else 2  # the report comes before the work
+    ended_at = None
     for index, item in enumerate(items, 1):
+        if index == works_at:
+            await world.sleep(world.execute_seconds)
+        if last is not None and index == len(items):
+            ended_at = world.now()
+            last["execute_seconds"] = world.truth(call, ended_at).execute_seconds
         if scenario == "job-fails" and index == 2:
             return _fail(world, call, scenario)
         chunk = api_pb2.DataChunk(
@@ -148,10 +155,11 @@ async def _stream(world: World, call: Call, scenario: str, keep_blob: Blob) -> N
                 return
         call.chunks.append(chunk)
         call.tell()
-        await world.sleep(0.1)
+        if index < len(items):
+            await world.sleep(world.execute_seconds / 20)
     done = api_pb2.GeneratorDone(items_total=len(items)).SerializeToString()
     result = Result(status=Result.GENERIC_STATUS_SUCCESS, data=done)
-    world.finish(call, result, GENERATOR_DONE)
+    world.finish(call, result, GENERATOR_DONE, ended_at)
 
 
 def _fail(world: World, call: Call, scenario: str) -> None:

@@ -4,12 +4,15 @@ It knows the truth that an adapter can only infer: which call waited for a boot,
 was, how long it took and how long every container lived, which is what Modal bills
 (https://modal.com/docs/guide/billing, read 2026-11-23).
 
-Time runs ``speed`` times as fast as ours, so a boot of 12 s takes 0.12 s of a test.
+Time runs ``speed`` times as fast as ours, so a boot of 12 s takes 0.12 s of a test, and
+``advance`` lets idle time pass. Stamps have the digits that the wire has: microseconds, and of the
+birth of calls and containers the milliseconds of their ids, so that the truth can be told exactly.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -72,6 +75,12 @@ class Truth:
     execute_seconds: float
     container_id: str
 
+    @property
+    def billed_seconds(self) -> float:
+        """What the call adds to the life of its container, before the idle time that follows."""
+        boot_seconds = self.boot_seconds if self.caused_boot else 0.0
+        return round(boot_seconds + self.execute_seconds, 6)
+
 
 def scenario_of(function: str) -> str:
     """``warm`` for the function ``warm``, the generator ``warm@stream`` and the class ``warm``."""
@@ -106,40 +115,52 @@ class World:
         boot_seconds: float = 12.0,
         scaledown_seconds: float = 60.0,
         max_inputs: int = 1,
+        execute_seconds: float = 2.0,
         ulids: bool = True,
     ) -> None:
         self.speed = speed
         self.boot_seconds = boot_seconds
         self.scaledown_seconds = scaledown_seconds
         self.max_inputs = max_inputs
+        self.execute_seconds = execute_seconds
         self.ulids = ulids
         self.calls: dict[str, Call] = {}
         self.pools: dict[str, Pool] = {}
         self._play = play
         self._begin = time.monotonic()
+        self._advanced = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     # -- the clock ----------------------------------------------------------------------------
 
     def now(self) -> float:
-        """Unix seconds of this world."""
-        return BEGIN + (time.monotonic() - self._begin) * self.speed
+        """Unix seconds of this world, to the microsecond."""
+        return round(BEGIN + (time.monotonic() - self._begin) * self.speed, 6)
+
+    def advance(self, seconds: float) -> None:
+        """Let idle time pass; who sleeps through it wakes."""
+        self._begin -= seconds / self.speed
+        self._advanced.set()
+        self._advanced = asyncio.Event()
 
     async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds / self.speed)
+        end = self.now() + seconds
+        while (left := end - self.now()) > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._advanced.wait(), left / self.speed)
 
     def new_id(self, prefix: str, at: float | None = None) -> str:
         """An id as Modal makes them: a prefix and a ULID, which begins with the milliseconds."""
         if not self.ulids:
             return f"{prefix}-{secrets.token_hex(11)}"
         moment = self.now() if at is None else at
-        number = (int(moment * 1000) << 80) | secrets.randbits(80)
+        number = (round(moment * 1_000_000) // 1000 << 80) | secrets.randbits(80)
         return f"{prefix}-" + "".join(_ALPHABET[(number >> 5 * n) & 31] for n in range(25, -1, -1))
 
     # -- calls --------------------------------------------------------------------------------
 
     def begin(self, function: str, arguments: Any, data_format: int, method: str = "") -> Call:
-        now = self.now()
+        now = _in_milliseconds(self.now())
         call = Call(self.new_id("fc", now), function, arguments, data_format, now, method)
         self.calls[call.id] = call
         self.pool(function).backlog.append(call)
@@ -158,12 +179,19 @@ class World:
         else:
             self.finish(call, api_pb2.GenericResult(status=_TERMINATED, exception="Cancelled."))
 
-    def finish(self, call: Call, result: api_pb2.GenericResult, data_format: int = 0) -> None:
-        call.ended_at = self.now()
+    def finish(
+        self,
+        call: Call,
+        result: api_pb2.GenericResult,
+        data_format: int = 0,
+        at: float | None = None,
+    ) -> None:
+        call.ended_at = self.now() if at is None else at
         call.result, call.result_format = result, data_format
         call.tell()
 
-    def truth(self, call: Call) -> Truth:
+    def truth(self, call: Call, until: float | None = None) -> Truth:
+        """``until`` stands in for the end of a call that is still worked on."""
         assert call.started_at is not None and call.container is not None
         box, ready_at = call.container, call.container.ready_at
         assert ready_at is not None
@@ -172,17 +200,17 @@ class World:
         return Truth(
             cold=cold,
             caused_boot=box.cause is call,
-            queue_seconds=booting_since - call.created_at if cold else 0.0,
-            boot_seconds=call.started_at - booting_since if cold else 0.0,
-            wait_seconds=call.started_at - call.created_at,
-            execute_seconds=(call.ended_at or self.now()) - call.started_at,
+            queue_seconds=_span(call.created_at, booting_since) if cold else 0.0,
+            boot_seconds=_span(booting_since, call.started_at) if cold else 0.0,
+            wait_seconds=_span(call.created_at, call.started_at),
+            execute_seconds=_span(call.started_at, call.ended_at or until or self.now()),
             container_id=box.id,
         )
 
     def billed_seconds(self, function: str) -> float:
         """How long the containers of a function have lived, in all."""
         boxes = self.pool(function).containers
-        return sum((box.ended_at or self.now()) - box.created_at for box in boxes)
+        return round(sum(_span(box.created_at, box.ended_at or self.now()) for box in boxes), 6)
 
     # -- containers ---------------------------------------------------------------------------
 
@@ -218,11 +246,11 @@ class World:
         self.calls.clear()
         self.pools.clear()
 
-    def _schedule(self, function: str) -> None:
+    def _schedule(self, function: str, at: float | None = None) -> None:
         pool = self.pool(function)
         for box in pool.up:
             while pool.backlog and box.ready_at is not None and box.running < self.max_inputs:
-                self._start(pool.backlog.pop(0), box)
+                self._start(pool.backlog.pop(0), box, self.now() if at is None else at)
         booting = sum(box.ready_at is None for box in pool.up) * self.max_inputs
         while booting < len(pool.backlog):
             if pool.maximum is not None and len(pool.up) >= pool.maximum:
@@ -231,22 +259,22 @@ class World:
             booting += self.max_inputs
 
     def _boot(self, function: str, cause: Call | None) -> None:
-        now = self.now()
+        now = _in_milliseconds(self.now())
         box = Container(self.new_id("ta", now), now, cause)
         self.pool(function).containers.append(box)
 
         async def boot() -> None:
             await self.sleep(self.boot_seconds)
             box.ready_at = self.now()
-            self._schedule(function)
+            self._schedule(function, box.ready_at)  # who waits is taken up at that moment
             if not box.running:
                 self._idle(function, box)
 
         self._spawn(boot())
 
-    def _start(self, call: Call, box: Container) -> None:
+    def _start(self, call: Call, box: Container, at: float) -> None:
         box.running += 1
-        call.container, call.started_at = box, self.now()
+        call.container, call.started_at = box, at
 
         async def run() -> None:
             try:
@@ -273,7 +301,7 @@ class World:
             )
             pool = self.pool(function)
             if not busy and box.ended_at is None and len(pool.up) > pool.minimum:
-                box.ended_at = self.now()
+                box.ended_at = round(idle_since + self.scaledown_seconds, 6)
 
         self._spawn(end())
 
@@ -282,6 +310,16 @@ class World:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _in_milliseconds(moment: float) -> float:
+    """As an id says it: the rest of the millisecond is cut."""
+    return round(moment * 1_000_000) // 1000 / 1000
+
+
+def _span(since: float, until: float) -> float:
+    """Seconds between two stamps, free of what floats add to them."""
+    return (round(until * 1_000_000) - round(since * 1_000_000)) / 1_000_000
 
 
 _TERMINATED = api_pb2.GenericResult.GENERIC_STATUS_TERMINATED

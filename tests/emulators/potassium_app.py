@@ -1,6 +1,8 @@
 """A small app for the real Potassium server; the tests of the banana adapter run it.
 
-    python potassium_app.py --port N [--init-seconds S]
+    python potassium_app.py --port N [--init-seconds S] [--begun FILE]
+
+``FILE`` is there from the moment in which the model begins to load.
 
 In a process of its own: Potassium takes over the file descriptors 1 and 2 (potassium 0.5.0).
 """
@@ -11,27 +13,34 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from potassium import Potassium, Request, Response
 
 PIECE_SECONDS = 0.02
+PIECES = 200
 
 app: Any = Potassium("a-small-app")
-arguments = argparse.Namespace(init_seconds=0.0)
+arguments = argparse.Namespace(init_seconds=0.0, begun=None)
 
 
 @app.init
 def init() -> dict[str, Any]:
+    if arguments.begun is not None:
+        arguments.begun.touch()
     time.sleep(arguments.init_seconds)
-    return {"yielded": 0, "background": [], "requests": []}
+    return {"yielded": 0, "background": [], "requests": [], "worked": []}
 
 
 @app.handler("/")
 def upper(context: dict[str, Any], request: Request) -> Response:
+    begun_at = time.monotonic()
     context["requests"].append(request.id)
     prompt = request.json["prompt"]
     counts = {"tokens_in": len(prompt.split()), "tokens_out": 2}
+    time.sleep(request.json.get("seconds", 0.0))
+    context["worked"].append(time.monotonic() - begun_at)
     return Response(json={"outputs": prompt.upper(), "usage": counts})
 
 
@@ -44,7 +53,7 @@ def work(context: dict[str, Any], request: Request) -> Response:
 @app.handler("/stream")
 def stream(context: dict[str, Any], request: Request) -> Response:
     def pieces() -> Iterator[bytes]:
-        for number in range(request.json["pieces"]):
+        for number in range(request.json.get("pieces", PIECES)):
             context["yielded"] += 1
             yield f"{number} ✓ ".encode()
             time.sleep(PIECE_SECONDS)
@@ -83,5 +92,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--init-seconds", type=float, default=0.0)
+    parser.add_argument("--begun", type=Path, default=None)
     parser.parse_args(namespace=arguments)
     app.serve(host="127.0.0.1", port=arguments.port)

@@ -73,6 +73,7 @@ class Replicate:
         self.received: list[Received] = []
         self.models: dict[str, Model] = {}
         self.refused_looks = 0  # so many looks to come are answered 502
+        self.lost_creates = 0  # so many predictions to come are made, and the answer is a 502
         self._began: Counter[str] = Counter()
         self._stopped: Counter[str] = Counter()
         routes: list[tuple[str, str, Callable[[Request], Any]]] = [
@@ -196,6 +197,9 @@ class Replicate:
             return problem(422, {"title": "Invalid header", "detail": "Prefer or Cancel-After"})
         self._began[name.partition("/")[2]] += 1
         made = self.world.make(name, model, given, deployment=deployment, deadline_seconds=seconds)
+        if self.lost_creates:
+            self.lost_creates -= 1
+            return Response("<html>Bad gateway</html>", 502, media_type="text/html")
         if model.create_seconds:
             await asyncio.sleep(model.create_seconds / self.world.scale)
         if "prefer" not in request.headers:

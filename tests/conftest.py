@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
-import socket
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-import providers.toolkit.http
+from tests.network import Guard, asked_for_live
 from tests.serving import Emulators, serve
 
 
@@ -24,36 +23,16 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-class NetworkUsed(RuntimeError):
-    """A test dialled something other than this machine."""
-
-
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 @pytest.fixture(autouse=True)
-def network_guard(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only loopback may be dialled, by Python's sockets and through the HTTP seam."""
-
-    def guarded(method: str) -> Callable[..., Any]:
-        original = getattr(socket.socket, method)
-
-        def connect(self: socket.socket, address: Any) -> Any:
-            if self.family in (socket.AF_INET, socket.AF_INET6) and not is_loopback(address[0]):
-                raise NetworkUsed(f"{address[0]} is not this machine")
-            return original(self, address)
-
-        return connect
-
-    monkeypatch.setattr(socket.socket, "connect", guarded("connect"))
-    monkeypatch.setattr(socket.socket, "connect_ex", guarded("connect_ex"))
-    monkeypatch.setattr(providers.toolkit.http, "allow_host", is_loopback)
+def network_guard(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only loopback may be dialled; by a live test that was asked for, its own service as well."""
+    marker = request.node.get_closest_marker("live")
+    hosts: tuple[str, ...] = ()
+    if marker is not None and asked_for_live(request.config):
+        (service,) = marker.args
+        if service.missing(os.environ) is None:
+            hosts = service.open_hosts(os.environ)
+    Guard(hosts).install(monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -159,18 +159,20 @@ class GpuServer:
         self.truth.append(Truth(cold, load_seconds, self.queue_seconds, self.execute_seconds))
         usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
         last = {"usage": usage, **self._times()}
+        head: dict[str, Any] = {"id": "chatcmpl-1", "created": 1790000000, "model": self.model}
         if not body["stream"]:
             message = {"role": "assistant", "content": "a b"}
             choice = {"index": 0, "message": message, "finish_reason": "stop"}
-            whole = {"object": "chat.completion", "model": self.model, "choices": [choice], **last}
+            whole = {**head, "object": "chat.completion", "choices": [choice], **last}
             return await answer.json(whole, headers=self._headers())
+        head["object"] = "chat.completion.chunk"
         frames = [
             {"choices": [{"index": 0, "delta": {"content": "a "}, "finish_reason": None}]},
             {"choices": [{"index": 0, "delta": {"content": "b"}, "finish_reason": None}]},
             {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
             {"choices": [], **last},
         ]
-        await answer.events([json.dumps(f) for f in frames] + ["[DONE]"])
+        await answer.events([json.dumps({**head, **f}) for f in frames] + ["[DONE]"])
 
     async def _load(self) -> None:
         async with self._loading:

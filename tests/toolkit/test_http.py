@@ -33,7 +33,7 @@ from providers.contract import (
 )
 from providers.testing.contract_suite import seen
 from providers.toolkit.http import connection_refused, open_http, translate
-from tests.conftest import NetworkUsed
+from tests.network import NetworkUsed
 from tests.toolkit.raw_server import Play, RawServer, fixed, held, raw_server
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Thing: a\r\nx-thing: b\r\n\r\nok"

@@ -15,6 +15,8 @@ PAGES = [
         "CONTRIBUTING.md",
         "CHANGELOG.md",
         "gateway/README.md",
+        "providers/EXAMPLES.md",
+        "providers/modal/EXAMPLE.md",
         "providers/README.md",
     )
 ]

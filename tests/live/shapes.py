@@ -196,7 +196,8 @@ CHAT = (
 )
 
 LOOKS: Fields = {"": "any", **dict.fromkeys(("models.*", "data.*", "metrics.*"), "any")}
-TIMES: Fields = {"timings.*": "any", "metrics.*": "any"}  # llama.cpp; vLLM and NIM
+# Of llama.cpp the first two, of vLLM and NIM the last.
+TIMES: Fields = dict.fromkeys(("timings.*", "prompt_progress.*", "metrics.*"), "any")
 GPU_SERVER = (
     Row("POST", "/chat/completions", {**WHOLE, **TIMES}, streamed=False),
     Row(
@@ -207,18 +208,8 @@ GPU_SERVER = (
     ),
     *CHAT,
     Row("GET", r"/is_sleeping", {"": "object", "is_sleeping": "boolean"}),
-    Row(
-        "GET",
-        r"/props",
-        {
-            "": "object",
-            "is_sleeping": "boolean?",
-            "role": "string?",
-            "model_alias": "string?",
-            "build_info": "string?",
-            **dict.fromkeys(("default_generation_settings.*", "chat_template.*"), "any"),
-        },
-    ),
+    # llama.cpp says all of its settings there; one of them is read.
+    Row("GET", "/props", {"": "object", "is_sleeping": "boolean?", ".*": "any"}),
     Row(
         "GET",
         r"/(health|ready|v1/health/(live|ready))",

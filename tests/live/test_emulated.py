@@ -1,5 +1,7 @@
 """The checks of the live tests against the emulators: the same code, with another address.
 
+Two of the addresses lead to the real program: Potassium's and one of llama.cpp's.
+
 What an emulator says must be in the rows of ``tests/live/shapes.py``, all of it, so that a live run
 shows where the service itself says something else.
 """
@@ -16,6 +18,7 @@ from typing import Any
 import pytest
 
 from providers.local.launch import free_port
+from providers.local.weights import SMOLLM2, locate
 from tests.emulators.gpu_servers import GpuServer, Kind
 from tests.emulators.huggingface import HuggingFace
 from tests.emulators.modal import TOKEN, serve_modal
@@ -28,6 +31,7 @@ from tests.live.services import BY_NAME, PER_SECOND, PER_TOKEN, Setting
 
 Serve = Callable[[Any], str]
 Emulated = Callable[[Serve], AbstractContextManager[Setting]]
+LLAMA_CPP = Path(__file__).parents[1] / "local/sleeping_server.py"
 POTASSIUM_APP = Path(__file__).parents[1] / "emulators/potassium_app.py"
 
 
@@ -163,6 +167,27 @@ def test_answers(name: str, setting: Setting, tmp_path: Path) -> None:
     with checks.in_front_of(BY_NAME[name], setting, tmp_path) as live:
         assert checks.whole(live).unlisted == ()
         assert checks.streamed(live).unlisted == ()
+
+
+def test_answers_of_the_real_llama_cpp(tmp_path: Path) -> None:
+    weights = locate(SMOLLM2, tmp_path)
+    assert weights is not None, "see CONTRIBUTING.md"
+    server = subprocess.Popen(
+        [sys.executable, str(LLAMA_CPP), str(weights)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with server:  # it ends when its standard input is closed
+        assert server.stdin is not None and server.stdout is not None
+        url = server.stdout.readline().strip()
+        reached = {"url": url, "server": "llama.cpp", "model": "smol", "price": PER_SECOND}
+        with checks.in_front_of(BY_NAME["llama.cpp"], Setting({}, reached), tmp_path) as live:
+            assert checks.whole(live).unlisted == ()
+            assert checks.streamed(live).unlisted == ()
+            assert checks.cancelled(live).unlisted == ()
+        server.stdin.close()
 
 
 @pytest.mark.parametrize(("name", "setting"), [(n, n) for n in LASTING], indirect=["setting"])

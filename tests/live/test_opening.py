@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.documents import ROOT
+from tests.documents import ROOT, codes
 from tests.emulators.openai_chat import OpenAIChat
+from tests.live.services import SERVICES
 from tests.network import Guard
 
 ADDRESSES = {
@@ -39,6 +40,15 @@ def test_only_the_services_own_names_are_open(monkeypatch: pytest.MonkeyPatch) -
     closed.install(monkeypatch)
     socket.getaddrinfo("api.example.com", 443)
     assert not closed.allows_address("192.0.2.1") and closed.allows_address("127.0.0.1")
+
+
+def test_every_variable_is_explained() -> None:
+    told = codes(ROOT / "CONTRIBUTING.md")
+    servers = ("SGLANG", "TGI", "NIM", "LLAMACPP", "OLLAMA")
+    for service in SERVICES:
+        for variable in service.needs:
+            server = variable.split("_")[1]
+            assert variable in told or (server in servers and server in told), variable
 
 
 @pytest.mark.parametrize("asked", [True, False], ids=["asked for", "by chance"])

@@ -13,7 +13,8 @@ Not told: queueing and booting apart (both are ``starting``), which machine serv
           hardware, and how many machines of a deployment are up.
 Billing:  the seconds that the model ran; start-up is free on public models. A deployment is billed
           for every second that a machine of it is up.
-Status:   emulator only. The emulator itself is held against the unmodified SDK.
+Status:   emulator only. The emulator itself is held against the unmodified SDK, and one test puts
+          Replicate's own model runtime behind it (cog 0.23.1).
 """
 
 from providers.replicate.options import ReplicateOptions, ReplicateSettings

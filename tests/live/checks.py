@@ -27,7 +27,6 @@ from tests.live.shapes import differences, unlisted
 
 QUESTION = "Name three colours."
 ORDER = ("created", "accepted", "queued", "booting", "started", "delta", "output", "finished")
-SIGNS_OF_LIFE = {"queued", "booting", "started", "delta", "output"}
 CALL_SECONDS = 600.0  # a cold start is no failure
 
 
@@ -152,11 +151,11 @@ def streamed(live: Live) -> Line:
 
 
 def cancelled(live: Live) -> Line:
-    """A caller who leaves at the first sign of life, and the provider's own word on the job."""
+    """A caller who leaves in the middle, and the provider's own word on the job."""
     begun = time.monotonic()
     with live.stream(_body("lasting", LONG_TOKENS)) as events:
         operation_id = next(events)[1]["id"]
-        first = next(name for name, _ in events if name in SIGNS_OF_LIFE)
+        first = next(name for name, _ in events if name in live.service.leaves_at)
     told = live.operation(operation_id)
     assert told["status"] == "cancelled", told["status"]
     word = "the provider has no word on it"

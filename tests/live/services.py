@@ -4,7 +4,7 @@ One service stands for one way through one adapter. ``setting`` says how it is r
 environment alone; the tests of the emulators give a setting of their own and nothing else.
 
 Spend: four calls for each service, at most 16 output tokens each, and one that may make 512 and is
-cancelled at its first sign of life. At the dearest rate that is known here (0.0122 dollars a
+cancelled at its first piece. At the dearest rate that is known here (0.0122 dollars a
 second) one minute of all of that is below a dollar; with the default models it is below a cent,
 but for what a container costs that stays up afterwards (Modal's ``scaledown_window``).
 Prices in the settings are stand-ins where the provider has no price row: the arithmetic is tested.
@@ -46,7 +46,8 @@ class Service:
     """One service. ``needs``: environment variables, each with what it is.
 
     ``evidence``: what a verdict may rest on, by verdict. ``counts``: where counts of tokens may
-    come from. ``has_jobs``: a cancelled call can be asked about afterwards.
+    come from. ``has_jobs``: a cancelled call can be asked about afterwards. ``leaves_at``: the
+    events at which the caller who cancels hangs up.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Service:
     address: str | None = None  # the variable that holds its address
     counts: frozenset[str] = frozenset({"reported"})
     has_jobs: bool = False
+    leaves_at: frozenset[str] = frozenset({"delta", "output"})
 
     def missing(self, environment: Environment) -> str | None:
         """What is not there, in words; None: it can be asked."""
@@ -211,6 +213,7 @@ SERVICES: tuple[Service, ...] = (
         hosts=("*.modal.com", "*.modal.host"),
         counts=frozenset({"reported", "counted"}),
         has_jobs=True,
+        leaves_at=frozenset({"accepted"}),  # what can be cancelled there comes in one piece
     ),
     Service(
         name="huggingface",

@@ -61,16 +61,6 @@ def stream(context: dict[str, Any], request: Request) -> Response:
     return Response(body=pieces(), headers={"Content-Type": "text/plain; charset=utf-8"})
 
 
-@app.handler("/lasting")
-def lasting(context: dict[str, Any], request: Request) -> Response:
-    def pieces() -> Iterator[bytes]:
-        for _ in range(20):
-            yield f"{request.json['prompt']} ".encode()
-            time.sleep(PIECE_SECONDS)
-
-    return Response(body=pieces(), headers={"Content-Type": "text/plain; charset=utf-8"})
-
-
 @app.handler("/picture")
 def picture(context: dict[str, Any], request: Request) -> Response:
     headers = {"Content-Type": "image/png"} if request.json.get("typed") else {}

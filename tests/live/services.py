@@ -47,7 +47,7 @@ class Service:
 
     ``evidence``: what a verdict may rest on, by verdict. ``counts``: where counts of tokens may
     come from. ``has_jobs``: a cancelled call can be asked about afterwards. ``leaves_at``: the
-    events at which the caller who cancels hangs up.
+    events at which the caller who cancels hangs up. ``cannot_cancel``: why nobody can.
     """
 
     name: str
@@ -61,6 +61,7 @@ class Service:
     counts: frozenset[str] = frozenset({"reported"})
     has_jobs: bool = False
     leaves_at: frozenset[str] = frozenset({"delta", "output"})
+    cannot_cancel: str | None = None
 
     def missing(self, environment: Environment) -> str | None:
         """What is not there, in words; None: it can be asked."""
@@ -238,6 +239,7 @@ SERVICES: tuple[Service, ...] = (
             **UNKNOWN,
         },
         address="LIVE_POTASSIUM_URL",
+        cannot_cancel="Potassium has no way to cancel",
         counts=frozenset({"reported", "estimated"}),
     ),
     Service(

@@ -94,12 +94,6 @@ def potassium(serve: Serve) -> Iterator[Setting]:
                 "output_tokens_field": "usage.tokens_out",
                 "price": PER_SECOND,
             },
-            lasting={
-                "route": "/lasting",
-                "output_field": None,
-                "input_tokens_field": None,
-                "output_tokens_field": None,
-            },
         )
     finally:
         process.kill()
@@ -139,17 +133,19 @@ def gpu_server(kind: Kind) -> Emulated:
 
 
 GPU_SERVERS: tuple[Kind, ...] = ("vllm", "sglang", "tgi", "nim", "llama.cpp")
-LASTING: dict[
-    str, Emulated
-] = {  # of the rest, no emulator goes on until it is left; they speak openai_chat's dialect
+# Of the rest no emulator goes on until it is left; but for Potassium they speak the same dialect.
+LASTING: dict[str, Emulated] = {
     "replicate": replicate,
     "modal": modal,
     "huggingface": huggingface,
-    "potassium": potassium,
     "openai_chat": openai_chat,
     "ollama": ollama,
 }
-EMULATED: dict[str, Emulated] = {**LASTING, **{str(k): gpu_server(k) for k in GPU_SERVERS}}
+EMULATED: dict[str, Emulated] = {
+    **LASTING,
+    "potassium": potassium,
+    **{str(k): gpu_server(k) for k in GPU_SERVERS},
+}
 
 
 @pytest.fixture
@@ -196,9 +192,7 @@ def test_cancelled(name: str, setting: Setting, tmp_path: Path) -> None:
         assert checks.cancelled(live).unlisted == ()
 
 
-@pytest.mark.parametrize(
-    ("name", "setting"), [(n, n) for n in LASTING if n != "potassium"], indirect=["setting"]
-)
+@pytest.mark.parametrize(("name", "setting"), [(n, n) for n in LASTING], indirect=["setting"])
 def test_bad_key(name: str, setting: Setting, tmp_path: Path) -> None:
     wrong = checks.with_wrong_key(setting)
     assert wrong is not None

@@ -41,6 +41,8 @@ def _only_where_it_is_wanted(request: pytest.FixtureRequest, service: Service) -
 @each_service
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
 def test_call(service: Service, call: Callable[[Live], Line], tmp_path: Path, table: Table) -> None:
+    if call is checks.cancelled and service.cannot_cancel is not None:
+        pytest.skip(service.cannot_cancel)
     setting = service.setting(os.environ)
     with checks.in_front_of(service, setting, tmp_path) as live:
         table(call(live))

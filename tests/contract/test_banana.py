@@ -50,6 +50,8 @@ class TestPotassium(ProviderContract):
     def setup_for(self, scenario: str, upstream: Upstream) -> Setup:
         assert isinstance(upstream, Banana)
         upstream.statuses += STATUSES.get(scenario, [])
+        if scenario == "never-boots":
+            upstream.up, upstream.boot_seconds = False, 1e9
         options = {"url": upstream.url, "route": f"/{scenario}", **FIELDS}
         return Setup({"api_key": upstream.key}, scenario, options)
 

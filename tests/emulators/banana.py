@@ -39,7 +39,6 @@ NOT_FOUND = b"<!doctype html>\n<html lang=en>\n<title>404 Not Found</title>\n<h1
 STATUSES = {  # of the edge (banana-dev 6.3.0), or of a proxy in front of a server of one's own
     "no-capacity": 423,
     "loading": 503,
-    "never-boots": 503,
     "teapot": 418,
     "too-long": 504,
     "rate-limited": 429,
@@ -247,9 +246,9 @@ class _Exchange:
             await asyncio.sleep(0.05)
         if scenario in ("never-answers", "stalls") or (scenario == "cold" and call.checks < 3):
             return await self.v1(message="running", modelOutputs=None)
-        if scenario == "unknown-status" and call.checks < 3:
+        if scenario == "unknown-status" and call.checks < 2:
             return await self.v1(message=UNKNOWN_STATUS, modelOutputs=None)
-        if scenario == "clock-skew" and call.checks < 3:
+        if scenario == "clock-skew" and call.checks < 2:
             return await self.v1(message="running", created=-call.checks, modelOutputs=None)
         if scenario == "job-fails":
             return await self.v1(message=f"Model ERROR with {self.app.key}", modelOutputs=None)

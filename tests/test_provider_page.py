@@ -7,6 +7,7 @@ point there, it passes the contract suite, and ``gateway serve`` serves it from 
 from __future__ import annotations
 
 import atexit
+import re
 import shutil
 import sys
 import tempfile
@@ -22,6 +23,7 @@ import yaml
 from gateway.registry import installed, list_plugins, load_plugin
 from gateway.settings import load
 from providers.testing import ProviderContract, Upstream
+from providers.testing.scenarios import SCENARIOS
 from tests.acceptance.gateways import serving
 from tests.documents import ROOT, blocks
 from tests.emulators.acme import Acme
@@ -104,6 +106,13 @@ def test_a_strangers_adapter_goes_through_the_whole_gateway(
         "prompt": "user: x",
         "max_tokens": 9,
     }
+
+
+def test_the_page_names_every_scenario() -> None:
+    rows = [row for row in PAGE.read_text(encoding="utf-8").splitlines() if row.startswith("| `")]
+    named = [name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])]
+    assert set(SCENARIOS) <= set(named)
+    assert len(named) == len(set(named))
 
 
 def test_it_is_listed_with_where_it_comes_from(acme_emulator: Acme, tmp_path: Path) -> None:

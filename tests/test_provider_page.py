@@ -1,8 +1,16 @@
-"""The adapter of ``providers/README.md`` works as it stands there, and so does its test."""
+"""The adapter of ``providers/README.md`` as a distribution of its own, and its test as it stands.
+
+Nothing of ours names it: its metadata lie in a folder of their own, the registry finds its entry
+point there, it passes the contract suite, and ``gateway serve`` serves it from there.
+"""
 
 from __future__ import annotations
 
+import atexit
+import re
+import shutil
 import sys
+import tempfile
 import tomllib
 import types
 from collections.abc import Callable
@@ -12,22 +20,35 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.app import create_app
-from gateway.settings import Settings
+from gateway.registry import installed, list_plugins, load_plugin
+from gateway.settings import load
 from providers.testing import ProviderContract, Upstream
+from providers.testing.scenarios import SCENARIOS
+from tests.acceptance.gateways import serving
 from tests.documents import ROOT, blocks
 from tests.emulators.acme import Acme
-from tests.gateways import post, running
+from tests.strangers import importable, install
 
 PAGE = ROOT / "providers/README.md"
 
 
-def adapter_of_the_page() -> types.ModuleType:
-    """The whole adapter of providers/README.md, as the module ``acme_gateway``."""
+def installed_from_the_page() -> Path:
+    """A folder with the page's adapter and entry point, installed as ``acme-gateway``."""
+    target = Path(tempfile.mkdtemp(prefix="acme-"))
+    atexit.register(shutil.rmtree, target, ignore_errors=True)
     code = next(block for block in blocks("python", pages=[PAGE]) if "plugin =" in block.text)
-    module = types.ModuleType("acme_gateway")
-    sys.modules[module.__name__] = module
-    exec(compile(code.text, str(code), "exec"), module.__dict__)
+    (entry,) = blocks("toml", pages=[PAGE])
+    groups = tomllib.loads(entry.text)["project"]["entry-points"]
+    install(target, "acme-gateway", {"acme_gateway.py": code.text}, groups)
+    return target
+
+
+def adapter_of(target: Path) -> types.ModuleType:
+    """Its module, imported by the registry through the entry point."""
+    with importable(target):
+        plugin = load_plugin(installed()["acme"], "acme")
+    module = sys.modules["acme_gateway"]
+    assert module.plugin is plugin and module.__file__ == str(target / "acme_gateway.py")
     return module
 
 
@@ -41,7 +62,8 @@ def suite_of_the_page() -> type[ProviderContract]:
     return suite
 
 
-acme_gateway = adapter_of_the_page()
+TARGET = installed_from_the_page()
+acme_gateway = adapter_of(TARGET)
 TestAcme = suite_of_the_page()
 
 
@@ -52,20 +74,25 @@ def acme_emulator(emulator: Callable[[Any], str]) -> Upstream:
     return app
 
 
+def configuration(path: Path, emulated: Acme) -> Path:
+    """The page's, for the emulator."""
+    text = next(b for b in blocks("yaml", pages=[PAGE]) if "openai_chat" not in b.text)
+    tree = yaml.safe_load(text.text)
+    tree["providers"]["acme"] = {"api_key": emulated.key, "base_url": emulated.url}
+    tree["deployments"]["acme-mixtral"]["model"] = "cold"  # the emulator's scenario
+    path.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    return path
+
+
 def test_a_strangers_adapter_goes_through_the_whole_gateway(
     acme_emulator: Acme, tmp_path: Path
 ) -> None:
-    config = next(b for b in blocks("yaml", pages=[PAGE]) if "openai_chat" not in b.text)
-    tree = yaml.safe_load(config.text)
-    tree["providers"]["acme"] = {"api_key": acme_emulator.key, "base_url": acme_emulator.url}
-    tree["deployments"]["acme-mixtral"]["model"] = "cold"  # the emulator's scenario
-    settings = Settings.model_validate({**tree, "server": {"data_dir": tmp_path / "data"}})
-    with running(
-        create_app(settings, plugins={"acme": acme_gateway.plugin}, log_attempts=False)
-    ) as url:
-        answer = post(f"{url}/v1/generate", {"model": "mixtral", "input": "Say something."})
+    config = configuration(tmp_path / "gateway.yml", acme_emulator)
+    log = tmp_path / "log"
+    with serving(config, tmp_path / "data", log, PYTHONPATH=str(TARGET)) as gateway:
+        answer = gateway.generate("mixtral", input="Say something.")
         chat = {"model": "mixtral", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
-        completion = post(f"{url}/v1/chat/completions", chat)
+        completion = gateway.call("POST", "/v1/chat/completions", chat).json
     verdict = answer["cold_start"]
     assert (verdict["verdict"], verdict["evidence"]) == ("cold", "phase_reported")
     boot = next(line for line in answer["cost"]["lines"] if line["kind"] == "boot_seconds")
@@ -81,10 +108,16 @@ def test_a_strangers_adapter_goes_through_the_whole_gateway(
     }
 
 
-def test_the_entry_point_is_the_group_that_is_read() -> None:
-    (block,) = blocks("toml")
-    (group,) = tomllib.loads(block.text)["project"]["entry-points"].items()
-    assert group == (
-        "serverless_inference_gateway.providers",
-        {"acme": f"{acme_gateway.__name__}:plugin"},
-    )
+def test_the_page_names_every_scenario() -> None:
+    rows = [row for row in PAGE.read_text(encoding="utf-8").splitlines() if row.startswith("| `")]
+    named = [name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])]
+    assert set(SCENARIOS) <= set(named)
+    assert len(named) == len(set(named))
+
+
+def test_it_is_listed_with_where_it_comes_from(acme_emulator: Acme, tmp_path: Path) -> None:
+    settings = load(configuration(tmp_path / "gateway.yml", acme_emulator), {})
+    with importable(TARGET):
+        listed = {info.name: info for info in list_plugins(settings)}
+    assert (listed["acme"].origin, listed["acme"].enabled) == ("acme-gateway", True)
+    assert "acme" not in installed()

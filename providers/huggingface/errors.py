@@ -43,9 +43,8 @@ class _Row:
     source: str
 
 
-_TGI = "text-generation-inference router/src/validation.rs, infer/mod.rs at db931fcf, 2026-01-08"
-
-# Each source was read 2026-11-23; the date in it is the one of the answer on record.
+# Each source was read 2026-11-23; the date in it is the one of the answer on record. TGI is
+# text-generation-inference at db931fcf, 2026-01-08.
 _TEXTS: tuple[_Row, ...] = (
     _Row(
         403,
@@ -89,13 +88,7 @@ _TEXTS: tuple[_Row, ...] = (
         "Hugging Face has ended this address of its API.",
         "api-inference.huggingface.co, 2026-02-02",
     ),
-    _Row(
-        500,
-        "model too busy",
-        CapacityUnavailable,
-        None,
-        "api-inference.huggingface.co, 2023",
-    ),
+    _Row(500, "model too busy", CapacityUnavailable, None, "api-inference.huggingface.co, 2023"),
     _Row(
         503,
         "is currently loading",

@@ -9,10 +9,11 @@ What does not have exactly this form is an ordinary value, passed on as it is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from providers.contract import (
     ContentRefused,
@@ -30,6 +31,14 @@ _ERRORS: Mapping[str, type[ProviderError]] = {
     "content_refused": ContentRefused,
     "invalid_request": RequestRejected,
 }
+
+
+def _span(seconds: float | None) -> float | None:
+    """None for a negative span: of a clock that was set back, or restored from a snapshot."""
+    return seconds if seconds is not None and 0 <= seconds < math.inf else None
+
+
+Seconds: TypeAlias = Annotated[float | None, AfterValidator(_span)]
 
 
 class _Part(BaseModel):
@@ -73,11 +82,11 @@ class Report(_Part):
 
     instance_id: str | None = Field(default=None, min_length=1, max_length=200)
     """The container, ``os.environ["MODAL_TASK_ID"]`` there."""
-    process_age_seconds: float | None = Field(default=None, ge=0)
+    process_age_seconds: Seconds = None
     """Age of the process when this call began in it."""
-    boot_seconds: float | None = Field(default=None, ge=0)
+    boot_seconds: Seconds = None
     """What the process needed from its start until it could take calls."""
-    execute_seconds: float | None = Field(default=None, ge=0)
+    execute_seconds: Seconds = None
     """How long this call was worked on."""
     finish_reason: str | None = Field(default=None, max_length=64)
     """Why the answer ended: ``stop``, ``length`` …"""

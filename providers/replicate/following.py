@@ -167,9 +167,12 @@ class Following:
         return None
 
     def _phases(self) -> Iterator[Event]:
-        """What is new about the start. Raises ProtocolViolation on a status nobody knows."""
+        """What is new about the start. Raises ProtocolViolation on an end that nobody knows.
+
+        A status that nobody knows is none as long as nothing says when it ended.
+        """
         seen = self.prediction
-        if not seen.ended and seen.status not in UNDER_WAY:
+        if not seen.ended and seen.status not in UNDER_WAY and seen.completed is not None:
             raise ProtocolViolation("Replicate said a status that is not known.", job_id=seen.id)
         if self._output.begun:
             return  # too late to be told

@@ -30,6 +30,8 @@ ANSWER = "Grüße from a test: 1, 2, 3 ✓"
 INPUT_TOKENS = 12
 OUTPUT_TOKENS = 9
 RETRY_AFTER_SECONDS = 7.0
+UNKNOWN_STATUS = "hibernating"
+LATE_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +71,18 @@ FAILURES: Mapping[str, Failure] = {
     "malformed-frame": Failure((ProtocolViolation,), after_output=True),
 }
 
-BOOTS: Mapping[str, str] = {
+WAITS: Mapping[str, str] = {
     "cold": "waits for a boot that the provider reports, then answers",
+    "queued": "waits for a place in a queue that the provider reports, then answers",
+    "unknown-status": "says a status that nobody documented (UNKNOWN_STATUS), then answers",
+    "clock-skew": "as warm or cold; stamps run backwards, or seconds are negative",
 }
 
 HELD: Mapping[str, str] = {
     "never-answers": "takes the request and says nothing more",
     "stalls": "sends a first piece of output, and nothing more",
+    "never-boots": "says that it boots, for as long as somebody waits or asks",
+    "slow-create": "takes the request at once, and answers it LATE_SECONDS later",
 }
 
-SCENARIOS: tuple[str, ...] = (*SUCCESSES, *BOOTS, *FAILURES, *HELD)
+SCENARIOS: tuple[str, ...] = (*SUCCESSES, *WAITS, *FAILURES, *HELD)

@@ -171,7 +171,7 @@ def _events(response: http.client.HTTPResponse) -> Iterator[tuple[str, Any]]:
             yield event, json.loads(value)
 
 
-def spawn(*arguments: str | Path, log: Path) -> subprocess.Popen[bytes]:
+def spawn(*arguments: str | Path, log: Path, **environment: str) -> subprocess.Popen[bytes]:
     """``gateway`` with these arguments; all that it prints goes to ``log``."""
     with log.open("wb") as output:
         return subprocess.Popen(
@@ -179,16 +179,17 @@ def spawn(*arguments: str | Path, log: Path) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env=ENVIRONMENT,
+            env={**ENVIRONMENT, **environment},
             cwd=log.parent,
         )
 
 
 @contextmanager
-def serving(config: Path, data_dir: Path, log: Path) -> Iterator[Gateway]:
+def serving(config: Path, data_dir: Path, log: Path, **environment: str) -> Iterator[Gateway]:
     """A gateway while the block runs. Nothing of it may be left behind, however it ended."""
     begun = time.monotonic()
-    process = spawn("serve", "--config", config, "--port", "0", "--data-dir", data_dir, log=log)
+    arguments = ("serve", "--config", config, "--port", "0", "--data-dir", data_dir)
+    process = spawn(*arguments, log=log, **environment)
     gateway = Gateway(process, 0, data_dir, log)
     try:
         while (found := _SERVING.search(log.read_text())) is None:

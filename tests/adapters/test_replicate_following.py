@@ -189,13 +189,26 @@ async def test_cancelled_by_somebody_else(account: Asking, app: Replicate) -> No
     assert asked.error.phases.execute_seconds == 0.0
 
 
-async def test_an_unknown_status_is_cancelled(account: Asking, app: Replicate) -> None:
+async def test_an_unknown_status_is_waited_out_and_can_be_left(
+    account: Asking, app: Replicate
+) -> None:
     app.models["emulated/odd"] = replace(
         WARM, odd_status="hibernating", execute_seconds=FOREVER_SECONDS, frames="none"
     )
-    asked = await account.ask("emulated/odd")
-    assert isinstance(asked.error, ProtocolViolation)
-    assert app.stopped("odd") == 1
+    task = asyncio.create_task(account.ask("emulated/odd"))
+    await seen(lambda: bool(app.world.made) and app.last().looks > 3)
+    assert not task.done()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await seen(lambda: app.stopped("odd") == 1)
+
+
+async def test_an_unknown_status_with_an_end_is_waited_for_no_longer(
+    account: Asking, app: Replicate
+) -> None:
+    app.models["emulated/odd"] = replace(WARM, odd_end="hibernated", frames="none")
+    assert isinstance((await account.ask("emulated/odd")).error, ProtocolViolation)
 
 
 async def test_a_hang_up_mid_stream_cancels_within_a_second(

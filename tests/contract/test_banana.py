@@ -9,6 +9,7 @@ import pytest
 
 from providers.banana import plugin
 from providers.testing import ProviderContract, Setup, Upstream
+from providers.testing.scenarios import UNKNOWN_STATUS
 from tests.emulators.banana import Banana
 
 FIELDS = {
@@ -16,6 +17,10 @@ FIELDS = {
     "output_field": "outputs",
     "input_tokens_field": "usage.in",
     "output_tokens_field": "usage.out",
+}
+STATUSES: dict[str, list[dict[str, Any]]] = {
+    "unknown-status": [{"state": UNKNOWN_STATUS, "gpu_available": UNKNOWN_STATUS}],
+    "clock-skew": [{"gpu_available": True, "idle_time": -24, "inference_time": -3}],
 }
 OWN_WORDS = "an answer's meaning is the handler's own affair"
 RAW = "a streamed answer is raw bytes, without frames"
@@ -32,6 +37,7 @@ class TestPotassium(ProviderContract):
     plugin = plugin
     cannot: ClassVar = {
         "cold": "a boot shows as 503 or as a refused connection, so as `loading`",
+        "queued": "a call waits inside the server, and nothing says how long",
         "context-too-long": OWN_WORDS,
         "content-refused": OWN_WORDS,
         "error-in-200": OWN_WORDS,
@@ -42,6 +48,10 @@ class TestPotassium(ProviderContract):
     }
 
     def setup_for(self, scenario: str, upstream: Upstream) -> Setup:
+        assert isinstance(upstream, Banana)
+        upstream.statuses += STATUSES.get(scenario, [])
+        if scenario == "never-boots":
+            upstream.up, upstream.boot_seconds = False, 1e9
         options = {"url": upstream.url, "route": f"/{scenario}", **FIELDS}
         return Setup({"api_key": upstream.key}, scenario, options)
 
@@ -56,6 +66,8 @@ class TestStartCheck(ProviderContract):
     cannot: ClassVar = {
         **TestPotassium.cannot,
         "cold": "the protocol says `running` during a boot too: the verdict stays unknown",
+        "never-boots": "the protocol says `running` during a boot too",
+        "queued": "the protocol says `running` of a call that waits, too",
         "dies-mid-stream": "nothing is streamed",
         "split-frames": "nothing is streamed",
         **dict.fromkeys(

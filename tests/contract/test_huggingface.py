@@ -9,7 +9,7 @@ import pytest
 
 from providers.huggingface import plugin
 from providers.testing import ProviderContract, Setup, Upstream
-from providers.testing.scenarios import SCENARIOS
+from providers.testing.scenarios import SCENARIOS, UNKNOWN_STATUS
 from tests.emulators.huggingface import NAMESPACE, HuggingFace
 
 
@@ -30,8 +30,15 @@ class _Contract(ProviderContract):
         return app
 
 
+NO_STATUS = "an answer is there or it is not; only the management API has words for a state"
+
+
 class TestRouterChat(_Contract):
-    cannot: ClassVar = {"cold": "the router reports no boot; a refusal shows as `loading`"}
+    cannot: ClassVar = {
+        "cold": "the router reports no boot; a refusal shows as `loading`",
+        "queued": "the router reports no queue",
+        "unknown-status": NO_STATUS,
+    }
 
     def setup_for(self, scenario: str, upstream: Upstream) -> Setup:
         return Setup(self.settings(upstream), f"org/{scenario}:novita")
@@ -42,6 +49,7 @@ class TestTextGeneration(_Contract):
         "cold": "hf-inference reports no boot; a refusal shows as `loading`",
         "tools": "text generation calls none",
         "content-refused": "TGI refuses no content",
+        "unknown-status": NO_STATUS,
     }
 
     def setup_for(self, scenario: str, upstream: Upstream) -> Setup:
@@ -49,14 +57,21 @@ class TestTextGeneration(_Contract):
         return Setup(self.settings(upstream), f"org/{scenario}", options)
 
 
+BOOT_SECONDS = {"cold": 0.03, "never-boots": 1e9}
+
+
 class TestManagedEndpoint(_Contract):
     def setup_for(self, scenario: str, upstream: Upstream) -> Setup:
         assert isinstance(upstream, HuggingFace)
         endpoint = upstream.endpoint(scenario)
-        if scenario == "cold":
-            endpoint.boot_seconds = 0.03
+        if scenario in BOOT_SECONDS:
+            endpoint.boot_seconds = BOOT_SECONDS[scenario]
         elif not endpoint.ups:
             endpoint.running()
+        if scenario == "queued":
+            endpoint.engine = "tgi"  # whose head says it
+        elif scenario == "unknown-status":
+            endpoint.lies.append(UNKNOWN_STATUS)
         assert scenario in SCENARIOS
         options = {
             "via": "endpoint",

@@ -15,7 +15,11 @@ from tests.emulators.openai_chat import OpenAIChat
 
 class TestLocalUrl(ProviderContract):
     plugin = plugin
-    cannot: ClassVar = {"cold": "the dialect reports no boot; it shows as `loading`"}
+    cannot: ClassVar = {
+        "cold": "the dialect reports no boot; it shows as `loading`",
+        "queued": "the dialect reports no queue",
+        "unknown-status": "an answer of this dialect has no status but HTTP's",
+    }
 
     def setup_for(self, scenario: str, upstream: Upstream) -> Setup:
         options = {"api_key": upstream.key, "chat_path": "/chat/completions"}
@@ -35,18 +39,19 @@ NOT_SAID = {
     "rate-limited": "it has no rate limit",
     "rate-limited-no-header": "it has no rate limit",
     "loading": "it loads within the call",
+    "queued": "it queues without a word",
     "tools": "not through its own API",
 }
 
 
 class TestOllama(ProviderContract):
     plugin = plugin
-    cannot: ClassVar = NOT_SAID
+    cannot: ClassVar = {**NOT_SAID, "unknown-status": "its lines are done or not done"}
 
     def setup_for(self, scenario: str, upstream: Upstream) -> Setup:
         options = {"url": upstream.url, "api_key": upstream.key, "server": "ollama"}
         assert isinstance(upstream, Ollama)
-        upstream.loaded = scenario != "cold"
+        upstream.loaded = scenario not in ("cold", "never-boots")
         return Setup({}, scenario, options)
 
     @pytest.fixture

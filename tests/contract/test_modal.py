@@ -20,6 +20,7 @@ NOT_ON_THE_WIRE = {
     "out-of-quota": "no status of Modal's is known to mean it",
     "no-capacity": "calls wait in Modal's queue",
     "loading": "calls wait in Modal's queue",
+    "unknown-status": "a status stands in results alone: with any word the call has ended",
 }
 
 
@@ -50,7 +51,10 @@ class TestModalFunction(ProviderContract):
 
 
 class TestModalStream(TestModalFunction):
-    cannot: ClassVar = NOT_ON_THE_WIRE | {"error-in-200": "a function's status is its result's"}
+    cannot: ClassVar = NOT_ON_THE_WIRE | {
+        "error-in-200": "a function's status is its result's",
+        "queued": "the SDK tells neither the id nor the stamps of a generator's call",
+    }
 
     def setup_for(self, scenario: str, upstream: Upstream) -> Setup:
         setup = super().setup_for(scenario, upstream)
@@ -60,7 +64,11 @@ class TestModalStream(TestModalFunction):
 
 class TestModalWeb(ProviderContract):
     plugin = plugin
-    cannot: ClassVar = {"cold": "Modal says nothing of boots to a caller of a web endpoint"}
+    cannot: ClassVar = {
+        "cold": "Modal says nothing of boots to a caller of a web endpoint",
+        "queued": "Modal's proxy holds a call that waits, without a word",
+        "unknown-status": "an answer has no status but HTTP's",
+    }
 
     def setup_for(self, scenario: str, upstream: Upstream) -> Setup:
         settings = {"proxy_token_id": PROXY_TOKEN[0], "proxy_token_secret": PROXY_TOKEN[1]}

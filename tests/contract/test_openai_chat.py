@@ -12,7 +12,11 @@ from tests.emulators.openai_chat import OpenAIChat
 
 class TestOpenAIChat(ProviderContract):
     plugin = plugin
-    cannot: ClassVar = {"cold": "the dialect reports no boot; it shows as `loading`"}
+    cannot: ClassVar = {
+        "cold": "the dialect reports no boot; it shows as `loading`",
+        "queued": "the dialect reports no queue",
+        "unknown-status": "an answer of this dialect has no status but HTTP's",
+    }
 
     @pytest.fixture
     def upstream(self, emulator: Callable[[Any], str]) -> Upstream:

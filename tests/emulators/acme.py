@@ -12,7 +12,14 @@ from typing import Any
 
 import anyio
 
-from providers.testing.scenarios import ANSWER, INPUT_TOKENS, OUTPUT_TOKENS, RETRY_AFTER_SECONDS
+from providers.testing.scenarios import (
+    ANSWER,
+    INPUT_TOKENS,
+    LATE_SECONDS,
+    OUTPUT_TOKENS,
+    RETRY_AFTER_SECONDS,
+    UNKNOWN_STATUS,
+)
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -31,9 +38,15 @@ ERRORS: dict[str, tuple[int, str]] = {
 }
 STATES: dict[str, tuple[str, ...]] = {
     "cold": ("booting", "running", "done"),
+    "queued": ("queued", "running", "done"),
+    "unknown-status": ("running", UNKNOWN_STATUS, "done"),
+    "clock-skew": ("booting", "running", "done"),
     "never-answers": ("queued",),
+    "never-boots": ("queued", "booting"),
+    "slow-create": ("queued",),
     "job-fails": ("running", "failed"),
 }
+BOOT_SECONDS = {"cold": 41.5, "clock-skew": -0.4}
 
 
 class Acme:
@@ -80,6 +93,8 @@ class Acme:
             return await self._answer(send, status, {"code": code}, wait=model == "rate-limited")
         if model == "slow-first-delta":
             await anyio.sleep(0.05)
+        if model == "slow-create" and scope["path"] == "/jobs":
+            await anyio.sleep(LATE_SECONDS)
         await self._answer(send, 200, self._job(job, model), split=model == "split-frames")
 
     def _job(self, job: str, model: str) -> dict[str, Any]:
@@ -87,8 +102,8 @@ class Acme:
         state = states[min(self._looks[job], len(states) - 1)]
         self._looks[job] += 1
         said: dict[str, Any] = {"id": job, "state": state}
-        if model == "cold" and state != "booting":
-            said["boot_seconds"] = 41.5
+        if model in BOOT_SECONDS and state != "booting":
+            said["boot_seconds"] = BOOT_SECONDS[model]
         if state == "done":
             said["text"] = {"huge-frame": "x" * 10_000_000, "usage-zero": ""}.get(model, ANSWER)
             if model != "usage-missing":

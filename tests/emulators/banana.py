@@ -21,7 +21,14 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from providers.testing.scenarios import ANSWER, INPUT_TOKENS, OUTPUT_TOKENS, RETRY_AFTER_SECONDS
+from providers.testing.scenarios import (
+    ANSWER,
+    INPUT_TOKENS,
+    LATE_SECONDS,
+    OUTPUT_TOKENS,
+    RETRY_AFTER_SECONDS,
+    UNKNOWN_STATUS,
+)
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -41,6 +48,7 @@ STATUSES = {  # of the edge (banana-dev 6.3.0), or of a proxy in front of a serv
 ANSWERS = {
     *("warm", "split-frames", "slow-first-delta", "usage-missing", "usage-zero", "huge-frame"),
     *("cold", "stalls", "never-answers", "dies-mid-stream", "not-json", "work", "split-text"),
+    *("slow-create", "unknown-status", "clock-skew"),
 }
 
 
@@ -182,7 +190,8 @@ class _Exchange:
         app, begun_at = self.app, time.monotonic()
         if scenario == "never-answers":
             return await self.hang_up()
-        await asyncio.sleep(0.05 if scenario == "slow-first-delta" else app.work_seconds)
+        pauses = {"slow-first-delta": 0.05, "slow-create": LATE_SECONDS}
+        await asyncio.sleep(pauses.get(scenario, app.work_seconds))
         app.worked(time.monotonic() - begun_at)
         if scenario in ("stalls", "dies-mid-stream"):
             await self.head(200, "text/plain; charset=utf-8")
@@ -213,8 +222,8 @@ class _Exchange:
         self.app.received.append((scenario, self.headers, body))
         if body["apiKey"] != self.app.key:
             return await self.v1(message=f"error: no such key {body['apiKey']}", finished=False)
-        if scenario == "slow-start":
-            await asyncio.sleep(0.05)
+        if scenario in ("slow-start", "slow-create"):
+            await asyncio.sleep(LATE_SECONDS)
         if scenario == "refused":
             return await self.v1(message="Error: quota", finished=False)
         call_id = f"call_{len(self.app.calls):08d}"
@@ -237,6 +246,10 @@ class _Exchange:
             await asyncio.sleep(0.05)
         if scenario in ("never-answers", "stalls") or (scenario == "cold" and call.checks < 3):
             return await self.v1(message="running", modelOutputs=None)
+        if scenario == "unknown-status" and call.checks < 2:
+            return await self.v1(message=UNKNOWN_STATUS, modelOutputs=None)
+        if scenario == "clock-skew" and call.checks < 2:
+            return await self.v1(message="running", created=-call.checks, modelOutputs=None)
         if scenario == "job-fails":
             return await self.v1(message=f"Model ERROR with {self.app.key}", modelOutputs=None)
         if scenario == "not-json":

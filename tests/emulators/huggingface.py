@@ -15,6 +15,8 @@ The scenario is the model's name (``providers.testing.scenarios``), without its 
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -51,13 +53,15 @@ TOO_LARGE = (
     "(https://huggingface.co/spaces) or Inference Endpoints "
     "(https://huggingface.co/inference-endpoints)."
 )
+LOADING = (503, {"error": "Model gpt2 is currently loading", "estimated_time": 20.0})
 ERRORS: dict[str, tuple[int, Any]] = {
     "bad-key": (401, {"error": "Invalid credentials in Authorization header"}),
     "no-such-model": (404, {"error": "Not Found"}),
     "out-of-quota": (402, {"error": DEPLETED}),
     "rate-limited": (429, {"error": "Too Many Requests"}),
     "rate-limited-no-header": (429, {"error": "Too Many Requests"}),
-    "loading": (503, {"error": "Model gpt2 is currently loading", "estimated_time": 20.0}),
+    "loading": LOADING,
+    "never-boots": LOADING,
     "not-enabled": (400, {"error": NOT_SUPPORTED}),
     "not-here": (400, {"error": "Model not supported by provider hf-inference"}),
     "no-permission": (403, {"error": NO_PERMISSION}),
@@ -119,12 +123,16 @@ class HuggingFace:
         self.endpoints: dict[str, Endpoint] = {}
         self.classic: dict[str, ClassicModel] = {}
         self.received: list[Received] = []
+        self.held: Counter[str] = Counter()  # at the door of an endpoint, for its replica
+        self.left: Counter[str] = Counter()  # before that replica came
 
     def began(self, scenario: str) -> int:
-        return self.chat.began(scenario) + self.tasks.began[scenario]
+        waiting = self.held[scenario] + self.left[scenario]
+        return self.chat.began(scenario) + self.tasks.began[scenario] + waiting
 
     def stopped(self, scenario: str) -> int:
-        return self.chat.stopped(scenario) + self.tasks.stopped[scenario]
+        waited = self.left[scenario]
+        return self.chat.stopped(scenario) + self.tasks.stopped[scenario] + waited
 
     def endpoint(self, name: str, **settings: Any) -> Endpoint:
         """An endpoint of that name; asleep when it is made here."""
@@ -254,7 +262,8 @@ class HuggingFace:
             return await call.json(400, {"error": "Bad Request: Invalid state"})
         if seen.state != "running":
             missing = endpoint.ups[-1].ready_at - self.clock.now() if endpoint.ups else 1e9
-            await self.clock.spend(min(missing, hold_seconds))
+            if hold_seconds and await self.left_while(call, name, min(missing, hold_seconds)):
+                return None
             if missing > hold_seconds:
                 return await call.text(endpoint.status_while_starting, "Service Unavailable")
         if path == "/health" and call.method == "GET":
@@ -265,6 +274,19 @@ class HuggingFace:
         await endpoint.work()
         endpoint.served_seconds.append(self.clock.now() - begun_at)
         await self.serve(call, endpoint, path)
+
+    async def left_while(self, call: Call, name: str, seconds: float) -> bool:
+        """Hold a call at the door for so long; whether its client has left meanwhile."""
+        self.held[name] += 1
+        waiting = asyncio.ensure_future(self.clock.spend(seconds))
+        gone = asyncio.ensure_future(call.hung_up())
+        await asyncio.wait({waiting, gone}, return_when="FIRST_COMPLETED")
+        left = not waiting.done()
+        for task in (waiting, gone):
+            task.cancel()
+        self.held[name] -= 1
+        self.left[name] += left
+        return left
 
     async def serve(self, call: Call, endpoint: Endpoint, path: str) -> None:
         if path == "/v1/chat/completions" and endpoint.engine in ("vllm", "tgi"):

@@ -16,7 +16,12 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from providers.testing.scenarios import ANSWER, INPUT_TOKENS, OUTPUT_TOKENS
+from providers.testing.scenarios import (
+    ANSWER,
+    INPUT_TOKENS,
+    LATE_SECONDS,
+    OUTPUT_TOKENS,
+)
 from tests.emulators.asgi import Call
 
 VALIDATION_MS, QUEUE_MS, INFERENCE_MS = 1, 7, 42
@@ -56,6 +61,8 @@ class Tasks:
             return await tgi_error(call, *TGI_ERRORS[model])
         if model == "never-answers":
             return await self.hold(call, model)
+        if model == "slow-create" and await self.left_within(call, model, LATE_SECONDS):
+            return None
         if model == "slow-first-delta":
             await asyncio.sleep(0.05)
         if body.get("stream"):
@@ -66,6 +73,8 @@ class Tasks:
         head = tgi_headers(body["inputs"], counts=model != "usage-missing")
         if model == "usage-zero":
             head["x-generated-tokens"] = "0"
+        if model == "clock-skew":
+            head |= {"x-total-time": "5", "x-inference-time": "-3"}  # and 7 ms of queue
         await call.json(200, [whole] if compatible else whole, head)
 
     async def stream(self, call: Call, model: str, parameters: dict[str, Any]) -> None:
@@ -132,6 +141,13 @@ class Tasks:
             return await call.json(400, {"error": ["Error in `inputs`: field required"]})
         self.texts.append(body)
         await call.json(200, [LABELS], {"x-compute-type": "cpu", "x-compute-time": "0.031"})
+
+    async def left_within(self, call: Call, model: str, seconds: float) -> bool:
+        try:
+            await asyncio.wait_for(self.hold(call, model), seconds)
+        except TimeoutError:
+            return False
+        return True
 
     async def hold(self, call: Call, model: str) -> None:
         await call.hung_up()

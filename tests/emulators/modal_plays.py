@@ -61,7 +61,7 @@ async def play(world: World, call: Call, keep_blob: Blob) -> None:
     """Run one input, as the function of that name."""
     scenario = scenario_of(call.function)
     streams = call.method == "stream" or call.function.endswith("@stream")
-    if scenario == "never-answers":
+    if scenario in ("never-answers", "slow-create"):
         await world.sleep(1e9)
     if streams:
         await _stream(world, call, scenario, keep_blob)
@@ -83,16 +83,22 @@ def report(world: World, call: Call, scenario: str) -> dict[str, Any]:
     """What the function says of itself, under the key ``gateway``."""
     box = call.container
     assert box is not None and box.ready_at is not None and call.started_at is not None
+    if scenario == "clock-skew":
+        return {"process_age_seconds": -3.0, "boot_seconds": -12.0, **_used(scenario)}
     said: dict[str, Any] = {
         "instance_id": box.id,
         "process_age_seconds": call.started_at - box.created_at,
         "boot_seconds": round(box.ready_at - box.created_at, 6),
         "finish_reason": "stop",
     }
-    if scenario != "usage-missing":
-        output_tokens = 0 if scenario == "usage-zero" else OUTPUT_TOKENS
-        said["usage"] = {"input_tokens": INPUT_TOKENS, "output_tokens": output_tokens}
-    return said
+    return {**said, **_used(scenario)}
+
+
+def _used(scenario: str) -> dict[str, Any]:
+    if scenario == "usage-missing":
+        return {}
+    output_tokens = 0 if scenario == "usage-zero" else OUTPUT_TOKENS
+    return {"usage": {"input_tokens": INPUT_TOKENS, "output_tokens": output_tokens}}
 
 
 def _answer(world: World, call: Call, scenario: str) -> Any:

@@ -19,11 +19,12 @@ from google.protobuf.empty_pb2 import Empty  # type: ignore[import-untyped]
 from grpclib import Status
 from modal_proto import api_grpc, api_pb2
 
-from providers.testing.scenarios import RETRY_AFTER_SECONDS
+from providers.testing.scenarios import LATE_SECONDS, RETRY_AFTER_SECONDS
 from tests.emulators.modal_plays import CBOR, PICKLE, decode, play
 from tests.emulators.modal_world import Call, World, scenario_of
 
 APP = "emulated"
+BUSY_SECONDS = 3.0  # with somebody else's work, before the scenario ``queued`` begins
 _STREAM = api_pb2.Function.FUNCTION_TYPE_GENERATOR
 _UNARY = api_pb2.Function.FUNCTION_TYPE_FUNCTION
 _RETRY = [api_pb2.RPCRetryPolicy(retry_after_secs=RETRY_AFTER_SECONDS)]
@@ -182,20 +183,25 @@ class ControlPlane:
         if key in self._maps:  # a repeated call is the same call
             return self._maps[key]
         await asyncio.sleep(self.slow_create_seconds)
-        call = self._begin(self._tag(request.function_id), request.pipelined_inputs[0].input)
+        call = await self._begin(self._tag(request.function_id), request.pipelined_inputs[0].input)
         reply = api_pb2.FunctionMapResponse(function_call_id=call.id)
         reply.pipelined_inputs.add(input_id=self.world.new_id("in"), input_jwt="jwt")
         self._maps[key] = reply
         return reply
 
-    def _begin(self, tag: str, given: Any) -> Call:
+    async def _begin(self, tag: str, given: Any) -> Call:
         scenario = scenario_of(tag)
         if scenario in REFUSALS:
             status, details = REFUSALS[scenario]
             raise grpclib.GRPCError(status, f"No, and {self.token[1]} is quoted.", details)
         raw = self.blobs[given.args_blob_id] if given.args_blob_id else given.args
         arguments = decode(raw, given.data_format)
-        return self.world.begin(tag, arguments, given.data_format, given.method_name)
+        if scenario == "queued":
+            self.world.occupy(tag, BUSY_SECONDS)
+        call = self.world.begin(tag, arguments, given.data_format, given.method_name)
+        if scenario == "slow-create":
+            await asyncio.sleep(LATE_SECONDS)
+        return call
 
     async def function_get_outputs(self, request: Any, stream: Any) -> Any:
         call = self.world.calls.get(request.function_call_id)
@@ -207,12 +213,15 @@ class ControlPlane:
         return api_pb2.FunctionGetOutputsResponse(outputs=[self._output(call)])
 
     def _output(self, call: Call) -> Any:
+        started_at, ended_at = call.started_at or 0.0, call.ended_at or 0.0
+        if scenario_of(call.function) == "clock-skew":
+            started_at, ended_at = call.created_at - 2, call.created_at - 3
         return api_pb2.FunctionGetOutputsItem(
             result=call.result,
             data_format=api_pb2.DataFormat.Name(call.result_format),
             task_id=call.container.id if call.container else "",
-            input_started_at=call.started_at or 0.0,
-            output_created_at=call.ended_at or 0.0,
+            input_started_at=started_at,
+            output_created_at=ended_at,
         )
 
     async def function_call_get_data_out(self, request: Any, stream: Any) -> None:
@@ -244,7 +253,7 @@ class ControlPlane:
 
     async def attempt_start(self, request: Any, stream: Any) -> Any:
         assert stream.metadata["x-modal-auth-token"].startswith("e30.")
-        call = self._begin(self._tag(request.function_id), request.input.input)
+        call = await self._begin(self._tag(request.function_id), request.input.input)
         return api_pb2.AttemptStartResponse(attempt_token=call.id)
 
     async def attempt_await(self, request: Any, stream: Any) -> Any:

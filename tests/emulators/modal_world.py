@@ -237,6 +237,23 @@ class World:
             if box.ready_at is not None and not box.running:
                 self._idle(function, box)
 
+    def occupy(self, function: str, seconds: float) -> None:
+        """Its only container is up, and busy with somebody else's work for so long."""
+        pool, now = self.pool(function), self.now()
+        pool.maximum = 1
+        if not pool.up:
+            old = now - 100
+            pool.containers.append(Container(self.new_id("ta", old), old, None, ready_at=now - 90))
+        (box,) = pool.up
+        box.running += 1
+
+        async def end() -> None:
+            await self.sleep(seconds)
+            box.running -= 1
+            self._schedule(function)
+
+        self._spawn(end())
+
     def stop(self) -> None:
         for task in self._tasks:
             task.cancel()
@@ -264,7 +281,8 @@ class World:
         self.pool(function).containers.append(box)
 
         async def boot() -> None:
-            await self.sleep(self.boot_seconds)
+            never = scenario_of(function) == "never-boots"
+            await self.sleep(1e9 if never else self.boot_seconds)
             box.ready_at = self.now()
             self._schedule(function, box.ready_at)  # who waits is taken up at that moment
             if not box.running:

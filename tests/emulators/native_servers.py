@@ -18,7 +18,14 @@ from collections.abc import AsyncIterator, Iterator, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from providers.testing.scenarios import ANSWER, INPUT_TOKENS, OUTPUT_TOKENS, RETRY_AFTER_SECONDS
+from providers.testing.scenarios import (
+    ANSWER,
+    INPUT_TOKENS,
+    LATE_SECONDS,
+    OUTPUT_TOKENS,
+    RETRY_AFTER_SECONDS,
+    UNKNOWN_STATUS,
+)
 from tests.emulators.gpu_servers import SCALE, Receive, Send, Truth
 
 KEY = "native-emulated-81b3f4"
@@ -86,6 +93,9 @@ class Native:
             return await answer(self.refusal(scenario), self.statuses[scenario])
         gone = asyncio.create_task(hung_up(receive))
         try:
+            if scenario == "slow-create" and (await asyncio.wait({gone}, timeout=LATE_SECONDS))[0]:
+                self._stopped[scenario] += 1
+                return
             await self._play(scenario, body, send, gone)
         finally:
             gone.cancel()
@@ -114,7 +124,7 @@ class Native:
             for part in parts:
                 await send({"type": "http.response.body", "body": part, "more_body": True})
             await asyncio.sleep(0)
-        if scenario == "stalls":
+        if scenario in ("stalls", "never-boots"):
             await gone
             self._stopped[scenario] += 1
         elif scenario == "dies-mid-stream":
@@ -196,6 +206,8 @@ class Ollama(Native):
                 await answer("404 page not found", 404)
 
     async def frames(self, scenario: str, body: dict[str, Any]) -> AsyncIterator[bytes]:
+        if scenario == "never-boots":
+            return
         cold = await self.load() or self.reloads
         head = {"model": scenario, "created_at": "2026-11-23T10:00:00.1Z"}
 
@@ -231,6 +243,9 @@ class Ollama(Native):
             "prompt_eval_duration": round(self.execute_seconds / 3 * 1e9),
             "eval_duration": round(self.execute_seconds * 2 / 3 * 1e9),
         }
+        if scenario == "clock-skew":
+            spans = ("total_duration", "load_duration", "prompt_eval_duration", "eval_duration")
+            said |= dict.fromkeys(spans, -7)
         if scenario != "usage-missing":
             said["prompt_eval_count"] = INPUT_TOKENS
             said["eval_count"] = 0 if scenario == "usage-zero" else OUTPUT_TOKENS
@@ -281,15 +296,20 @@ class LmStudio(Native):
 
     async def frames(self, scenario: str, body: dict[str, Any]) -> AsyncIterator[bytes]:
         instance = {"model_instance_id": scenario}
-        if scenario == "cold":
+        if scenario in ("cold", "clock-skew", "never-boots"):
             self.loaded = False
         yield event("chat.start", instance)
         cold = not self.loaded
         if cold:
             yield event("model_load.start", instance)
             yield event("model_load.progress", {**instance, "progress": 0.65})
+            if scenario == "never-boots":
+                return
             await self.load()
-            yield event("model_load.end", {**instance, "load_time_seconds": self.load_seconds})
+            seconds = self.load_seconds if scenario != "clock-skew" else -self.load_seconds
+            yield event("model_load.end", {**instance, "load_time_seconds": seconds})
+        if scenario == "unknown-status":
+            yield event(UNKNOWN_STATUS, instance)
         yield event("prompt_processing.start", {})
         yield event("prompt_processing.end", {})
         if scenario == "error-in-200":
@@ -315,7 +335,10 @@ class LmStudio(Native):
             stats["input_tokens"] = INPUT_TOKENS
             stats["total_output_tokens"] = 0 if scenario == "usage-zero" else OUTPUT_TOKENS
             stats["reasoning_output_tokens"] = 0
-        return {**stats, "model_load_time_seconds": self.load_seconds} if cold else stats
+        if cold:
+            sign = -1 if scenario == "clock-skew" else 1
+            stats["model_load_time_seconds"] = sign * self.load_seconds
+        return stats
 
 
 def event(kind: str, said: dict[str, Any]) -> bytes:

@@ -11,13 +11,20 @@ first N times and then as "warm".
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
-from providers.testing.scenarios import ANSWER, INPUT_TOKENS, OUTPUT_TOKENS, RETRY_AFTER_SECONDS
+from providers.testing.scenarios import (
+    ANSWER,
+    INPUT_TOKENS,
+    LATE_SECONDS,
+    OUTPUT_TOKENS,
+    RETRY_AFTER_SECONDS,
+)
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -96,6 +103,7 @@ class _Answer:
         self.receive = receive
         self.send = send
         self.model = ""
+        self.stamps: Iterator[int] = itertools.repeat(1790000000)
 
     async def run(self) -> None:
         if self.scope["method"] != "POST" or self.scope["path"] != "/chat/completions":
@@ -107,6 +115,8 @@ class _Answer:
         self.app.received.append(Received(self.scope["path"], self.headers, body))
         self.model = str(body.get("model"))
         self.app._began[self.model] += 1
+        if self.model == "clock-skew":
+            self.stamps = itertools.count(2, -1)  # soon before 1970
         given = self.headers.get("authorization", "").removeprefix("Bearer ")
         if given != self.app.key or self.model == "bad-key":
             # OpenAI's own message quotes the key; so does this one, whole.
@@ -140,12 +150,14 @@ class _Answer:
             headers = {"retry-after": f"{RETRY_AFTER_SECONDS:g}"} if model == "rate-limited" else {}
             message = f"No, said the server, and quoted {self.headers['authorization']}."
             return await self.error(status, code, kind, message, param=param, headers=headers)
-        if model == "loading" or model.startswith("loading:"):
+        if model in ("loading", "never-boots") or model.startswith("loading:"):
             times = int(model.partition(":")[2] or 10**9)
             if self.app.began(model) <= times:
                 return await self.error(503, 503, "unavailable_error", "Loading model")
         if model == "never-answers":
             return await self.hold()
+        if model == "slow-create" and await self.left_within(LATE_SECONDS):
+            return
         if model == "slow-first-delta":
             await asyncio.sleep(0.05)
         if model == "error-in-200":
@@ -174,7 +186,10 @@ class _Answer:
         return answer
 
     def head(self, kind: str) -> dict[str, Any]:
-        return {"id": "chatcmpl-1", "object": kind, "created": 1790000000, "model": self.model}
+        return {"id": "chatcmpl-1", "object": kind, "created": self.now(), "model": self.model}
+
+    def now(self) -> int:
+        return next(self.stamps)
 
     async def error(
         self,
@@ -259,6 +274,13 @@ class _Answer:
 
     async def hold(self) -> None:
         await self.hung_up()
+
+    async def left_within(self, seconds: float) -> bool:
+        try:
+            await asyncio.wait_for(self.hung_up(), seconds)
+        except TimeoutError:
+            return False
+        return True
 
     async def hung_up(self) -> None:
         """Returns when the client has left."""

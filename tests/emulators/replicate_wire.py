@@ -12,7 +12,14 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
-from providers.testing.scenarios import ANSWER, INPUT_TOKENS, OUTPUT_TOKENS, RETRY_AFTER_SECONDS
+from providers.testing.scenarios import (
+    ANSWER,
+    INPUT_TOKENS,
+    LATE_SECONDS,
+    OUTPUT_TOKENS,
+    RETRY_AFTER_SECONDS,
+    UNKNOWN_STATUS,
+)
 from tests.emulators.replicate_world import (
     FOREVER_SECONDS,
     Deployed,
@@ -35,6 +42,9 @@ FILES = "https://replicate.delivery/xezq/emulated"
 MODELS: dict[str, Model] = {
     "warm": WARM,
     "cold": COLD,
+    "queued": replace(WARM, dispatch_seconds=3.0),
+    "unknown-status": replace(WARM, odd_status=UNKNOWN_STATUS, execute_seconds=60.0),
+    "clock-skew": replace(WARM, skew_seconds=-2.3),  # as far as a recorded one has it
     "split-frames": replace(WARM, frames="bytes"),
     "slow-first-delta": replace(WARM, execute_seconds=60.0),
     "usage-missing": replace(WARM, metrics={}),
@@ -53,6 +63,10 @@ MODELS: dict[str, Model] = {
     ),
     "malformed-frame": replace(WARM, frames="broken", execute_seconds=600.0),
     "never-answers": replace(COLD, boot_seconds=FOREVER_SECONDS),
+    "never-boots": replace(COLD, boot_seconds=FOREVER_SECONDS),
+    "slow-create": replace(
+        WARM, create_seconds=LATE_SECONDS * 1000, execute_seconds=FOREVER_SECONDS
+    ),
     "stalls": replace(WARM, pieces=PIECES[:1], piece_seconds=1.0, execute_seconds=FOREVER_SECONDS),
     "image": Model(
         output=[f"{FILES}/out-0.webp", f"{FILES}/out-1.webp"], metrics={"image_count": 2}

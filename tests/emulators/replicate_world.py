@@ -26,7 +26,8 @@ class Model:
     """What a model does, and what may go wrong with it.
 
     ``pieces``: it yields text; otherwise ``output`` is its whole output. ``boot_seconds`` None: the
-    world's. ``cuts``: the first connections to its stream break after so many pieces each;
+    world's. ``odd_status`` is what it says instead while it is under way, ``odd_end`` when it has
+    ended. ``cuts``: the first connections to its stream break after so many pieces each;
     ``reopened`` says what the next one brings. ``late_seconds``: the stream ends that long before
     the prediction. ``record``: a real prediction to replay.
     """
@@ -42,6 +43,7 @@ class Model:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     error: str | None = None
     odd_status: str | None = None
+    odd_end: str | None = None
     skew_seconds: float = 0.0
     early_answer: bool = False
     cuts: tuple[int, ...] = ()
@@ -244,7 +246,7 @@ class World:
     def status_of(self, made: Made) -> str:
         now = self.now
         if now >= made.completed:
-            return made.model.odd_status or made.status
+            return made.model.odd_end or made.status
         if made.started is not None and now >= made.started:
             return made.model.odd_status or "processing"
         return "starting"

@@ -17,7 +17,8 @@ from typing import Any
 
 import psutil
 
-COMMAND = (str(Path(sys.executable).with_name("gateway")),)
+_SCRIPT = Path(sys.executable).with_name("gateway")
+COMMAND = (str(_SCRIPT),) if _SCRIPT.exists() else (sys.executable, "-m", "gateway")
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("GATEWAY")}
 START_SECONDS = 60.0
 QUESTION = "Why is the sky blue?"

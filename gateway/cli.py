@@ -9,6 +9,15 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from gateway.cli_estimate import estimate
+from gateway.cli_options import (
+    ConfigOption,
+    CsvOption,
+    DataDirOption,
+    EndOption,
+    JsonOption,
+    StartOption,
+)
 from gateway.ledger.errors import SchemaMismatch, StoreUnavailable
 from gateway.settings import ConfigError, Settings, load
 
@@ -26,21 +35,8 @@ ledger_app = typer.Typer(
 )
 app.add_typer(keys_app, name="keys")
 app.add_typer(ledger_app, name="ledger")
+app.command()(estimate)
 
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="YAML file; without one, the embedded model."),
-]
-DataDirOption = Annotated[
-    Path | None,
-    typer.Option("--data-dir", help="Folder of journal and ledger; default: server.data_dir."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
-StartOption = Annotated[
-    str | None, typer.Option("--start-time", help="RFC 3339; default: 30 days ago.")
-]
-EndOption = Annotated[str | None, typer.Option("--end-time", help="RFC 3339; default: now.")]
 GroupOption = Annotated[
     list[str] | None,
     typer.Option(

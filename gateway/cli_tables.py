@@ -164,6 +164,60 @@ def show_ledger_info(data_dir: Path, *, as_json: bool) -> None:
     _console().print(table)
 
 
+def print_rows(rows: list[dict[str, Any]], *, as_json: bool) -> None:
+    """Rows of one shape, their keys as columns."""
+    if as_json:
+        _print_json(rows)
+        return
+    table = _table(*(rows[0] if rows else ()))
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    _console().print(table)
+
+
+def print_estimate(found: dict[str, Any]) -> None:
+    """An estimate: seconds and dollars with their ranges, then what they rest on."""
+    hardware, memory, cost = found["hardware"], found["memory"], found["cost"]
+    say = _console()
+    say.print(
+        f"{found['model']} on {hardware['gpus']} x {hardware['gpu']}, batch {found['batch']}, "
+        f"{found['input_tokens']} + {found['output_tokens']} tokens",
+        highlight=False,
+    )
+    say.print(f"{found['regime']} bound: {found['why']}", highlight=False, soft_wrap=True)
+    table = _table("estimated", "value", "low", "high")
+    for name in (
+        *("seconds_per_token", "tokens_per_second_each", "tokens_per_second"),
+        *("prefill_seconds", "decode_seconds", "request_seconds"),
+    ):
+        table.add_row(name, *(f"{found[name][end]:g}" for end in ("value", "low", "high")))
+    for name, amount in (cost or {}).items():
+        if isinstance(amount, dict):
+            table.add_row(name, amount["value"], amount["low"], amount["high"])
+    say.print(table)
+    table = _table("memory", "GB")
+    for name in ("weights_bytes", "kv_cache_bytes", "gpu_bytes"):
+        size = memory[name]
+        table.add_row(
+            name.removesuffix("_bytes"), _cell(None if size is None else f"{size / 1e9:.3g}")
+        )
+    say.print(table)
+    if cost is not None:
+        say.print(
+            f"Rate: ${cost['usd_per_gpu_hour']} for a card-hour ({cost['source']})",
+            highlight=False,
+            soft_wrap=True,
+        )
+    for said in found["assumptions"]:
+        if said["low"] == said["high"]:
+            span = f"{said['value']:g}"
+        else:
+            span = f"{said['value']:g} ({said['low']:g} to {said['high']:g})"
+        say.print(f"Assumed: {said['name']} {span}, {said['from']}", highlight=False)
+    for doubt in found["doubts"]:
+        say.print(f"Doubt: {doubt}", highlight=False, soft_wrap=True)
+
+
 def _rows(data_dir: Path, report: str, query: dict[str, Any]) -> list[dict[str, Any]]:
     from gateway.ledger.reports import ReportQuery, Reports
 

@@ -123,7 +123,7 @@ def test_a_replica_is_paid_for_to_the_last_microsecond(
     assert paid.active_usd is not None and paid.boot_usd is not None and paid.idle_usd is not None
     assert paid.active_usd + paid.boot_usd + paid.idle_usd == paid.total_usd
     only = bill(row("execute"), spent, Used(len(ats)))
-    assert (only.boot_usd, only.idle_usd) == (0, 0)
+    assert only.boot_usd == only.idle_usd == 0
     assert only.active_usd == Decimal(sum(executes)) / 1_000_000 * RATE == only.total_usd
 
 
@@ -151,7 +151,7 @@ def test_a_shared_second_is_paid_once() -> None:
 
 def test_what_is_not_known_is_no_zero() -> None:
     nothing = bill(row("execute", "boot"), None, Used(3))
-    assert (nothing.active_usd, nothing.boot_usd, nothing.idle_usd) == (None, None, 0)
+    assert nothing.active_usd is nothing.boot_usd is None and nothing.idle_usd == 0
     assert nothing.total_usd is None
     tokens = row(usd_per_second=None, usd_per_million_input_tokens="1")
     assert bill(tokens, None, Used(3, input_tokens=2_000_000)).total_usd == 2

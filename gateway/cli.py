@@ -9,6 +9,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from gateway.cli_compare import compare
 from gateway.cli_estimate import estimate
 from gateway.cli_options import (
     ConfigOption,
@@ -35,6 +36,7 @@ ledger_app = typer.Typer(
 )
 app.add_typer(keys_app, name="keys")
 app.add_typer(ledger_app, name="ledger")
+app.command()(compare)
 app.command()(estimate)
 
 GroupOption = Annotated[

@@ -218,15 +218,98 @@ def print_estimate(found: dict[str, Any]) -> None:
         say.print(f"Doubt: {doubt}", highlight=False, soft_wrap=True)
 
 
+def print_comparison(found: dict[str, Any]) -> None:
+    """The answer, the candidates cheapest first, and what it all rests on."""
+    say = _console()
+
+    def line(text: str) -> None:
+        say.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    line(found["sentence"])
+    names = ("candidate", "card", "USD", "from", "to", "status", "active", "boot", "idle")
+    table = _table(*names, "tokens", "other", "own", "cold", "p50 s", "p95 s", "p99 s")
+    for candidate in found["candidates"]:
+        span = candidate["range_usd"] or {"low": None, "high": None}
+        waits = candidate["waits"]
+        table.add_row(
+            candidate["name"],
+            candidate["hardware"] or "",
+            *(_dollars(usd) for usd in (candidate["total_usd"], span["low"], span["high"])),
+            candidate["status"],
+            *(
+                _dollars(candidate[f"{part}_usd"])
+                for part in ("active", "boot", "idle", "tokens", "other", "standing")
+            ),
+            "unknown" if waits["cold_rate"] is None else f"{waits['cold_rate']:.1%}",
+            *(_cell(waits[f"{name}_seconds"]) for name in ("p50", "p95", "p99")),
+        )
+    say.print(table)
+    for candidate in found["candidates"]:
+        for said in _beside(candidate):
+            line(f"{candidate['name']}: {said}")
+    for note in (*found["traffic"]["notes"], *found["assumptions"]):
+        line(f"Note: {note}")
+
+
+def _beside(candidate: dict[str, Any]) -> list[str]:
+    """What a line of the table has no room for."""
+    said = []
+    execute, boot, even = candidate["execute"], candidate["boot"], candidate["break_even"]
+    if execute is not None:
+        said.append(f"{execute['mean_seconds']:g} s a request, {execute['basis']}")
+    if boot is not None and candidate["keep_alive"]["seconds"] is not None:
+        keep = candidate["keep_alive"]
+        said.append(
+            f"boot {boot['seconds']:g} s ({boot['basis']}), kept {keep['seconds']:g} s "
+            f"({keep['basis']})"
+        )
+    if even is not None:
+        shares = "; ".join(
+            f"batch {at['batch']}: "
+            + ("never" if at["utilisation"] > 1 else f"{at['utilisation']:.1%} of the day busy")
+            for at in even["by_batch"]
+            if at["utilisation"] is not None
+        )
+        said.append(
+            f"up all day it beats {even['against']} from {even['requests_per_day']:,.0f} "
+            f"requests a day ({shares or 'at an unknown use'})"
+        )
+    for at in candidate["sensitivity"]["boot"]:
+        said.append(
+            f"with boots of {at['boot_seconds']:g} s: {_dollars(at['total_usd'])} USD, "
+            f"p95 {_cell(at['wait_p95_seconds'])} s"
+        )
+    if (candidate["sampling_error"] or 0) >= 0.0005:
+        said.append(f"a sample: the total is good to {candidate['sampling_error']:.1%}")
+    said += candidate["notes"]
+    if candidate["unknown"]:
+        said.append(f"not known: {'; '.join(candidate['unknown'])}")
+    return said
+
+
+def _dollars(usd: str | None) -> str:
+    """Enough digits to compare by; --json has all of them."""
+    if usd is None:
+        return "unknown"
+    amount = Decimal(usd)
+    return f"{amount:,.2f}" if amount >= 1 else f"{float(amount):.3g}"
+
+
+def print_csv_rows(rows: list[dict[str, Any]]) -> None:
+    """Rows of one shape as CSV; None is an empty cell."""
+    writer = csv.DictWriter(sys.stdout, rows[0] if rows else [])
+    writer.writeheader()
+    writer.writerows(rows)
+
+
 def _rows(data_dir: Path, report: str, query: dict[str, Any]) -> list[dict[str, Any]]:
     from gateway.ledger.reports import ReportQuery, Reports
 
-    end = _instant(query["end_time"], "--end-time") or datetime.now(UTC)
-    start = _instant(query["start_time"], "--start-time") or end - timedelta(days=30)
+    start_at_us, end_at_us = range_of(query["start_time"], query["end_time"])
     try:
         asked = ReportQuery(
-            start_at_us=round(start.timestamp() * 1e6),
-            end_at_us=round(end.timestamp() * 1e6),
+            start_at_us=start_at_us,
+            end_at_us=end_at_us,
             bucket_width=query["bucket_width"],
             time_zone=query["time_zone"],
             group_by=query["group_by"],
@@ -241,6 +324,13 @@ def _rows(data_dir: Path, report: str, query: dict[str, Any]) -> list[dict[str, 
     except BadQuery as error:
         raise ConfigError(error.message) from error
     return rows
+
+
+def range_of(start_time: str | None, end_time: str | None) -> tuple[int, int]:
+    """Start and end in microseconds since the epoch; the last 30 days. Raises ConfigError."""
+    end = _instant(end_time, "--end-time") or datetime.now(UTC)
+    start = _instant(start_time, "--start-time") or end - timedelta(days=30)
+    return round(start.timestamp() * 1e6), round(end.timestamp() * 1e6)
 
 
 def _instant(text: str | None, option: str) -> datetime | None:

@@ -24,7 +24,7 @@ from gateway.warmth.arrivals import (
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-MOST_ROWS = 200_000
+MOST_ROWS = 120_000
 _PROBES = 24
 _LOOKBACK_US = 7_200_000_000  # longer than any keep-alive window that is known
 

@@ -143,6 +143,7 @@ def _answer(
 ) -> dict[str, Any]:
     from gateway.cli_tables import range_of
     from gateway.comparison.ask import ask_of
+    from gateway.comparison.candidates import deployments_of
     from gateway.comparison.run import answer
     from gateway.ledger.errors import BadQuery
     from gateway.ledger.layout import database_path, journal_dir
@@ -159,24 +160,27 @@ def _answer(
             raise ConfigError(f"say which model: {', '.join(settings.models)}")
         model = next(iter(settings.models))
     start_at_us, end_at_us = range_of(*times)
-    made_up = trace is not None or "requests_per_day" in given
-    there = journal_dir(settings.server.data_dir).is_dir()
-    if not there and not made_up:
-        raise ConfigError(f"there is no ledger in {settings.server.data_dir}")
-    reports = Reports(database_path(settings.server.data_dir)) if there else None
     try:
+        deployments_of(settings, model)
+        ask = ask_of({**given, "model": model}, prices)
         query = ReportQuery(
             start_at_us=start_at_us,
             end_at_us=end_at_us,
             filters={**_filters(filters), "model": (model,)},
         )
-        ask = ask_of({**given, "model": model}, prices)
-        return answer(settings, price_book(settings), ask, query, reports, trace=trace)
+        there = journal_dir(settings.server.data_dir).is_dir()
+        if not there and trace is None and ask.requests_per_day is None:
+            raise ConfigError(f"there is no ledger in {settings.server.data_dir}")
+        book = price_book(settings)
+        if not there:
+            return answer(settings, book, ask, query, None, trace=trace)
+        reports = Reports(database_path(settings.server.data_dir))
+        try:
+            return answer(settings, book, ask, query, reports, trace=trace)
+        finally:
+            reports.close()
     except BadQuery as error:
         raise ConfigError(error.message) from error
-    finally:
-        if reports is not None:
-            reports.close()
 
 
 def _filters(given: list[str]) -> dict[str, tuple[str, ...]]:

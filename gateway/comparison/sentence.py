@@ -55,8 +55,8 @@ def sentence(
     else:
         assert cheapest.total_usd is not None
         said = (
-            f"For these {traffic.requests:,} requests in {_length(traffic.days)} "
-            f"{cheapest.candidate.name} is the cheapest{limit}: {_span(cheapest)}{_wait(cheapest)}"
+            f"The cheapest for these {traffic.requests:,} requests in {_length(traffic.days)}"
+            f"{limit} is {cheapest.candidate.name}: {_span(cheapest)}{_wait(cheapest)}"
         )
         rival = _rival(outcomes, cheapest, max_wait_p95_seconds)
         if rival is not None:
@@ -114,7 +114,7 @@ def _length(days: float) -> str:
 def _round(usd: Decimal) -> str:
     if usd >= 1000:
         return f"{usd:,.0f}"
-    return f"{usd:.2f}" if usd >= 1 else f"{float(usd):.3g}"
+    return f"{usd:.2f}" if usd >= 1 or not usd else f"{float(usd):.3g}"
 
 
 def _names(names: Sequence[str]) -> str:

@@ -31,6 +31,10 @@ def compare(
     trace: Annotated[
         Path | None, typer.Option(help="CSV of requests to compare over, not the ledger's.")
     ] = None,
+    trace_where: Annotated[
+        list[str] | None,
+        typer.Option(help="Keep the trace's lines with COLUMN=VALUE; repeatable."),
+    ] = None,
     measured_on: Annotated[
         str | None, typer.Option(help="The card that a trace's durations are from.")
     ] = None,
@@ -111,7 +115,7 @@ def compare(
         model,
         given,
         tuple(price or ()),
-        trace,
+        (trace, trace_where or []),
         filters or [],
         (start_time, end_time),
         (config, data_dir),
@@ -136,7 +140,7 @@ def _answer(
     model: str | None,
     given: dict[str, str],
     prices: tuple[str, ...],
-    trace: Path | None,
+    traced: tuple[Path | None, list[str]],
     filters: list[str],
     times: tuple[str | None, str | None],
     places: tuple[Path | None, Path | None],
@@ -152,6 +156,9 @@ def _answer(
     from gateway.registry import price_book
 
     config, data_dir = places
+    trace, where = traced[0], {name: values[-1] for name, values in _filters(traced[1]).items()}
+    if where and trace is None:
+        raise ConfigError("--trace-where belongs to --trace, which is not named")
     settings = load(
         config, os.environ, None if data_dir is None else {"server": {"data_dir": data_dir}}
     )
@@ -173,10 +180,10 @@ def _answer(
             raise ConfigError(f"there is no ledger in {settings.server.data_dir}")
         book = price_book(settings)
         if not there:
-            return answer(settings, book, ask, query, None, trace=trace)
+            return answer(settings, book, ask, query, None, trace=trace, trace_where=where)
         reports = Reports(database_path(settings.server.data_dir))
         try:
-            return answer(settings, book, ask, query, reports, trace=trace)
+            return answer(settings, book, ask, query, reports, trace=trace, trace_where=where)
         finally:
             reports.close()
     except BadQuery as error:
@@ -188,7 +195,7 @@ def _filters(given: list[str]) -> dict[str, tuple[str, ...]]:
     for text in given:
         name, sign, value = text.partition("=")
         if not sign:
-            raise ConfigError("--filter is NAME=VALUE, deployment=llama-acme say")
+            raise ConfigError(f"{text!r} is not NAME=VALUE, deployment=llama-acme say")
         found[name] = (*found.get(name, ()), value)
     return found
 

@@ -101,12 +101,12 @@ def _timing(
     for name, (law, hardware) in references.items():
         if hardware == candidate.hardware:
             basis = f"measured at {name} on the same card; elsewhere an estimate"
-            return seconds.by_law(traffic, law, basis)
+            return seconds.from_reference(traffic, name, law, law, basis)
     sizes = _sizes(traffic)
     for name, (law, hardware) in references.items():
         there = seconds.scaled(law, hardware, candidate.hardware, shape, sizes)
         basis = f"scaled from {name} on {hardware} by what the cards can do"
-        return seconds.by_law(traffic, there, basis)
+        return seconds.from_reference(traffic, name, law, there, basis)
     return None if shape is None else seconds.by_roofline(traffic, shape, candidate.hardware)
 
 

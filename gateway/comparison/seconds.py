@@ -114,6 +114,35 @@ def measured_laws(traffic: Traffic) -> dict[str, Law]:
 
 def at_deployment(traffic: Traffic, name: str, law: Law) -> Timing:
     """Where it was measured: as measured, and by its law for requests that went elsewhere."""
+    columns, guessed = _columns(traffic, name, law, 1.0)
+    if not guessed:
+        return Timing(columns, "measured", 1.0, 1.0, f"measured on {law.requests:,} requests")
+    return Timing(
+        columns,
+        "estimated",
+        1 - guessed * (1 - law.low),
+        1 + guessed * (law.high - 1),
+        f"from {law.requests:,} requests measured here, for those that went elsewhere",
+    )
+
+
+def from_reference(traffic: Traffic, name: str, law: Law, there: Law, basis: str) -> Timing:
+    """Each request as it was measured at ``name``, times what the card makes of it.
+
+    ``law`` is what was measured, ``there`` the same scaled to the candidate's card.
+    """
+    by = there.mean_seconds / law.mean_seconds if law.mean_seconds else 1.0
+    columns, guessed = _columns(traffic, name, there, by)
+    card = (there.low / law.low, there.high / law.high)
+    low, high = (
+        (1 - guessed) * of_card + guessed * of_both
+        for of_card, of_both in zip(card, (there.low, there.high), strict=True)
+    )
+    return Timing(columns, "estimated", low, high, basis)
+
+
+def _columns(traffic: Traffic, name: str, law: Law, by: float) -> tuple[list[array[int]], float]:
+    """What was measured at ``name``, ``by`` times as long, else the law; and the law's share."""
     number = traffic.sources.index(name) if name in traffic.sources else None
     columns, guessed, all_of_it = [], 0, 0
     for stretch in traffic.stretches:
@@ -122,26 +151,18 @@ def at_deployment(traffic: Traffic, name: str, law: Law) -> Timing:
         for source, us, tokens in zip(
             rows.source, rows.execute_us, rows.output_tokens, strict=True
         ):
-            if source != number or us == UNKNOWN:
-                us = law.execute_us(tokens)
-                guessed += us
-            all_of_it += us
-            column.append(us)
+            if source == number and us != UNKNOWN:
+                column.append(us if by == 1 else round(us * by))
+            else:
+                column.append(law.execute_us(tokens))
+                guessed += column[-1]
+        all_of_it += sum(column)
         columns.append(column)
-    if not guessed:
-        return Timing(columns, "measured", 1.0, 1.0, f"measured on {law.requests:,} requests")
-    share = guessed / all_of_it if all_of_it else 0.0
-    return Timing(
-        columns,
-        "estimated",
-        1 - share * (1 - law.low),
-        1 + share * (law.high - 1),
-        f"from {law.requests:,} requests measured here, for those that went elsewhere",
-    )
+    return columns, guessed / all_of_it if all_of_it else 0.0
 
 
 def by_law(traffic: Traffic, law: Law, basis: str) -> Timing:
-    """All requests by a law that was made for other hardware, or for this one elsewhere."""
+    """All requests by a law: traffic of which nothing was measured."""
     columns = [
         array("q", map(law.execute_us, stretch.arrivals.output_tokens))
         for stretch in traffic.stretches

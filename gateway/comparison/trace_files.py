@@ -15,17 +15,26 @@ from __future__ import annotations
 import csv
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from gateway.ledger.errors import BadQuery
 from gateway.warmth.arrivals import UNKNOWN, Arrivals, Stretch, Traffic, sampled
 
-_INSTANT = ("timestamp", "time", "at", "arrival_time", "start_time", "start_timestamp")
-_DURATION = ("duration", "duration_seconds", "execute_seconds", "seconds")
+_INSTANT = (
+    "timestamp",
+    "time",
+    "at",
+    "arrival_time",
+    "start_time",
+    "start_timestamp",
+    "gmt_create",
+)
+_DURATION = ("duration", "duration_seconds", "execute_seconds", "exec_time_seconds", "seconds")
 _INPUT = ("contexttokens", "input_tokens", "prompt_tokens", "input_length")
 _OUTPUT = ("generatedtokens", "output_tokens", "completion_tokens", "output_length")
+_IMAGES = ("images", "num_images_per_prompt")
 _MINUTE = re.compile(r"(?:minute_)?([0-9]{1,9})")
 _MINUTE_US = 60_000_000
 _MOST_US = 253_402_300_800_000_000  # year 10000
@@ -38,16 +47,30 @@ def read_trace(
     most_rows: int,
     input_tokens: int | None = None,
     output_tokens: int | None = None,
+    where: Mapping[str, str] | None = None,
 ) -> Traffic:
-    """The traffic of a trace; tokens that it does not say are those given. Raises BadQuery."""
+    """The traffic of a trace; tokens that it does not say are those given. Raises BadQuery.
+
+    ``where`` keeps lines with these values in these columns: one model's stream, say.
+    """
     unsaid = (
         UNKNOWN if input_tokens is None else input_tokens,
         UNKNOWN if output_tokens is None else output_tokens,
     )
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = csv.reader(file)
+            lines: Iterator[list[str]] = csv.reader(file)
             head = [name.strip().lower() for name in next(lines, [])]
+            for name in where or {}:
+                if name.lower() not in head:
+                    raise BadQuery("trace", f"--trace-where: there is no column {name!r}.")
+            wanted = [(head.index(n.lower()), value) for n, value in (where or {}).items()]
+            if wanted:
+                lines = (
+                    line
+                    for line in lines
+                    if all(line[place : place + 1] == [value] for place, value in wanted)
+                )
             if _column(head, _INSTANT) is not None:
                 return _requests(head, lines, most_rows, unsaid)
             minutes = [
@@ -75,7 +98,9 @@ def _requests(
 ) -> Traffic:
     instant = _column(head, _INSTANT)
     assert instant is not None
-    duration, given, made = (_column(head, names) for names in (_DURATION, _INPUT, _OUTPUT))
+    duration, given, made, images = (
+        _column(head, names) for names in (_DURATION, _INPUT, _OUTPUT, _IMAGES)
+    )
     rows = []
     for line in lines:
         if not line:
@@ -87,6 +112,7 @@ def _requests(
                     UNKNOWN if duration is None else _us(line[duration]),
                     unsaid[0] if given is None else _tokens(line[given]),
                     unsaid[1] if made is None else _tokens(line[made]),
+                    UNKNOWN if images is None else _tokens(line[images]),
                 )
             )
         except (ValueError, IndexError, OverflowError) as error:
@@ -95,8 +121,14 @@ def _requests(
             ) from error
     rows.sort()
     arrivals = Arrivals()
-    for at, execute, given_tokens, made_tokens in rows:
-        arrivals.add(at, execute_us=execute, input_tokens=given_tokens, output_tokens=made_tokens)
+    for at, execute, given_tokens, made_tokens, made_images in rows:
+        arrivals.add(
+            at,
+            execute_us=execute,
+            input_tokens=given_tokens,
+            output_tokens=made_tokens,
+            images=made_images,
+        )
     if not rows:
         raise BadQuery("trace", "--trace: there is no request in it.")
     start, end = rows[0][0], rows[-1][0] + 1

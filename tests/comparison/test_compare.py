@@ -90,6 +90,8 @@ def test_seconds_of_other_hardware_are_scaled_and_say_so(run: Run) -> None:
     assert "scaled from card on h100" in other["execute"]["basis"]
     low, high = (Decimal(other["range_usd"][end]) for end in ("low", "high"))
     assert low < Decimal(other["total_usd"]) <= high
+    # The range: from the ratio of arithmetic, 990 / 362, to that of bandwidth.
+    assert other["execute"]["low_factor"] < 990 / 362 / (3350 / 864) + 1e-3
     # Public models there bill the work alone.
     assert other["boot_usd"] == other["idle_usd"] == "0" and other["active_usd"] != "0"
     assert other["total_usd"] == other["active_usd"]
@@ -168,7 +170,8 @@ def test_as_csv_an_empty_cell_is_not_known(run: Run) -> None:
         (("llama", "--requests-per-day", "5"), "requests_per_day needs input_tokens"),
         (("llama", "--requests-per-day", "much"), "requests_per_day is a number from"),
         (("llama", "--json", "--csv"), "--json or --csv, not both"),
-        (("llama", "--filter", "x"), "--filter is NAME=VALUE"),
+        (("llama", "--filter", "x"), "'x' is not NAME=VALUE"),
+        (("llama", "--trace-where", "a=b"), "--trace-where belongs to --trace"),
     ],
 )
 def test_what_cannot_be_answered_says_why(run: Run, arguments: tuple[str, ...], said: str) -> None:

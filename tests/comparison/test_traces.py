@@ -63,14 +63,36 @@ def test_durations_are_of_the_card_that_they_were_measured_on(run: Run, trace: P
     assert unsaid["execute"] is None and unsaid["total_usd"] is None
     asked = ("llama", "--trace", trace, "--boot-seconds", "10", "--json")
     same = of(run(*asked, "--measured-on", "h100"), "card")
-    # 10 s of work, 2 boots, 90 s idle between the first two, 300 s twice: $0.001 a second. The
-    # mean of 10/3 s stands for each request.
+    # 10 s of work, 2 boots, 86 s idle between the first two and 300 s twice: $0.001 a second.
     assert same["execute"]["mean_seconds"] == pytest.approx(10 / 3, rel=1e-3)
-    idle = Decimal(same["idle_usd"])
-    assert Decimal(same["boot_usd"]) == Decimal("0.02") and Decimal("0.68") < idle < Decimal("0.69")
+    assert Decimal(same["active_usd"]) == Decimal("0.01")
+    assert Decimal(same["boot_usd"]) == Decimal("0.02")
+    assert Decimal(same["idle_usd"]) == Decimal("0.686")
+    assert (
+        same["execute"]["status"] == "estimated"
+        and "trace on the same card" in (same["execute"]["basis"])
+    )
     slow = of(run(*asked, "--measured-on", "l4"), "card")
     assert slow["execute"]["mean_seconds"] == pytest.approx(10 / 3 * 300 / 3350, rel=1e-3)
     assert slow["execute"]["status"] == "estimated" and "scaled" in slow["execute"]["basis"]
+
+
+def test_one_stream_of_many(run: Run, trace: Path) -> None:
+    trace.write_text(
+        "gmt_create,predict_status,exec_time_seconds,num_images_per_prompt,model\n"
+        "2024-11-15 16:57:50,SUCCEED,32.0,1.0,M0\n"
+        "2024-11-15 18:16:14,SUCCEED,43.0,2.0,M1\n"
+        "2024-11-15 18:17:06,FAILED,3.0,1.0,M1\n"
+        "2024-11-15 18:18:06,SUCCEED,5.0,4.0,M1\n"
+    )
+    asked = ("llama", "--trace", trace, "--measured-on", "h100", "--boot-seconds", "10")
+    picked = ("--trace-where", "model=M1", "--trace-where", "predict_status=SUCCEED")
+    found = run(*asked, *picked, "--json")
+    assert found["traffic"]["requests"] == 2
+    assert Decimal(of(found, "card")["active_usd"]) == Decimal("0.048")
+    assert run(*asked, "--json")["traffic"]["requests"] == 4
+    assert "no column 'colour'" in run(*asked, "--trace-where", "colour=red", status=2)
+    assert "no request in it" in run(*asked, "--trace-where", "model=M7", status=2)
 
 
 def test_many_counts_are_sampled_by_whole_minutes(trace: Path) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import csv
 import os
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ from gateway.cli_options import (
     JsonOption,
     StartOption,
 )
+from gateway.cli_output import cell, console, print_json, table
 from gateway.settings import ConfigError, load
 
 
@@ -83,8 +85,6 @@ def compare(
     every price for the same card, and a card of your own. Unknown stays unknown, and is never the
     cheapest.
     """
-    from gateway.cli_tables import print_comparison, print_csv_rows
-
     given = {
         name: text
         for name, text in (
@@ -128,12 +128,11 @@ def compare(
         except OSError as error:
             raise ConfigError(f"--html: {html} cannot be written ({error.strerror})") from error
     if as_json:
-        json.dump(found, sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        print_json(found)
     elif as_csv:
-        print_csv_rows([_flat(candidate) for candidate in found["candidates"]])
+        _print_csv([_flat(candidate) for candidate in found["candidates"]])
     else:
-        print_comparison(found)
+        _print_comparison(found)
 
 
 def _answer(
@@ -227,3 +226,87 @@ def _flat(candidate: dict[str, Any]) -> dict[str, Any]:
         "within_limit": candidate["within_limit"],
         "unknown": "; ".join(candidate["unknown"]),
     }
+
+
+def _print_comparison(found: dict[str, Any]) -> None:
+    """The answer, the candidates cheapest first, and what it all rests on."""
+    say = console()
+
+    def line(text: str) -> None:
+        say.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    line(found["sentence"])
+    names = ("candidate", "card", "USD", "from", "to", "status", "active", "boot", "idle")
+    shown = table(*names, "tokens", "other", "own", "cold", "p50 s", "p95 s", "p99 s")
+    for candidate in found["candidates"]:
+        span = candidate["range_usd"] or {"low": None, "high": None}
+        waits = candidate["waits"]
+        shown.add_row(
+            candidate["name"],
+            candidate["hardware"] or "",
+            *(_dollars(usd) for usd in (candidate["total_usd"], span["low"], span["high"])),
+            candidate["status"],
+            *(
+                _dollars(candidate[f"{part}_usd"])
+                for part in ("active", "boot", "idle", "tokens", "other", "standing")
+            ),
+            "unknown" if waits["cold_rate"] is None else f"{waits['cold_rate']:.1%}",
+            *(cell(waits[f"{name}_seconds"]) for name in ("p50", "p95", "p99")),
+        )
+    say.print(shown)
+    for candidate in found["candidates"]:
+        for said in _beside(candidate):
+            line(f"{candidate['name']}: {said}")
+    for note in (*found["traffic"]["notes"], *found["assumptions"]):
+        line(f"Note: {note}")
+
+
+def _beside(candidate: dict[str, Any]) -> list[str]:
+    """What a line of the table has no room for."""
+    said = []
+    execute, boot, even = candidate["execute"], candidate["boot"], candidate["break_even"]
+    if execute is not None:
+        said.append(f"{execute['mean_seconds']:g} s a request, {execute['basis']}")
+    if boot is not None and candidate["keep_alive"]["seconds"] is not None:
+        keep = candidate["keep_alive"]
+        said.append(
+            f"boot {boot['seconds']:g} s ({boot['basis']}), kept {keep['seconds']:g} s "
+            f"({keep['basis']})"
+        )
+    if even is not None:
+        shares = "; ".join(
+            f"batch {at['batch']}: "
+            + ("never" if at["utilisation"] > 1 else f"{at['utilisation']:.1%} of the day busy")
+            for at in even["by_batch"]
+            if at["utilisation"] is not None
+        )
+        said.append(
+            f"up all day it beats {even['against']} from {even['requests_per_day']:,.0f} "
+            f"requests a day ({shares or 'at an unknown use'})"
+        )
+    for at in candidate["sensitivity"]["boot"]:
+        said.append(
+            f"with boots of {at['boot_seconds']:g} s: {_dollars(at['total_usd'])} USD, "
+            f"p95 {cell(at['wait_p95_seconds'])} s"
+        )
+    if (candidate["sampling_error"] or 0) >= 0.0005:
+        said.append(f"a sample: the total is good to {candidate['sampling_error']:.1%}")
+    said += candidate["notes"]
+    if candidate["unknown"]:
+        said.append(f"not known: {'; '.join(candidate['unknown'])}")
+    return said
+
+
+def _dollars(usd: str | None) -> str:
+    """Enough digits to compare by; --json has all of them."""
+    if usd is None:
+        return "unknown"
+    amount = Decimal(usd)
+    return f"{amount:,.2f}" if amount >= 1 else f"{float(amount):.3g}"
+
+
+def _print_csv(rows: list[dict[str, Any]]) -> None:
+    """Rows of one shape as CSV; None is an empty cell."""
+    writer = csv.DictWriter(sys.stdout, rows[0] if rows else [])
+    writer.writeheader()
+    writer.writerows(rows)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 
 import typer
 
 from gateway.cli_options import ConfigOption, JsonOption
+from gateway.cli_output import cell, console, print_json, table
 from gateway.settings import ConfigError, load
 
 
@@ -65,13 +64,12 @@ def estimate(
 
     Nothing is measured: every figure is an estimate, from a data sheet and stated assumptions.
     """
-    from gateway.cli_tables import print_estimate, print_rows
     from gateway.estimates.estimate import Question
     from gateway.estimates.estimate import estimate as answer
     from gateway.estimates.late_2022 import claims
 
     if late_2022:
-        print_rows([claim.row() for claim in claims()], as_json=as_json)
+        _print_rows([claim.row() for claim in claims()], as_json=as_json)
         return
     found = answer(
         Question(
@@ -90,10 +88,9 @@ def estimate(
         )
     )
     if as_json:
-        json.dump(found, sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        print_json(found)
     else:
-        print_estimate(found)
+        _print_estimate(found)
 
 
 def _shape(
@@ -167,3 +164,57 @@ def _rate(price: str | None, usd_per_hour: str | None, config: Any) -> Any:
     hardware = hardware_of(row.name)
     cards = 1 if hardware is None else hardware.count
     return Rate(row.usd_per_second * 3600 / cards, f"{row.id}, {row.source}")
+
+
+def _print_rows(rows: list[dict[str, Any]], *, as_json: bool) -> None:
+    """Rows of one shape, their keys as columns."""
+    if as_json:
+        print_json(rows)
+        return
+    shown = table(*(rows[0] if rows else ()))
+    for row in rows:
+        shown.add_row(*(cell(value) for value in row.values()))
+    console().print(shown)
+
+
+def _print_estimate(found: dict[str, Any]) -> None:
+    """An estimate: seconds and dollars with their ranges, then what they rest on."""
+    hardware, memory, cost = found["hardware"], found["memory"], found["cost"]
+    say = console()
+    say.print(
+        f"{found['model']} on {hardware['gpus']} x {hardware['gpu']}, batch {found['batch']}, "
+        f"{found['input_tokens']} + {found['output_tokens']} tokens",
+        highlight=False,
+    )
+    say.print(f"{found['regime']} bound: {found['why']}", highlight=False, soft_wrap=True)
+    shown = table("estimated", "value", "low", "high")
+    for name in (
+        *("seconds_per_token", "tokens_per_second_each", "tokens_per_second"),
+        *("prefill_seconds", "decode_seconds", "request_seconds"),
+    ):
+        shown.add_row(name, *(f"{found[name][end]:g}" for end in ("value", "low", "high")))
+    for name, amount in (cost or {}).items():
+        if isinstance(amount, dict):
+            shown.add_row(name, amount["value"], amount["low"], amount["high"])
+    say.print(shown)
+    shown = table("memory", "GB")
+    for name in ("weights_bytes", "kv_cache_bytes", "gpu_bytes"):
+        size = memory[name]
+        shown.add_row(
+            name.removesuffix("_bytes"), cell(None if size is None else f"{size / 1e9:.3g}")
+        )
+    say.print(shown)
+    if cost is not None:
+        say.print(
+            f"Rate: ${cost['usd_per_gpu_hour']} for a card-hour ({cost['source']})",
+            highlight=False,
+            soft_wrap=True,
+        )
+    for said in found["assumptions"]:
+        if said["low"] == said["high"]:
+            span = f"{said['value']:g}"
+        else:
+            span = f"{said['value']:g} ({said['low']:g} to {said['high']:g})"
+        say.print(f"Assumed: {said['name']} {span}, {said['from']}", highlight=False)
+    for doubt in found["doubts"]:
+        say.print(f"Doubt: {doubt}", highlight=False, soft_wrap=True)

@@ -6,7 +6,6 @@ What only one command needs is imported in it: a report should not wait for an H
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,15 +14,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
+from gateway.cli_output import cell as _cell
+from gateway.cli_output import console as _console
+from gateway.cli_output import print_json as _print_json
+from gateway.cli_output import table as _table
 from gateway.ledger.errors import BadQuery
 from gateway.ledger.layout import database_path
 from gateway.ledger.query import MOST_ROWS
 from gateway.settings import ConfigError, Settings
-
-_UNFOLDED = 10_000  # characters; tables are as wide as what is in them
 
 Column = tuple[str, Callable[[dict[str, Any]], object]]
 
@@ -164,144 +162,6 @@ def show_ledger_info(data_dir: Path, *, as_json: bool) -> None:
     _console().print(table)
 
 
-def print_rows(rows: list[dict[str, Any]], *, as_json: bool) -> None:
-    """Rows of one shape, their keys as columns."""
-    if as_json:
-        _print_json(rows)
-        return
-    table = _table(*(rows[0] if rows else ()))
-    for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
-    _console().print(table)
-
-
-def print_estimate(found: dict[str, Any]) -> None:
-    """An estimate: seconds and dollars with their ranges, then what they rest on."""
-    hardware, memory, cost = found["hardware"], found["memory"], found["cost"]
-    say = _console()
-    say.print(
-        f"{found['model']} on {hardware['gpus']} x {hardware['gpu']}, batch {found['batch']}, "
-        f"{found['input_tokens']} + {found['output_tokens']} tokens",
-        highlight=False,
-    )
-    say.print(f"{found['regime']} bound: {found['why']}", highlight=False, soft_wrap=True)
-    table = _table("estimated", "value", "low", "high")
-    for name in (
-        *("seconds_per_token", "tokens_per_second_each", "tokens_per_second"),
-        *("prefill_seconds", "decode_seconds", "request_seconds"),
-    ):
-        table.add_row(name, *(f"{found[name][end]:g}" for end in ("value", "low", "high")))
-    for name, amount in (cost or {}).items():
-        if isinstance(amount, dict):
-            table.add_row(name, amount["value"], amount["low"], amount["high"])
-    say.print(table)
-    table = _table("memory", "GB")
-    for name in ("weights_bytes", "kv_cache_bytes", "gpu_bytes"):
-        size = memory[name]
-        table.add_row(
-            name.removesuffix("_bytes"), _cell(None if size is None else f"{size / 1e9:.3g}")
-        )
-    say.print(table)
-    if cost is not None:
-        say.print(
-            f"Rate: ${cost['usd_per_gpu_hour']} for a card-hour ({cost['source']})",
-            highlight=False,
-            soft_wrap=True,
-        )
-    for said in found["assumptions"]:
-        if said["low"] == said["high"]:
-            span = f"{said['value']:g}"
-        else:
-            span = f"{said['value']:g} ({said['low']:g} to {said['high']:g})"
-        say.print(f"Assumed: {said['name']} {span}, {said['from']}", highlight=False)
-    for doubt in found["doubts"]:
-        say.print(f"Doubt: {doubt}", highlight=False, soft_wrap=True)
-
-
-def print_comparison(found: dict[str, Any]) -> None:
-    """The answer, the candidates cheapest first, and what it all rests on."""
-    say = _console()
-
-    def line(text: str) -> None:
-        say.print(text, highlight=False, markup=False, soft_wrap=True)
-
-    line(found["sentence"])
-    names = ("candidate", "card", "USD", "from", "to", "status", "active", "boot", "idle")
-    table = _table(*names, "tokens", "other", "own", "cold", "p50 s", "p95 s", "p99 s")
-    for candidate in found["candidates"]:
-        span = candidate["range_usd"] or {"low": None, "high": None}
-        waits = candidate["waits"]
-        table.add_row(
-            candidate["name"],
-            candidate["hardware"] or "",
-            *(_dollars(usd) for usd in (candidate["total_usd"], span["low"], span["high"])),
-            candidate["status"],
-            *(
-                _dollars(candidate[f"{part}_usd"])
-                for part in ("active", "boot", "idle", "tokens", "other", "standing")
-            ),
-            "unknown" if waits["cold_rate"] is None else f"{waits['cold_rate']:.1%}",
-            *(_cell(waits[f"{name}_seconds"]) for name in ("p50", "p95", "p99")),
-        )
-    say.print(table)
-    for candidate in found["candidates"]:
-        for said in _beside(candidate):
-            line(f"{candidate['name']}: {said}")
-    for note in (*found["traffic"]["notes"], *found["assumptions"]):
-        line(f"Note: {note}")
-
-
-def _beside(candidate: dict[str, Any]) -> list[str]:
-    """What a line of the table has no room for."""
-    said = []
-    execute, boot, even = candidate["execute"], candidate["boot"], candidate["break_even"]
-    if execute is not None:
-        said.append(f"{execute['mean_seconds']:g} s a request, {execute['basis']}")
-    if boot is not None and candidate["keep_alive"]["seconds"] is not None:
-        keep = candidate["keep_alive"]
-        said.append(
-            f"boot {boot['seconds']:g} s ({boot['basis']}), kept {keep['seconds']:g} s "
-            f"({keep['basis']})"
-        )
-    if even is not None:
-        shares = "; ".join(
-            f"batch {at['batch']}: "
-            + ("never" if at["utilisation"] > 1 else f"{at['utilisation']:.1%} of the day busy")
-            for at in even["by_batch"]
-            if at["utilisation"] is not None
-        )
-        said.append(
-            f"up all day it beats {even['against']} from {even['requests_per_day']:,.0f} "
-            f"requests a day ({shares or 'at an unknown use'})"
-        )
-    for at in candidate["sensitivity"]["boot"]:
-        said.append(
-            f"with boots of {at['boot_seconds']:g} s: {_dollars(at['total_usd'])} USD, "
-            f"p95 {_cell(at['wait_p95_seconds'])} s"
-        )
-    if (candidate["sampling_error"] or 0) >= 0.0005:
-        said.append(f"a sample: the total is good to {candidate['sampling_error']:.1%}")
-    said += candidate["notes"]
-    if candidate["unknown"]:
-        said.append(f"not known: {'; '.join(candidate['unknown'])}")
-    return said
-
-
-def _dollars(usd: str | None) -> str:
-    """Enough digits to compare by; --json has all of them."""
-    if usd is None:
-        return "unknown"
-    amount = Decimal(usd)
-    return f"{amount:,.2f}" if amount >= 1 else f"{float(amount):.3g}"
-
-
-def print_csv_rows(rows: list[dict[str, Any]]) -> None:
-    """Rows of one shape as CSV; None is an empty cell."""
-    writer = csv.DictWriter(sys.stdout, rows[0] if rows else [])
-    writer.writeheader()
-    writer.writerows(rows)
-
-
 def _rows(data_dir: Path, report: str, query: dict[str, Any]) -> list[dict[str, Any]]:
     from gateway.ledger.reports import ReportQuery, Reports
 
@@ -364,26 +224,3 @@ def _print(rows: list[dict[str, Any]], columns: Sequence[Column], form: str) -> 
         for row in rows:
             table.add_row(*(_cell(value(row)) for _, value in columns))
         _console().print(table)
-
-
-def _print_json(found: object) -> None:
-    json.dump(found, sys.stdout, indent=2, default=str)
-    sys.stdout.write("\n")
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "unknown"
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _console() -> Console:
-    """As wide as the terminal; what goes into a file or a pipe is never folded."""
-    return Console() if sys.stdout.isatty() else Console(width=_UNFOLDED)
-
-
-def _table(*names: str) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in names:
-        table.add_column(name, overflow="fold")
-    return table

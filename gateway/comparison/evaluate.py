@@ -12,6 +12,7 @@ from typing import Any
 from gateway.comparison.candidates import Candidate
 from gateway.comparison.capacity import Sizes, replicas
 from gateway.comparison.seconds import Timing
+from gateway.comparison.waits import Waits, waits_of
 from gateway.estimates.tables import Shape
 from gateway.warmth.arrivals import Arrivals, Measured, Traffic, rank
 from gateway.warmth.billing import Bill, Used, bill, bills_machine
@@ -22,19 +23,6 @@ _MONTHS_PER_YEAR = Decimal(12)
 _DAYS_PER_YEAR = Decimal("365.25")
 _MACHINE_PARTS = ("active_usd", "boot_usd", "idle_usd", "standing_usd")
 _PARTS = ("active_usd", "boot_usd", "idle_usd", "tokens_usd", "other_usd", "standing_usd")
-
-
-@dataclass(slots=True)
-class Waits:
-    """How long requests waited before their work began, in seconds; None: not known."""
-
-    p50: float | None = None
-    p95: float | None = None
-    p99: float | None = None
-    mean: float | None = None
-    cold_rate: float | None = None
-    boots: int | None = None
-    basis: str = "unknown"
 
 
 @dataclass(slots=True)
@@ -121,7 +109,7 @@ def evaluate(
         high_usd=None,
         status="unknown" if total is None else _status(candidate, traffic, timing, error),
         waits=(
-            _waits(candidate, traffic, timing, spent, waits, seen)
+            waits_of(candidate, traffic, timing, spent, waits, seen)
             if machines == 1 or not by_machine
             else Waits()
         ),
@@ -302,50 +290,6 @@ def _bound(found: Outcome, ran: _Run) -> None:
         unsure = found.known_usd * Decimal(repr(found.sampling_error))
         low, high = low - unsure, high + unsure
     found.low_usd, found.high_usd = max(low, Decimal(0)), high
-
-
-def _waits(
-    candidate: Candidate,
-    traffic: Traffic,
-    timing: Timing | None,
-    spent: Spent,
-    waits: array[int],
-    seen: Measured | None,
-) -> Waits:
-    if not candidate.has_replica:
-        if seen is None or not seen.wait_seconds:
-            return Waits()
-        ordered = sorted(seen.wait_seconds)
-        judged = seen.cold + seen.warm
-        return Waits(
-            p50=rank(ordered, 0.5),
-            p95=rank(ordered, 0.95),
-            p99=rank(ordered, 0.99),
-            mean=math.fsum(ordered) / len(ordered),
-            cold_rate=seen.cold / judged if judged else None,
-            basis=f"measured on {len(ordered):,} requests",
-        )
-    if timing is None or candidate.boot is None:
-        return Waits()
-    ordered_us = sorted(waits)
-    zeros = spent.requests - len(ordered_us)
-
-    def percentile(share: float) -> float | None:
-        us = rank(ordered_us, share, zeros)
-        return None if us is None else us / 1e6
-
-    basis = "replayed, one replica"
-    if candidate.shared_pool:
-        basis += "; others keep it warm too, so this is an upper bound"
-    return Waits(
-        p50=percentile(0.5),
-        p95=percentile(0.95),
-        p99=percentile(0.99),
-        mean=sum(ordered_us) / 1e6 / spent.requests if spent.requests else None,
-        cold_rate=spent.cold / spent.requests if spent.requests else None,
-        boots=round(spent.boots * traffic.stretches_in_range / max(1, len(traffic.stretches))),
-        basis=basis,
-    )
 
 
 def _sensitivity(found: Outcome, ran: _Run) -> None:

@@ -284,10 +284,13 @@ def _beside(candidate: dict[str, Any]) -> list[str]:
             f"up all day it beats {even['against']} from {even['requests_per_day']:,.0f} "
             f"requests a day ({shares or 'at an unknown use'})"
         )
-    for at in candidate["sensitivity"]["boot"]:
+    ends = candidate["sensitivity"]["boot"]
+    if ends:
+        first, last = ends
         said.append(
-            f"with boots of {at['boot_seconds']:g} s: {_dollars(at['total_usd'])} USD, "
-            f"p95 {cell(at['wait_p95_seconds'])} s"
+            f"with boots of {first['boot_seconds']:g} to {last['boot_seconds']:g} s: "
+            f"{_dollars(first['total_usd'])} to {_dollars(last['total_usd'])} USD, "
+            f"p95 {cell(first['wait_p95_seconds'])} to {cell(last['wait_p95_seconds'])} s"
         )
     if (candidate["sampling_error"] or 0) >= 0.0005:
         said.append(f"a sample: the total is good to {candidate['sampling_error']:.1%}")

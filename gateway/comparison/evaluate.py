@@ -94,9 +94,9 @@ def evaluate(
             unknown.append("how long a boot takes")
     if replica and timing is None:
         unknown.append("how long requests take here")
-    if parts["tokens_usd"] is None:
+    if parts["tokens_usd"] is None and candidate.row is not None:
         unknown.append("tokens of some requests")
-    if parts["other_usd"] is None:
+    if parts["other_usd"] is None and candidate.row is not None:
         unknown.append("images of some requests")
     known = sum((usd for usd in parts.values() if usd is not None), Decimal(0))
     total = None if None in parts.values() else known
@@ -224,11 +224,10 @@ def _as_charged(
         for source, pico in zip(rows.source, rows.cost_pico_usd, strict=True):
             if source == number and pico >= 0:
                 costs.append(pico)
-    parts: dict[str, Decimal | None] = dict.fromkeys(_PARTS, Decimal(0))
     if not costs:
-        parts["other_usd"] = None
         unknown.append("its price")
-        return parts, None
+        return dict.fromkeys(_PARTS, None), None
+    parts: dict[str, Decimal | None] = dict.fromkeys(_PARTS, Decimal(0))
     mean = Decimal(sum(costs)) / len(costs)
     parts["other_usd"] = mean.scaleb(-12) * traffic.requests
     return parts, None

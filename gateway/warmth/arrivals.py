@@ -140,7 +140,7 @@ class Traffic:
         return (self.end_at_us - self.start_at_us) / 86_400e6
 
 
-LENGTHS_US = (86_400_000_000, 3_600_000_000, 300_000_000, 60_000_000)
+LENGTHS_US = (86_400_000_000, 3_600_000_000, 300_000_000, 60_000_000, 1_000_000)
 FEWEST_STRETCHES = 48
 
 
@@ -149,7 +149,8 @@ def stretches_of(
 ) -> tuple[int, list[int]]:
     """How long stretches are to be, and which: their numbers, drawn one from each equal part.
 
-    The longest of a day, an hour, five minutes and one of which enough fit into ``most_rows``.
+    The longest of a day, an hour, five minutes, one minute and a second of which enough fit into
+    ``most_rows``.
     """
     span = max(1, end_at_us - start_at_us)
     for length in LENGTHS_US:

@@ -15,7 +15,7 @@ from gateway.comparison.seconds import Timing
 from gateway.comparison.waits import Waits, waits_of
 from gateway.estimates.tables import Shape
 from gateway.warmth.arrivals import Arrivals, Measured, Traffic, rank
-from gateway.warmth.billing import Bill, Used, bill, bills_machine
+from gateway.warmth.billing import Bill, Used, bill, billed_us, bills_machine
 from gateway.warmth.replay import Plant, Replay, Spent
 
 SECONDS_PER_DAY = 86_400
@@ -169,10 +169,15 @@ class _Run:
                     setattr(total, name, getattr(total, name) + getattr(spent, name))
                 waits.extend(replay.waits)
             length_us = stretch.end_at_us - stretch.start_at_us
-            bills.append(self._bill(spent, stretch.arrivals, length_us))
+            bills.append(self._bill(spent, number, stretch.arrivals, length_us))
         return total, waits, bills
 
-    def _bill(self, spent: Spent | None, rows: Arrivals, length_us: int) -> Bill:
+    def input_tokens(self) -> Decimal:
+        """All that went in, over the range; their number is known where a total is."""
+        stretches = self.traffic.stretches
+        return self.scale * sum(sum(stretch.arrivals.input_tokens) for stretch in stretches)
+
+    def _bill(self, spent: Spent | None, number: int, rows: Arrivals, length_us: int) -> Bill:
         own, row = self.candidate.own, self.candidate.row
         if own is not None:
             standing, energy = own_usd(self.candidate, length_us)
@@ -186,7 +191,10 @@ class _Run:
             rows.total(rows.output_tokens),
             rows.total(rows.images),
         )
-        return bill(row, spent, used)
+        execute_us = None
+        if self.timing is not None and row.round_up_seconds is not None:
+            execute_us = sum(billed_us(row, us) for us in self.timing.columns[number])
+        return bill(row, spent, used, execute_us)
 
 
 def own_usd(candidate: Candidate, length_us: int) -> tuple[Decimal, Decimal]:
@@ -253,7 +261,8 @@ def _status(
     if row is None or traffic.is_sample or traffic.origin != "ledger":
         return "estimated"
     if row.usd_per_second is None:
-        return "measured"
+        # Which tokens were in a cache depends on where they went.
+        return "measured" if row.usd_per_cached_input_token is None else "estimated"
     for_itself = not bills_machine(row) and row.bills <= {"execute"}
     return (
         "measured"
@@ -269,6 +278,9 @@ def _bound(found: Outcome, ran: _Run) -> None:
     if found.timing is not None and active:
         low -= active * (1 - Decimal(repr(found.timing.low)))
         high += active * (Decimal(repr(found.timing.high)) - 1)
+    row = found.candidate.row
+    if row is not None and row.usd_per_input_token and row.usd_per_cached_input_token is not None:
+        low -= (row.usd_per_input_token - row.usd_per_cached_input_token) * ran.input_tokens()
     boot = found.candidate.boot
     if boot is not None and boot_usd and boot.seconds:
         low -= boot_usd * (1 - Decimal(repr(boot.low / boot.seconds)))
@@ -326,6 +338,13 @@ def _notes(
                 f"{together:.1f} requests run at once while it works; they are taken not to slow "
                 "each other"
             )
+    row = candidate.row
+    if row is not None and row.usd_per_cached_input_token is not None:
+        found.append(
+            "tokens are reckoned as if none were in a cache; the range begins where all are"
+        )
+    if row is not None and row.round_up_seconds is not None and bills_machine(row):
+        found.append("rounding up of the machine's time is left out")
     if candidate.row is not None and candidate.row.note:
         found.append(candidate.row.note)
     return found

@@ -1,7 +1,8 @@
 """What a replay costs under a price row: the row says what is billed, this multiplies. Exact.
 
 Where idle seconds are billed, or seconds are shared, a machine is paid for: a second with work
-counts once, however many requests run in it. Otherwise each request pays for its own seconds.
+counts once, however many requests run in it. Otherwise each request pays for its own seconds, each
+rounded up as the row says. A machine's time is not rounded: how long each piece of it was is gone.
 """
 
 from __future__ import annotations
@@ -56,8 +57,19 @@ def bills_machine(row: PriceRow) -> bool:
     return row.shared or "idle" in row.bills
 
 
-def bill(row: PriceRow, spent: Spent | None, used: Used) -> Bill:
-    """The bill of a replay; ``spent`` None: how long it took is not known."""
+def billed_us(row: PriceRow, microseconds: int) -> int:
+    """A duration as the row bills it."""
+    if row.round_up_seconds is None:
+        return microseconds
+    step = int(row.round_up_seconds * 1_000_000)
+    return -(-microseconds // step) * step
+
+
+def bill(row: PriceRow, spent: Spent | None, used: Used, execute_us: int | None = None) -> Bill:
+    """The bill of a replay; ``spent`` None: how long it took is not known.
+
+    ``execute_us`` is the sum over the requests as billed, where rounding makes it another one.
+    """
     rate = row.usd_per_second
     active: Decimal | None = Decimal(0)
     boot: Decimal | None = Decimal(0)
@@ -69,13 +81,13 @@ def bill(row: PriceRow, spent: Spent | None, used: Used) -> Bill:
             idle = None if "idle" in row.bills else Decimal(0)
         else:
             if "execute" in row.bills:
-                active = seconds_usd(
-                    spent.busy_us if bills_machine(row) else spent.execute_us, rate
-                )
+                own_us = spent.execute_us if execute_us is None else execute_us
+                active = seconds_usd(spent.busy_us if bills_machine(row) else own_us, rate)
                 if "queue" in row.bills:
                     active += seconds_usd(spent.queue_us, rate)
             if "boot" in row.bills:
-                boot = seconds_usd(spent.boot_us, rate)
+                each_us = spent.boot_us // spent.boots if spent.boots else 0
+                boot = seconds_usd(spent.boots * billed_us(row, each_us), rate)
             if "idle" in row.bills:
                 idle = seconds_usd(spent.idle_us, rate)
     return Bill(active, boot, idle, _tokens(row, used), _other(row, used))

@@ -154,6 +154,29 @@ def test_a_replica_that_would_drown_is_not_called_cheap(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("ledger")
+def test_caches_and_rounding(run: Run, config: Path) -> None:
+    config.write_text(
+        config.read_text()
+        + """
+  - {name: cached, effective_from: 2026-01-01, usd_per_million_input_tokens: "1",
+     usd_per_million_output_tokens: "2", usd_per_million_cached_input_tokens: "0.1",
+     source: a page, checked_on: 2026-01-01}
+  - {name: tens-h100, effective_from: 2026-01-01, usd_per_second: "1", round_up_seconds: "10",
+     source: a page, checked_on: 2026-01-01}
+  - {name: tomorrow-h100, effective_from: 2126-01-01, usd_per_second: "1",
+     source: a page, checked_on: 2026-01-01}
+"""
+    )
+    found = run("llama", "--price", "cached", "--json")
+    cached, tens = of(found, "cached"), of(found, "tens-h100")
+    assert cached["total_usd"] == "0.004" and cached["status"] == "estimated"
+    assert cached["range_usd"] == {"low": "0.0022", "high": "0.004"}
+    assert Decimal(tens["active_usd"]) == 200  # 20 requests of 4 s, 10 s billed for each
+    assert "tomorrow-h100" not in [row["name"] for row in found["candidates"]]
+    assert "in force" in run("llama", "--price", "tomorrow-h100", status=2)
+
+
+@pytest.mark.usefixtures("ledger")
 def test_as_csv_an_empty_cell_is_not_known(run: Run) -> None:
     rows = list(csv.DictReader(io.StringIO(run("llama", "--csv"))))
     by_name = {row["name"]: row for row in rows}

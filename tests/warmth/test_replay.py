@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from gateway.accounting.prices import PriceRow
-from gateway.warmth.billing import Used, bill
+from gateway.warmth.billing import Used, bill, billed_us
 from gateway.warmth.replay import Decision, Plant, Replay, Spent
 
 S = 1_000_000
@@ -159,3 +159,11 @@ def test_what_is_not_known_is_no_zero() -> None:
     images = row(usd_per_second=None, usd_per_image="0.5", usd_per_request="0.1")
     assert bill(images, None, Used(3, images=4)).total_usd == Decimal("2.3")
     assert bill(images, None, Used(3)).total_usd is None
+
+
+def test_each_duration_is_rounded_up() -> None:
+    replay = Replay(Plant(2_500_000, 0))
+    replay.run([0, 100 * S], [S, S])
+    by_tens = row("execute", "boot", round_up_seconds="10")
+    found = bill(by_tens, replay.close(), Used(2), execute_us=2 * billed_us(by_tens, S))
+    assert (found.active_usd, found.boot_usd) == (20 * RATE, 20 * RATE)

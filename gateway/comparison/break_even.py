@@ -51,7 +51,7 @@ def break_even(
         usd_per_day = sum(own_usd(candidate, SECONDS_PER_DAY * 1_000_000), Decimal(0))
     else:
         assert row is not None and row.usd_per_second is not None
-        usd_per_day = row.usd_per_second * SECONDS_PER_DAY
+        usd_per_day = row.usd_per_second * SECONDS_PER_DAY * candidate.machines
     usd_per_request = against.total_usd / traffic.requests
     if not usd_per_request:
         return None

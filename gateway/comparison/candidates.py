@@ -50,6 +50,8 @@ class Candidate:
     keep_alive: KeepAlive
     places: int | None = None
     fact: Fact | None = None
+    machines: int = 1
+    """How many stand, where standing ones are paid for."""
     own: OwnGpu | None = None
 
     @property
@@ -63,6 +65,10 @@ class Candidate:
         return self.own is not None or (
             self.row is not None and self.row.usd_per_second is not None
         )
+
+
+_NONE = Boot(0.0, 0.0, 0.0, "given", "it stays up")
+_STANDS = KeepAlive(None, "its price is for machines that stand")
 
 
 def candidates(
@@ -86,8 +92,9 @@ def candidates(
                 provider=given.provider,
                 row=row,
                 hardware=hardware_of(given.hardware) or hardware_of(row.name if row else None),
-                boot=_boot(ask, fact, measured.get(name)),
-                keep_alive=_keep_alive(ask, fact, given, settings),
+                boot=_NONE if _stands(row) else _boot(ask, fact, measured.get(name)),
+                keep_alive=_STANDS if _stands(row) else _keep_alive(ask, fact, given, settings),
+                machines=given.standing_machines if _stands(row) else 1,
                 places=ask.places or _places(given, settings),
                 fact=fact,
             )
@@ -105,8 +112,8 @@ def candidates(
                 provider=None,
                 row=row,
                 hardware=hardware_of(row.name),
-                boot=_boot(ask, fact, None),
-                keep_alive=_keep_alive(ask, fact, None, settings),
+                boot=_NONE if _stands(row) else _boot(ask, fact, None),
+                keep_alive=_STANDS if _stands(row) else _keep_alive(ask, fact, None, settings),
                 places=ask.places,
                 fact=fact,
             )
@@ -119,7 +126,7 @@ def candidates(
                 provider=None,
                 row=None,
                 hardware=ask.own_gpu.hardware,
-                boot=Boot(0.0, 0.0, 0.0, "given", "it stays up"),
+                boot=_NONE,
                 keep_alive=KeepAlive(None, "it is yours and stays up"),
                 places=ask.places,
                 own=ask.own_gpu,
@@ -165,6 +172,10 @@ def _tied(
     return rows
 
 
+def _stands(row: PriceRow | None) -> bool:
+    return row is not None and "standing" in row.bills
+
+
 def _boot(ask: Ask, fact: Fact | None, seen: Measured | None) -> Boot | None:
     if ask.boot_seconds is not None:
         return Boot(*(ask.boot_seconds,) * 3, "given", "as asked")
@@ -183,6 +194,8 @@ def _keep_alive(
 ) -> KeepAlive:
     if ask.keep_alive_seconds is not None:
         return KeepAlive(ask.keep_alive_seconds, "as asked")
+    if given is not None and given.idle_window_seconds is not None:
+        return KeepAlive(given.idle_window_seconds, "idle_window_seconds")
     if given is not None and _plugin(given, settings) == "local":
         if given.options.get("url") is not None:
             return KeepAlive(None, "it runs already")

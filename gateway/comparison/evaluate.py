@@ -15,7 +15,7 @@ from gateway.comparison.seconds import Timing
 from gateway.comparison.waits import Waits, waits_of
 from gateway.estimates.tables import Shape
 from gateway.warmth.arrivals import Arrivals, Measured, Traffic, rank
-from gateway.warmth.billing import Bill, Used, bill, billed_us, bills_machine
+from gateway.warmth.billing import Bill, Used, bill, billed_us, bills_machine, seconds_usd
 from gateway.warmth.replay import Plant, Replay, Spent
 
 SECONDS_PER_DAY = 86_400
@@ -78,10 +78,12 @@ def evaluate(
     by_machine = candidate.own is not None or (
         candidate.row is not None and bills_machine(candidate.row)
     )
-    if by_machine and machines != 1:
+    drowns = by_machine and (machines is None or machines > candidate.machines)
+    if drowns:
         for name in _MACHINE_PARTS:
             usd = parts[name]
-            parts[name] = None if usd is None or (usd and not machines) else usd * (machines or 1)
+            if usd:
+                parts[name] = None if machines is None else usd * machines / candidate.machines
         unknown.append(
             "whether one replica can carry it" if machines is None else "how a fleet waits"
         )
@@ -108,11 +110,7 @@ def evaluate(
         low_usd=None,
         high_usd=None,
         status="unknown" if total is None else _status(candidate, traffic, timing, error),
-        waits=(
-            waits_of(candidate, traffic, timing, spent, waits, seen)
-            if machines == 1 or not by_machine
-            else Waits()
-        ),
+        waits=(waits_of(candidate, traffic, timing, spent, waits, seen) if not drowns else Waits()),
         timing=timing,
         replicas=machines if replica else None,
         spent=spent if replica and timing is not None else None,
@@ -129,7 +127,7 @@ def evaluate(
         and timing is not None
         and boot is not None
         and candidate.keep_alive.seconds is not None
-        and machines == 1
+        and not drowns
     ):
         _sensitivity(found, ran)
     return found
@@ -191,6 +189,11 @@ class _Run:
             rows.total(rows.output_tokens),
             rows.total(rows.images),
         )
+        if "standing" in row.bills and row.usd_per_second is not None:
+            paid = seconds_usd(length_us * self.candidate.machines, row.usd_per_second)
+            zero = Decimal(0)
+            beside = bill(row, spent, used)
+            return Bill(zero, zero, zero, beside.tokens_usd, beside.other_usd, paid)
         execute_us = None
         if self.timing is not None and row.round_up_seconds is not None:
             execute_us = sum(billed_us(row, us) for us in self.timing.columns[number])

@@ -54,7 +54,7 @@ class Bill:
 
 def bills_machine(row: PriceRow) -> bool:
     """Whether a machine is paid for, and not each request's own seconds."""
-    return row.shared or "idle" in row.bills
+    return row.shared or not row.bills.isdisjoint({"idle", "standing"})
 
 
 def billed_us(row: PriceRow, microseconds: int) -> int:

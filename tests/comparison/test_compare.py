@@ -176,6 +176,31 @@ def test_caches_and_rounding(run: Run, config: Path) -> None:
     assert "in force" in run("llama", "--price", "tomorrow-h100", status=2)
 
 
+def test_machines_that_stand_are_paid_for_all_the_time(run: Run, config: Path) -> None:
+    config.write_text(
+        config.read_text().replace(
+            "price: my-h100}",
+            'standing_machines: 2, price: {usd_per_second: "0.001", bills: [standing]}}',
+        )
+    )
+    made_up = ("--requests-per-day", "50", "--input-tokens", "600", "--output-tokens", "200")
+    card = of(run("llama", *made_up, "--shape", "8b", "--json"), "card")
+    assert Decimal(card["standing_usd"]) == 2 * 30 * 86400 * Decimal("0.001")
+    assert card["total_usd"] == card["standing_usd"] and card["active_usd"] == "0"
+    assert (card["waits"]["cold_rate"], card["keep_alive"]["seconds"]) == (0, None)
+    assert card["break_even"]["usd_per_day"] == "172.8"
+
+
+def test_a_window_that_is_configured(run: Run, config: Path) -> None:
+    text = config.read_text().replace("price: my-h100}", "price: my-h100, idle_window_seconds: 7}")
+    config.write_text(text)
+    made_up = ("--requests-per-day", "50", "--input-tokens", "600", "--output-tokens", "200")
+    asked = ("llama", *made_up, "--shape", "8b", "--boot-seconds", "5", "--json")
+    assert of(run(*asked), "card")["keep_alive"]["seconds"] == 7
+    found = run(*asked, "--keep-alive-seconds", "9")
+    assert of(found, "card")["keep_alive"]["seconds"] == 9
+
+
 @pytest.mark.usefixtures("ledger")
 def test_as_csv_an_empty_cell_is_not_known(run: Run) -> None:
     rows = list(csv.DictReader(io.StringIO(run("llama", "--csv"))))

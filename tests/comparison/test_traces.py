@@ -151,3 +151,14 @@ def test_made_up_traffic_has_the_rate_that_was_asked_for() -> None:
     assert many.is_sample and many.requests_read == pytest.approx(20_000, rel=0.05)
     assert many.requests == pytest.approx(30e6, rel=0.05)
     assert what_if(0.001, 1, 1, 1000).requests <= 1
+
+
+def test_a_crowd_on_a_card_of_which_nothing_is_known_has_no_price(run: Run, trace: Path) -> None:
+    lines = "\n".join(f"{second},100" for second in range(500))
+    trace.write_text(f"at,duration\n{lines}\n")
+    asked = ("llama", "--trace", trace, "--measured-on", "h100", "--boot-seconds", "5", "--json")
+    card = of(run(*asked), "card")  # a hundred requests at once
+    assert card["total_usd"] is None and card["replicas"] is None
+    assert "whether one replica can carry it" in card["unknown"]
+    trace.write_text(f"at,duration\n{lines.replace(',100', ',4')}\n")
+    assert of(run(*asked), "card")["total_usd"] is not None

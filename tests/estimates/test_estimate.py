@@ -95,6 +95,8 @@ def test_batching_and_the_two_other_regimes(ask: Run) -> None:
     assert one["seconds_per_token"]["value"] == pytest.approx(0.01393, rel=1e-2)
     # 2 x 8.03e9 x 600 / (312e12 x 0.5) + 2 ms
     assert one["prefill_seconds"]["value"] == pytest.approx(0.06377, rel=1e-2)
+    # The prompts of a batch are read one after the other.
+    assert many["prefill_seconds"]["value"] == pytest.approx(32 * 0.06377, rel=1e-2)
     half = of("--utilisation", "0.5")
     assert float(half["cost"]["usd_per_request"]["value"]) == pytest.approx(
         2 * float(one["cost"]["usd_per_request"]["value"]), rel=1e-2

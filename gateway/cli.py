@@ -36,8 +36,6 @@ ledger_app = typer.Typer(
 )
 app.add_typer(keys_app, name="keys")
 app.add_typer(ledger_app, name="ledger")
-app.command()(compare)
-app.command()(estimate)
 
 GroupOption = Annotated[
     list[str] | None,
@@ -196,6 +194,10 @@ def cold_starts(
     settings = _settings(config, data_dir)
     query = _query(start_time, end_time, group_by or ["deployment"], bucket_width, time_zone)
     show_cold_starts(_ledger_of(settings), query, _format(as_json, as_csv))
+
+
+app.command()(compare)
+app.command()(estimate)
 
 
 @keys_app.command("create")

@@ -79,11 +79,11 @@ def compare(
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
 ) -> None:
-    """What your requests would cost, and wait, wherever they could be served.
+    """Your requests wherever they could be served.
 
-    Over the ledger's last 30 days, a trace, or made-up traffic: every deployment of the model,
-    every price for the same card, and a card of your own. Unknown stays unknown, and is never the
-    cheapest.
+    What they would cost, and wait, over the ledger's last 30 days, a trace, or made-up traffic:
+    at every deployment of the model, every price for the same card, and a card of your own.
+    Unknown stays unknown, and is never the cheapest.
     """
     given = {
         name: text

@@ -60,9 +60,10 @@ def estimate(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """What a model would take and cost on some hardware: a roofline, with ranges.
+    """A model's seconds and dollars on some card.
 
-    Nothing is measured: every figure is an estimate, from a data sheet and stated assumptions.
+    A roofline, with ranges. Nothing is measured: every figure is an estimate, from a data sheet and
+    stated assumptions.
     """
     from gateway.estimates.estimate import Question
     from gateway.estimates.estimate import estimate as answer

@@ -198,6 +198,9 @@ def _keep_alive(
         return KeepAlive(given.idle_window_seconds, "idle_window_seconds")
     if given is not None and _plugin(given, settings) == "local":
         if given.options.get("url") is not None:
+            kept = given.options.get("keep_alive_seconds")
+            if kept is not None and int(kept) >= 0:
+                return KeepAlive(float(kept), "keep_alive_seconds")
             return KeepAlive(None, "it runs already")
         idle = given.options.get("idle_timeout_seconds", ASSUMED_KEEP_ALIVE_SECONDS)
         return KeepAlive(None if idle is None else float(idle), "idle_timeout_seconds")

@@ -121,7 +121,7 @@ def evaluate(
     if found.waits.p95 is None and "how a fleet waits" not in unknown:
         unknown.append("how long requests wait")
     if total is not None:
-        _bound(found, ran)
+        _bound(found, ran, spent)
     if (
         replica
         and timing is not None
@@ -274,7 +274,7 @@ def _status(
     )
 
 
-def _bound(found: Outcome, ran: _Run) -> None:
+def _bound(found: Outcome, ran: _Run, spent: Spent) -> None:
     """The range around the total: durations, boots, and the sample, as far as each is unsure."""
     low = high = found.known_usd
     active, boot_usd = found.parts["active_usd"] or 0, found.parts["boot_usd"] or 0
@@ -284,6 +284,8 @@ def _bound(found: Outcome, ran: _Run) -> None:
     row = found.candidate.row
     if row is not None and row.usd_per_input_token and row.usd_per_cached_input_token is not None:
         low -= (row.usd_per_input_token - row.usd_per_cached_input_token) * ran.input_tokens()
+    if row is not None and row.usd_per_second is not None and _apart_us(found.candidate, spent):
+        high += seconds_usd(_apart_us(found.candidate, spent), row.usd_per_second) * ran.scale
     boot = found.candidate.boot
     if boot is not None and boot_usd and boot.seconds:
         low -= boot_usd * (1 - Decimal(repr(boot.low / boot.seconds)))
@@ -325,6 +327,18 @@ def _again(found: Outcome, ran: _Run, boot_seconds: float, places: int | None) -
     return {"total_usd": total, "wait_p95_seconds": None if late is None else late / 1e6}
 
 
+def _apart_us(candidate: Candidate, spent: Spent) -> int:
+    """What more is paid for where requests cannot share the machine after all, in microseconds.
+
+    A price that bills a machine's life without saying that it is shared is booked by the ledger
+    for each request's own seconds: further machines come up for those that overlap.
+    """
+    row = candidate.row
+    if row is None or row.shared or "execute" not in row.bills or not bills_machine(row):
+        return 0
+    return max(0, spent.execute_us - spent.busy_us)
+
+
 def _notes(
     candidate: Candidate, timing: Timing | None, spent: Spent, machines: int | None
 ) -> list[str]:
@@ -342,12 +356,17 @@ def _notes(
                 "each other"
             )
     row = candidate.row
+    if timing is not None and _apart_us(candidate, spent) > spent.busy_us // 20:
+        found.append(
+            "its price does not say that requests share a machine; where each needs its own, work "
+            f"costs {spent.execute_us / spent.busy_us:.2g} times as much (in the range)"
+        )
     if row is not None and row.usd_per_cached_input_token is not None:
         found.append(
             "tokens are reckoned as if none were in a cache; the range begins where all are"
         )
     if row is not None and row.round_up_seconds is not None and bills_machine(row):
         found.append("rounding up of the machine's time is left out")
-    if candidate.row is not None and candidate.row.note:
-        found.append(candidate.row.note)
+    if row is not None and row.note:
+        found.append(row.note)
     return found

@@ -44,6 +44,9 @@ def test_every_candidate_by_hand(run: Run) -> None:
     assert card["execute"]["status"] == "estimated"  # half of the requests went elsewhere
     assert card["status"] == "estimated" and card["keep_alive"]["seconds"] == 300
     assert "assumed" in card["keep_alive"]["basis"]
+    # The price does not say that a machine is shared: each pair's second 4 s may cost as well.
+    assert Decimal(card["range_usd"]["high"]) == Decimal("3.38")
+    assert any("does not say that requests share" in note for note in card["notes"])
 
 
 @pytest.mark.usefixtures("ledger")

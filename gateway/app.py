@@ -23,7 +23,7 @@ from gateway.charging import Charging
 from gateway.clock import Clock
 from gateway.errors import GatewayError, ResultsUnavailable
 from gateway.execution import Executor
-from gateway.http import chat, docs, generate, reports, system
+from gateway.http import chat, comparison, docs, generate, reports, system
 from gateway.http.body import ClientGone
 from gateway.http.dispatch import HotRoutes
 from gateway.http.doors import Doors, Keyring
@@ -105,7 +105,7 @@ def create_app(
         docs_url=None,  # FastAPI's own page loads its files from a content network
         redoc_url=None,
     )
-    for module in (generate, chat, reports, system, docs):
+    for module in (generate, chat, reports, comparison, system, docs):
         app.include_router(module.router)
     app.add_exception_handler(HttpError, _refuse)
     app.add_exception_handler(GatewayError, _refuse)

@@ -9,6 +9,16 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from gateway.cli_compare import compare
+from gateway.cli_estimate import estimate
+from gateway.cli_options import (
+    ConfigOption,
+    CsvOption,
+    DataDirOption,
+    EndOption,
+    JsonOption,
+    StartOption,
+)
 from gateway.ledger.errors import SchemaMismatch, StoreUnavailable
 from gateway.settings import ConfigError, Settings, load
 
@@ -27,20 +37,6 @@ ledger_app = typer.Typer(
 app.add_typer(keys_app, name="keys")
 app.add_typer(ledger_app, name="ledger")
 
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="YAML file; without one, the embedded model."),
-]
-DataDirOption = Annotated[
-    Path | None,
-    typer.Option("--data-dir", help="Folder of journal and ledger; default: server.data_dir."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
-StartOption = Annotated[
-    str | None, typer.Option("--start-time", help="RFC 3339; default: 30 days ago.")
-]
-EndOption = Annotated[str | None, typer.Option("--end-time", help="RFC 3339; default: now.")]
 GroupOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -198,6 +194,10 @@ def cold_starts(
     settings = _settings(config, data_dir)
     query = _query(start_time, end_time, group_by or ["deployment"], bucket_width, time_zone)
     show_cold_starts(_ledger_of(settings), query, _format(as_json, as_csv))
+
+
+app.command()(compare)
+app.command()(estimate)
 
 
 @keys_app.command("create")

@@ -6,7 +6,6 @@ What only one command needs is imported in it: a report should not wait for an H
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,15 +14,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
+from gateway.cli_output import cell as _cell
+from gateway.cli_output import console as _console
+from gateway.cli_output import print_json as _print_json
+from gateway.cli_output import table as _table
 from gateway.ledger.errors import BadQuery
 from gateway.ledger.layout import database_path
 from gateway.ledger.query import MOST_ROWS
 from gateway.settings import ConfigError, Settings
-
-_UNFOLDED = 10_000  # characters; tables are as wide as what is in them
 
 Column = tuple[str, Callable[[dict[str, Any]], object]]
 
@@ -167,12 +165,11 @@ def show_ledger_info(data_dir: Path, *, as_json: bool) -> None:
 def _rows(data_dir: Path, report: str, query: dict[str, Any]) -> list[dict[str, Any]]:
     from gateway.ledger.reports import ReportQuery, Reports
 
-    end = _instant(query["end_time"], "--end-time") or datetime.now(UTC)
-    start = _instant(query["start_time"], "--start-time") or end - timedelta(days=30)
+    start_at_us, end_at_us = range_of(query["start_time"], query["end_time"])
     try:
         asked = ReportQuery(
-            start_at_us=round(start.timestamp() * 1e6),
-            end_at_us=round(end.timestamp() * 1e6),
+            start_at_us=start_at_us,
+            end_at_us=end_at_us,
             bucket_width=query["bucket_width"],
             time_zone=query["time_zone"],
             group_by=query["group_by"],
@@ -187,6 +184,13 @@ def _rows(data_dir: Path, report: str, query: dict[str, Any]) -> list[dict[str, 
     except BadQuery as error:
         raise ConfigError(error.message) from error
     return rows
+
+
+def range_of(start_time: str | None, end_time: str | None) -> tuple[int, int]:
+    """Start and end in microseconds since the epoch; the last 30 days. Raises ConfigError."""
+    end = _instant(end_time, "--end-time") or datetime.now(UTC)
+    start = _instant(start_time, "--start-time") or end - timedelta(days=30)
+    return round(start.timestamp() * 1e6), round(end.timestamp() * 1e6)
 
 
 def _instant(text: str | None, option: str) -> datetime | None:
@@ -220,26 +224,3 @@ def _print(rows: list[dict[str, Any]], columns: Sequence[Column], form: str) -> 
         for row in rows:
             table.add_row(*(_cell(value(row)) for _, value in columns))
         _console().print(table)
-
-
-def _print_json(found: object) -> None:
-    json.dump(found, sys.stdout, indent=2, default=str)
-    sys.stdout.write("\n")
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "unknown"
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _console() -> Console:
-    """As wide as the terminal; what goes into a file or a pipe is never folded."""
-    return Console() if sys.stdout.isatty() else Console(width=_UNFOLDED)
-
-
-def _table(*names: str) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in names:
-        table.add_column(name, overflow="fold")
-    return table

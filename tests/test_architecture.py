@@ -17,6 +17,7 @@ GATEWAY_LAYERS = {
     "accounting": 0,
     "routing": 0,
     "warmth": 0,
+    "estimates": 0,
     "execution": 1,
     "http": 2,
     "telemetry": 2,

@@ -106,7 +106,7 @@ async def find_operation(state: State, caller: Caller, operation_id: str) -> dic
     run = state.executor.runs.get(operation_id)
     if run is not None and _may_see(caller, run.order.key_id):
         return _live_json(run)
-    fresh = await _caught_up(state)
+    fresh = await caught_up(state)
     found = await asyncio.to_thread(state.reports().operation, operation_id, caller.sees_only)
     if found is not None:
         return found
@@ -137,7 +137,7 @@ async def _report(
     caller = state.keyring.admit(request.headers, "generate", "reports")
     try:
         query = query_of(request.query_params, caller)
-        fresh = await _caught_up(state)
+        fresh = await caught_up(state)
         answer = await asyncio.to_thread(read, state.reports(), query)
     except BadQuery as error:
         raise HttpError(400, "invalid_value", error.message, param=error.param) from None
@@ -148,15 +148,13 @@ async def _report(
 
 def query_of(params: QueryParams, caller: Caller) -> ReportQuery:
     """A report's query from its URL. Raises BadQuery naming the parameter."""
-    now = datetime.now(UTC)
-    end = _instant(params, "end_time") or now
-    start = _instant(params, "start_time") or max(end, _EPOCH + _DEFAULT_SPAN) - _DEFAULT_SPAN
+    start_at_us, end_at_us = range_of(params)
     filters = {
         name: tuple(params.getlist(name)) for name in dict.fromkeys(params) if name not in _OWN
     }
     return ReportQuery(
-        start_at_us=_micros(start),
-        end_at_us=_micros(end),
+        start_at_us=start_at_us,
+        end_at_us=end_at_us,
         bucket_width=params.get("bucket_width", "all"),
         time_zone=params.get("time_zone", "UTC"),
         group_by=tuple(params.getlist("group_by")),
@@ -165,6 +163,13 @@ def query_of(params: QueryParams, caller: Caller) -> ReportQuery:
         cursor=params.get("cursor"),
         key_id=caller.sees_only,
     )
+
+
+def range_of(params: QueryParams) -> tuple[int, int]:
+    """Start and end in microseconds since the epoch; the last 30 days. Raises BadQuery."""
+    end = _instant(params, "end_time") or datetime.now(UTC)
+    start = _instant(params, "start_time") or max(end, _EPOCH + _DEFAULT_SPAN) - _DEFAULT_SPAN
+    return _micros(start), _micros(end)
 
 
 def _limit(params: QueryParams) -> int:
@@ -189,7 +194,7 @@ def _micros(instant: datetime) -> int:
     return round(instant.timestamp() * 1_000_000)
 
 
-async def _caught_up(state: State) -> bool:
+async def caught_up(state: State) -> bool:
     """Wait, not for long, until the rows of all that has ended are in the database."""
     return await state.shipper.wait_for(state.executor.journal.position(), _WAIT_SECONDS)
 

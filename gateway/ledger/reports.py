@@ -18,7 +18,9 @@ from gateway.ledger.cost_report import cost_report
 from gateway.ledger.errors import BadQuery, StoreUnavailable
 from gateway.ledger.query import ReportQuery, cursor
 from gateway.ledger.rows import AttemptRow
+from gateway.ledger.traffic import MOST_ROWS, read_traffic
 from gateway.ledger.views import operation_json
+from gateway.warmth.arrivals import Traffic
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -131,6 +133,13 @@ class Reports:
 
         with self._reading() as connection:
             return {} if connection is None else charged.standing_until(connection, deployments)
+
+    def traffic(self, query: ReportQuery, most_rows: int = MOST_ROWS) -> Traffic:
+        """The requests themselves, in columns; a sample beyond ``most_rows`` attempts."""
+        with self._reading() as connection:
+            if connection is None:
+                return Traffic("ledger", query.start_at_us, query.end_at_us, [], 0)
+            return read_traffic(connection, query, most_rows)
 
     def _operations(
         self, connection: Connection, wanted: list[str], key_id: str | None

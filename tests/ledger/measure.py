@@ -78,6 +78,7 @@ def measure_reports(data_dir: Path, count: int) -> None:
     began = time.perf_counter()
     reports.operations(query)
     print(f"{'100 operations':40s} {(time.perf_counter() - began) * 1e3:10.1f} ms")
+    say("traffic, CPU for each request", cpu_seconds(lambda: reports.traffic(query)) / count * 1e6)
     reports.close()
 
 

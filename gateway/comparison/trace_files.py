@@ -1,0 +1,262 @@
+"""Traffic from a file: public traces, or your own.
+
+Three shapes of CSV, told by their heads, which are read in whichever case:
+
+* a line for each request, with an instant (``timestamp``, ``time`` or ``at``: seconds, or a date
+  and time) and any of ``duration`` (seconds), ``ContextTokens`` or ``input_tokens``,
+  ``GeneratedTokens`` or ``output_tokens``; the Azure LLM traces are of this kind;
+* a line for each function with its requests in each minute, in columns ``1`` to ``1440`` or
+  ``minute_1`` ...; the Azure Functions traces are. All lines are summed, and the requests of a
+  minute are spread over it at random, by a fixed seed.
+"""
+
+from __future__ import annotations
+
+import csv
+import random
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gateway.ledger.errors import BadQuery
+from gateway.warmth.arrivals import UNKNOWN, Arrivals, Stretch, Traffic, sampled
+
+_INSTANT = (
+    "timestamp",
+    "time",
+    "at",
+    "arrival_time",
+    "start_time",
+    "start_timestamp",
+    "gmt_create",
+)
+_DURATION = ("duration", "duration_seconds", "execute_seconds", "exec_time_seconds", "seconds")
+_INPUT = ("contexttokens", "input_tokens", "prompt_tokens", "input_length")
+_OUTPUT = ("generatedtokens", "output_tokens", "completion_tokens", "output_length")
+_IMAGES = ("images", "num_images_per_prompt")
+_MINUTE = re.compile(r"(?:minute_)?([0-9]{1,9})")
+_MINUTE_US = 60_000_000
+_MOST_US = 253_402_300_800_000_000  # year 10000
+_MOST_MINUTES = 1_000_000
+_MOST_TOKENS = 10**9
+
+
+def read_trace(
+    path: Path,
+    most_rows: int,
+    input_tokens: int | None = None,
+    output_tokens: int | None = None,
+    where: Mapping[str, str] | None = None,
+) -> Traffic:
+    """The traffic of a trace; tokens that it does not say are those given. Raises BadQuery.
+
+    ``where`` keeps lines with these values in these columns: one model's stream, say.
+    """
+    unsaid = (
+        UNKNOWN if input_tokens is None else input_tokens,
+        UNKNOWN if output_tokens is None else output_tokens,
+    )
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines: Iterator[list[str]] = csv.reader(file)
+            head = [name.strip().lower() for name in next(lines, [])]
+            for name in where or {}:
+                if name.lower() not in head:
+                    raise BadQuery("trace", f"--trace-where: there is no column {name!r}.")
+            wanted = [(head.index(n.lower()), value) for n, value in (where or {}).items()]
+            if wanted:
+                lines = (
+                    line
+                    for line in lines
+                    if all(line[place : place + 1] == [value] for place, value in wanted)
+                )
+            if _column(head, _INSTANT) is not None:
+                return _requests(head, lines, most_rows, unsaid)
+            minutes = [
+                (place, int(found[1]))
+                for place, name in enumerate(head)
+                if (found := _MINUTE.fullmatch(name)) is not None
+                and 1 <= int(found[1]) <= _MOST_MINUTES
+            ]
+            if minutes:
+                return _minutes(minutes, lines, most_rows, unsaid)
+    except OSError as error:
+        raise BadQuery("trace", f"--trace: {path} cannot be read ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise BadQuery("trace", f"--trace: {path} is not UTF-8 text.") from error
+    except csv.Error as error:
+        raise BadQuery("trace", f"--trace: {path} is not CSV ({error}).") from error
+    raise BadQuery("trace", f"--trace: {path} has no column of instants and none of minutes.")
+
+
+def _requests(
+    head: Sequence[str],
+    lines: Iterator[list[str]],
+    most_rows: int,
+    unsaid: tuple[int, int],
+) -> Traffic:
+    instant = _column(head, _INSTANT)
+    assert instant is not None
+    duration, given, made, images = (
+        _column(head, names) for names in (_DURATION, _INPUT, _OUTPUT, _IMAGES)
+    )
+    rows = []
+    for line in lines:
+        if not line:
+            continue
+        try:
+            rows.append(
+                (
+                    _at_us(line[instant]),
+                    UNKNOWN if duration is None else _us(line[duration]),
+                    unsaid[0] if given is None else _tokens(line[given]),
+                    unsaid[1] if made is None else _tokens(line[made]),
+                    UNKNOWN if images is None else _tokens(line[images]),
+                )
+            )
+        except (ValueError, IndexError, OverflowError) as error:
+            raise BadQuery(
+                "trace", f"--trace: a line cannot be understood: {','.join(line)[:80]!r}."
+            ) from error
+    rows.sort()
+    arrivals = Arrivals()
+    for at, execute, given_tokens, made_tokens, made_images in rows:
+        arrivals.add(
+            at,
+            execute_us=execute,
+            input_tokens=given_tokens,
+            output_tokens=made_tokens,
+            images=made_images,
+        )
+    if not rows:
+        raise BadQuery("trace", "--trace: there is no request in it.")
+    start, end = rows[0][0], rows[-1][0] + 1
+    stretches, count = sampled(arrivals, start, end, most_rows)
+    return Traffic("trace", start, end, stretches, count, sources=["trace"])
+
+
+def _minutes(
+    minutes: Sequence[tuple[int, int]],
+    lines: Iterator[list[str]],
+    most_rows: int,
+    unsaid: tuple[int, int],
+) -> Traffic:
+    last = max(number for _, number in minutes)
+    counts = [0] * last
+    functions = 0
+    for line in lines:
+        if not line:
+            continue
+        functions += 1
+        try:
+            for place, number in minutes:
+                count = line[place]
+                if count not in ("0", ""):
+                    counts[number - 1] += int(float(count))
+        except (ValueError, IndexError, OverflowError) as error:
+            raise BadQuery(
+                "trace", f"--trace: a line of counts cannot be understood: {line[0][:40]!r}."
+            ) from error
+    total = sum(counts)
+    if not total or min(counts) < 0:
+        raise BadQuery("trace", "--trace: there is no request in it.")
+    dice = random.Random(1)  # noqa: S311 (a spread, not a secret)
+    keep: Sequence[int] = range(last)
+    if total > most_rows:
+        # Whole minutes, one from each equal part of the time: each hour of the day has its share.
+        fit = max(1, most_rows * last // total)
+        keep = [dice.randrange(last * n // fit, last * (n + 1) // fit) for n in range(fit)]
+    found = Traffic("trace", 0, last * _MINUTE_US, [], 1, sources=["trace"])
+    found.notes.append(
+        f"{functions:,} functions summed; requests are spread over each minute at random."
+    )
+    whole = total <= most_rows
+    arrivals = Arrivals()
+    for minute in keep:
+        begin = minute * _MINUTE_US
+        rows = arrivals if whole else Arrivals()
+        for at in sorted(dice.randrange(_MINUTE_US) for _ in range(counts[minute])):
+            rows.add(begin + at, input_tokens=unsaid[0], output_tokens=unsaid[1])
+        if not whole:
+            before = None
+            if minute and counts[minute - 1]:
+                before = (begin - _MINUTE_US // (counts[minute - 1] + 1), 0)
+            found.stretches.append(Stretch(begin, begin + _MINUTE_US, rows, before))
+    if whole:
+        found.stretches.append(Stretch(0, last * _MINUTE_US, arrivals))
+    else:
+        found.stretches_in_range = last
+    return found
+
+
+def what_if(
+    requests_per_day: float,
+    input_tokens: int,
+    output_tokens: int,
+    most_rows: int,
+    days: int = 30,
+) -> Traffic:
+    """Made-up traffic: so many a day, each independent of the others (a Poisson stream)."""
+    dice = random.Random(1)  # noqa: S311 (traffic, not a secret)
+    day_us = 86_400_000_000
+    lasting_us = round(min(days, most_rows / requests_per_day) * day_us)
+    rate = requests_per_day / day_us
+    parts = 1 if lasting_us == days * day_us else 50
+    found = Traffic("what_if", 0, days * day_us, [], 1)
+    found.notes.append(
+        "Made up: requests come independently of each other. Real ones come in bursts, with "
+        "longer gaps between, and so find a replica cold more often."
+    )
+    length = lasting_us // parts
+    found.stretches_in_range = 1 if parts == 1 else max(parts, days * day_us // length)
+    at = dice.expovariate(rate)
+    last: int | None = None
+    for number in range(parts):
+        rows = Arrivals()
+        begin, end = number * length, (number + 1) * length
+        before = None if last is None else (last, 0)
+        while at < end:
+            last = int(at)
+            rows.add(last, input_tokens=input_tokens, output_tokens=output_tokens)
+            at += dice.expovariate(rate)
+        found.stretches.append(Stretch(begin, end, rows, before))
+    return found
+
+
+def _column(head: Sequence[str], names: Sequence[str]) -> int | None:
+    return next((head.index(name) for name in names if name in head), None)
+
+
+def _at_us(text: str) -> int:
+    try:
+        seconds = float(text)
+        at = round(seconds * 1e6)
+    except ValueError:
+        # Seven digits of a second, as Azure writes, are one more than a date takes.
+        short = re.sub(r"(\.\d{6})\d+", r"\1", text.strip())
+        moment = datetime.fromisoformat(short)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        at = round(moment.timestamp() * 1_000_000)
+    if not 0 <= at < _MOST_US:
+        raise ValueError(text)
+    return at
+
+
+def _us(text: str) -> int:
+    if not text:
+        return UNKNOWN
+    microseconds = round(float(text) * 1e6)
+    if not 0 <= microseconds < 10**15:
+        raise ValueError(text)
+    return microseconds
+
+
+def _tokens(text: str) -> int:
+    if not text:
+        return UNKNOWN
+    tokens = int(float(text))
+    if not 0 <= tokens <= _MOST_TOKENS:
+        raise ValueError(text)
+    return tokens

@@ -82,7 +82,7 @@ def show_costs(data_dir: Path, query: dict[str, Any], form: str) -> None:
     """The cost report; a terminal gets the short of it, JSON and CSV get all."""
     rows = _rows(data_dir, "costs", query)
     if form == "json":
-        _print_json(rows)
+        print_json(rows)
         return
     columns: list[Column] = [*_group_columns(query), ("attempts", lambda row: row["attempts"])]
     if form == "table":
@@ -101,7 +101,7 @@ def show_costs(data_dir: Path, query: dict[str, Any], form: str) -> None:
             ("high_usd", lambda row: row["range_usd"]["high"]),
             ("unknown_attempts", lambda row: row["unknown_attempts"]),
         ]
-    _print(rows, columns, form)
+    print_rows(rows, columns, form)
 
 
 def _known(row: dict[str, Any], column: str) -> str | None:
@@ -117,7 +117,7 @@ def show_cold_starts(data_dir: Path, query: dict[str, Any], form: str) -> None:
     """The cold start report."""
     rows = _rows(data_dir, "cold_starts", query)
     if form == "json":
-        _print_json(rows)
+        print_json(rows)
         return
     columns: list[Column] = [
         *_group_columns(query),
@@ -132,7 +132,7 @@ def show_cold_starts(data_dir: Path, query: dict[str, Any], form: str) -> None:
     ]
     if form == "csv":
         columns.append(("evidence", lambda row: _evidence(row)))
-    _print(rows, columns, form)
+    print_rows(rows, columns, form)
     if form == "table":
         for row in rows:
             where = " ".join(str(value) for value in row["group"].values())
@@ -150,7 +150,7 @@ def show_ledger_info(data_dir: Path, *, as_json: bool) -> None:
 
     found = info(data_dir)
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     table = _table("what", "value")
     for name, value in found.items():
@@ -208,7 +208,8 @@ def _group_columns(query: dict[str, Any]) -> list[Column]:
     return columns
 
 
-def _print(rows: list[dict[str, Any]], columns: Sequence[Column], form: str) -> None:
+def print_rows(rows: list[dict[str, Any]], columns: Sequence[Column], form: str) -> None:
+    """A table or CSV."""
     names = [name for name, _ in columns]
     if form == "csv":
         writer = csv.writer(sys.stdout)
@@ -222,7 +223,8 @@ def _print(rows: list[dict[str, Any]], columns: Sequence[Column], form: str) -> 
         _console().print(table)
 
 
-def _print_json(found: object) -> None:
+def print_json(found: object) -> None:
+    """JSON for programs."""
     json.dump(found, sys.stdout, indent=2, default=str)
     sys.stdout.write("\n")
 

@@ -26,12 +26,14 @@ class HttpError(Exception):
         *,
         param: str | None = None,
         retry_after_seconds: float | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.status = status
         self.code = code
         self.message = message
         self.param = param
         self.retry_after_seconds = retry_after_seconds
+        self.headers = headers or {}
         super().__init__(message)
 
 
@@ -60,6 +62,10 @@ STATUSES: Mapping[type[BaseException], tuple[int, str]] = {
     own.OperationCancelled: (499, "operation_cancelled"),
     own.ResultsUnavailable: (503, "results_unavailable"),
     own.InternalError: (500, "internal_error"),
+    own.BudgetExceeded: (402, "budget_exceeded"),
+    own.BudgetRanOut: (402, "budget_exceeded"),
+    own.PriceUnknown: (402, "price_unknown"),
+    own.BudgetUnknown: (503, "budget_unknown"),
     LedgerUnavailable: (503, "ledger_unavailable"),
     StoreUnavailable: (503, "reports_unavailable"),
     SchemaMismatch: (503, "reports_unavailable"),
@@ -116,7 +122,7 @@ def error_response(
 ) -> Response:
     """The error as an HTTP answer; ``Retry-After`` in whole seconds, rounded up."""
     status, _ = status_of(error)
-    headers = {}
+    headers = dict(error.headers) if isinstance(error, HttpError) else {}
     wait = retry_after_seconds(error)
     if wait is not None:
         headers["retry-after"] = str(math.ceil(wait))

@@ -92,15 +92,15 @@ def spent(
     None: the database has not got all of the journal up to ``shipped`` yet. Blocks: call it from
     a worker thread. Raises StoreUnavailable and SchemaMismatch.
     """
+    path = database_path(data_dir)
+    missing = any(shipped.values())
+    if not path.exists():
+        return None if missing else [Spent(0, 0) for _ in queries]
     from sqlalchemy import inspect
     from sqlalchemy.exc import DBAPIError
 
     from gateway.ledger.store import check_schema, engine_for
 
-    path = database_path(data_dir)
-    missing = any(shipped.values())
-    if not path.exists():
-        return None if missing else [Spent(0, 0) for _ in queries]
     engine = engine_for(path, read_only=True)
     try:
         with engine.begin() as connection:

@@ -25,7 +25,8 @@ class KeyWatch:
 
     async def start(self) -> None:
         """Read the keys, and look after them from now on. Raises sqlite3.Error."""
-        await self._look()
+        self._seen = await asyncio.to_thread(self._store.changes)
+        await self.reload()
         self._task = asyncio.create_task(self._watch())
 
     async def reload(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -84,9 +85,18 @@ def test_the_worst_case_must_fit_and_the_actual_is_booked(gateway: Gateway) -> N
     tags = {"of": "exact"}
     gateway.answer("dollar", tags=tags, **TEN)  # 10 set aside, 3 spent
     assert budget(gateway, "exact") == {
-        **{"name": "exact", "key": None, "tag": tags, "per": "total", "time_zone": "UTC"},
-        **{"start_time": None, "end_time": None, "limit_usd": "15", "spent_usd": "3"},
-        **{"reserved_usd": "0", "left_usd": "12", "unknown_attempts": 0},
+        "name": "exact",
+        "key": None,
+        "tag": tags,
+        "per": "total",
+        "time_zone": "UTC",
+        "start_time": None,
+        "end_time": None,
+        "limit_usd": "15",
+        "spent_usd": "3",
+        "reserved_usd": "0",
+        "left_usd": "12",
+        "unknown_attempts": 0,
     }
     gateway.answer("dollar", tags=tags, **TEN)
     calls = len(gateway.scripts.calls("dollar"))
@@ -271,6 +281,33 @@ def test_hanging_up_frees_what_was_set_aside(gateway: Gateway) -> None:
         eventually(lambda: budget(gateway, "cancelled")["reserved_usd"] == "10")
     told = settled(gateway, "cancelled")
     assert told["spent_usd"] == "1"  # one token was seen
+
+
+# -- before it is known -----------------------------------------------------------------------
+
+
+def test_until_it_is_known_nothing_is_spent_under_a_budget(tmp_path: Path) -> None:
+    """The ledger cannot be read: a database of another release."""
+    other = sqlite3.connect(tmp_path / "ledger.sqlite3")
+    other.execute("CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT)")
+    other.execute("INSERT INTO meta VALUES ('schema_version', '999')")
+    other.commit()
+    other.close()
+    given = tree(
+        {"dollar": deployment("dollar", DOLLAR)},
+        server={"budget_wait_seconds": 0.05},
+        budgets=[limit("mine", "100")],
+    )
+    with running_gateway(given, tmp_path) as blind:
+        blind.scripts.only("dollar", used(1))
+        response = blind.generate("dollar", tags={"of": "mine"})
+        error = response.json()["error"]
+        assert (response.status_code, error["code"]) == (503, "budget_unknown")
+        assert response.headers["retry-after"] == "1" and "mine" in error["message"]
+        assert not blind.scripts.calls("dollar")
+        (told,) = blind.http.get("/v1/budgets").json()["data"]
+        assert told["spent_usd"] is told["left_usd"] is None
+        assert blind.generate("dollar").status_code == 200  # it is under no budget
 
 
 def test_reports_scope_is_needed(locked: Gateway) -> None:

@@ -75,7 +75,7 @@ class KeySettings(_Section):
     name: str = Field(min_length=1, max_length=64)
     """The key's id in the ledger."""
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    """SHA-256 of the key, in hex: ``gateway keys create`` prints both."""
+    """SHA-256 of the key, in hex: ``gateway keys create --for-config`` prints both."""
     scopes: frozenset[Scope] = frozenset({"generate"})
     """generate: call models, see own operations; reports: see all; admin: everything."""
     models: frozenset[str] | None = None

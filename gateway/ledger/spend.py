@@ -135,15 +135,24 @@ def _sum(connection: Connection, query: SpendQuery) -> Spent:
 
 
 def _selected(query: SpendQuery) -> Select[Any]:
-    from sqlalchemy import and_, case, func, select
+    from sqlalchemy import and_, case, func, or_, select
 
     from gateway.ledger.schema import attempts
     from gateway.ledger.selection import attempt_dimension
 
     a = attempts.c
     most = func.coalesce(a.high_pico_usd, a.reserved_pico_usd, 0)
+    seen_whole = or_(
+        a.status == "succeeded",
+        and_(
+            a.status == "cancelled",
+            a.first_output_seconds.is_not(None),
+            a.price["usd_per_second"].as_string().is_(None),
+        ),
+    )
+    good = and_(a.cost_pico_usd.is_not(None), or_(a.cost_status == "measured", seen_whole))
     counted = case(
-        (and_(a.cost_pico_usd.is_not(None), a.status != "interrupted"), a.cost_pico_usd),
+        (good, a.cost_pico_usd),
         (most > a.known_pico_usd, most),
         else_=a.known_pico_usd,
     )

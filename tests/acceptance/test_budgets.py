@@ -84,7 +84,7 @@ def test_a_restart_keeps_the_budget(config: Path, tmp_path: Path) -> None:
         assert Decimal(budgets(third)["everything"]["reserved_usd"]) == 0
         assert spent_usd(third, "search") == 3 * A_CALL_USD
         assert call(third) == 402
-    arguments = ["budgets", "--config", config, "--data-dir", data_dir]
+    arguments: list[str | Path] = ["budgets", "--config", config, "--data-dir", data_dir]
     as_json, as_csv, table = run_all(
         [[*arguments, "--json"], [*arguments, "--csv"], arguments],
     )

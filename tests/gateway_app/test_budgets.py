@@ -222,8 +222,8 @@ def test_an_open_answer_is_cut_when_the_budget_is_used_up(gateway: Gateway) -> N
     (call,) = gateway.scripts.calls("cent")
     assert call.outcome == "closed"
     told = settled(gateway, "open")
-    assert 0.66 <= float(told["spent_usd"]) <= 1
-    assert told["spent_usd"] == error["cost"]["total_usd"]
+    assert 0.9 <= float(told["spent_usd"]) <= 1  # what it held: more may have been made
+    assert 0.66 <= float(error["cost"]["total_usd"]) <= float(told["spent_usd"])
     operation = gateway.operation(events[0].data["id"])
     assert operation["status"] == "failed"
     (row,) = gateway.rows(events[0].data["id"])
@@ -246,7 +246,7 @@ def test_open_time_is_cut_by_the_clock(gateway: Gateway) -> None:
     (call,) = gateway.scripts.calls("timed")
     assert error["code"] == "budget_exceeded" and call.outcome == "cancelled"
     seconds = float(error["cost"]["total_usd"]) / 0.01
-    assert 0.09 <= seconds <= 1  # cut soon after, however busy the machine is
+    assert 0.05 <= seconds <= 1  # less than a slice was left, or it was cut soon after
     assert settled(gateway, "clocked")["spent_usd"] == error["cost"]["total_usd"]
 
 

@@ -19,7 +19,7 @@ from tests.ledger.databases import ship
 from tests.ledger.samples import NOON_US, begun, finished
 
 EVER = SpendQuery(0, None)
-CUT = {"status": "interrupted", "cost_pico_usd": 5, "known_pico_usd": 5}
+ESTIMATE = {"cost_status": "estimated", "cost_pico_usd": 5, "known_pico_usd": 5}
 
 
 def some(count: int) -> list[AttemptRow]:
@@ -37,6 +37,8 @@ def some(count: int) -> list[AttemptRow]:
             known_pico_usd=known,
             high_pico_usd=rng.choice([None, known + rng.randint(0, 50)]),
             reserved_pico_usd=rng.choice([None, rng.randint(0, 200)]),
+            first_output_seconds=rng.choice([None, 0.1]),
+            price=rng.choice([None, {"usd_per_second": "1"}, {"usd_per_request": "1"}]),
             tags=rng.choice([{}, {"team": "search"}, {"team": "search", "x": "y"}]),
         )
         rows.append(row)
@@ -74,8 +76,24 @@ def test_the_database_counts_as_the_gateway_does(
         ({"cost_pico_usd": 5, "known_pico_usd": 5, "high_pico_usd": 9}, 5),
         ({"cost_pico_usd": None, "known_pico_usd": 2, "high_pico_usd": 9}, 9),
         ({"cost_pico_usd": None, "known_pico_usd": 2, "high_pico_usd": None}, 90),
-        ({**CUT, "high_pico_usd": 9}, 9),
-        ({**CUT, "high_pico_usd": None}, 90),
+        *(
+            ({"status": status, **ESTIMATE, **bound}, pico_usd)
+            for status in ("interrupted", "failed")
+            for bound, pico_usd in (({"high_pico_usd": 9}, 9), ({"high_pico_usd": None}, 90))
+        ),
+        ({"status": "succeeded", **ESTIMATE, "high_pico_usd": 9}, 5),
+        ({"status": "cancelled", **ESTIMATE, "high_pico_usd": 9, "price": {}}, 5),
+        ({"status": "cancelled", **ESTIMATE, "high_pico_usd": 9}, 9),  # it has a price for seconds
+        (
+            {
+                "status": "cancelled",
+                **ESTIMATE,
+                "high_pico_usd": 9,
+                "price": {},
+                "first_output_seconds": None,
+            },
+            9,
+        ),
         ({"cost_pico_usd": None, "known_pico_usd": 95, "high_pico_usd": None}, 95),
     ],
 )

@@ -41,7 +41,7 @@ from gateway.ledger.shipping import ShipperProcess
 from gateway.ledger.spend import SpendReader
 from gateway.limits.book import MemoryBook
 from gateway.limits.budgets import Budgets
-from gateway.limits.keystore import KeyStore, StoredKey
+from gateway.limits.keystore import KeyStore, KeyStoreUnusable, StoredKey
 from gateway.limits.keywatch import KeyWatch
 from gateway.limits.rates import MemoryBuckets
 from gateway.registry import Registry, Target
@@ -119,6 +119,7 @@ def create_app(
     app.add_exception_handler(LedgerUnavailable, _refuse)
     app.add_exception_handler(StoreUnavailable, _refuse)
     app.add_exception_handler(SchemaMismatch, _refuse)
+    app.add_exception_handler(KeyStoreUnusable, _refuse)
     app.add_exception_handler(ClientGone, _nobody_there)
     app.add_exception_handler(HTTPException, _refuse_route)
     app.add_exception_handler(RequestValidationError, _refuse)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from typing import Any
 
@@ -35,8 +34,8 @@ def _rows(settings: Settings) -> list[dict[str, Any]]:
     data_dir = settings.server.data_dir
     try:
         stored = KeyStore(keys_path(data_dir)).keys()
-    except (OSError, sqlite3.Error) as error:
-        raise ConfigError(f"{keys_path(data_dir)} cannot be read") from error
+    except OSError as error:
+        raise ConfigError(f"{keys_path(data_dir)} cannot be read ({error})") from error
     configured = {key.name for key in settings.auth.keys}
     live = [k for k in stored if k.revoked_at_us is None and k.name not in configured]
     of_keys = [given for key in live for given in key.budget_settings()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sqlite3
+import re
 import sys
 import time
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from gateway.ledger.layout import keys_path
 from gateway.limits.keylist import keys_json
-from gateway.limits.keystore import KeyStore, KeyTaken, NoSuchKey, new_key
+from gateway.limits.keystore import NAME_PATTERN, KeyStore, KeyTaken, NoSuchKey, new_key
 from gateway.settings import Allowance, ConfigError, KeySettings, Settings, explain
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -24,13 +24,15 @@ def make(settings: Settings, given: dict[str, Any], budgets: list[dict[str, Any]
     """Make a key and keep it; it is shown once."""
     secret, entry = _new(given)
     allowances = [_checked(Allowance, budget, "--budget: ") for budget in budgets]
+    if re.fullmatch(NAME_PATTERN, entry.name) is None:
+        raise ConfigError(f"{entry.name!r} is no name: use letters, digits, . _ -")
     if entry.name in {key.name for key in settings.auth.keys}:
         raise ConfigError(f"there is a key named {entry.name!r} in the configuration")
     try:
         _store(settings).create(entry, allowances, _now_us())
     except KeyTaken as error:
         raise ConfigError(str(error)) from error
-    except (OSError, sqlite3.Error) as error:
+    except OSError as error:
         raise _unusable(settings, error) from error
     typer.echo(f"Your key, shown only now: {secret}\n")
     typer.echo("A gateway with this data folder takes it within a second.")
@@ -55,7 +57,7 @@ def show(settings: Settings, *, as_json: bool) -> None:
     """All keys, without their secrets."""
     try:
         stored = _store(settings).keys()
-    except (OSError, sqlite3.Error) as error:
+    except OSError as error:
         raise _unusable(settings, error) from error
     found = keys_json(settings.auth.keys, stored, _now_us())
     if as_json:
@@ -120,7 +122,7 @@ def _change(settings: Settings, name: str, change: Any) -> None:
         change(_store(settings))
     except NoSuchKey:
         raise ConfigError(f"there is no key named {name!r}, or it is revoked") from None
-    except (OSError, sqlite3.Error) as error:
+    except OSError as error:
         raise _unusable(settings, error) from error
 
 
@@ -133,5 +135,4 @@ def _now_us() -> int:
 
 
 def _unusable(settings: Settings, error: Exception) -> ConfigError:
-    why = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    return ConfigError(f"{keys_path(settings.server.data_dir)} cannot be used ({why})")
+    return ConfigError(f"{keys_path(settings.server.data_dir)} cannot be used ({error})")

@@ -13,10 +13,10 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Literal, TypeAlias
 
-from gateway.accounting.settle import worst_case_pico_usd
 from gateway.attempt import Attempt, Failure
 from gateway.charging import Charging
 from gateway.clock import Clock
+from gateway.draft import draft
 from gateway.errors import (
     BudgetExceeded,
     BudgetRanOut,
@@ -34,7 +34,7 @@ from gateway.ledger.rows import AttemptRow
 from gateway.limits.budgets import Budgets
 from gateway.limits.gate import GateFull
 from gateway.limits.hold import Hold
-from gateway.operation import Operation, Order, new_id
+from gateway.operation import Operation, Order
 from gateway.registry import Target
 from gateway.settings import RetrySettings
 from gateway.watchdog import Watchdog
@@ -237,7 +237,7 @@ class Run(Operation):
     async def _attempt(self, target: Target) -> Failure | None:
         """Dispatch once, observe, book. Returns why it failed, or None."""
         begun_at = self.clock.monotonic()
-        row = self._draft(target, begun_at)
+        row = draft(self, target, begun_at)
         hold = None
         if self._executor.budgets is not None:
             try:
@@ -309,46 +309,6 @@ class Run(Operation):
         self.rows.append(row)
         if target.machines is not None:
             target.machines.begin(row.attempt_id)
-
-    def _draft(self, target: Target, begun_at: float) -> AttemptRow:
-        """The row of an attempt that is about to begin."""
-        order = self.order
-        begun_at_us = self.received_at_us + round((begun_at - self.received_at) * 1e6)
-        tariff_row = None if target.tariff is None else target.tariff.at(begun_at_us)
-        maximum = order.request.parameters.max_output_tokens
-        row = AttemptRow(
-            attempt_id=f"att_{new_id(begun_at_us)}",
-            operation_id=self.id,
-            ordinal=len(self.rows),
-            route=order.route,
-            streamed=order.streamed,
-            model=order.plan.model,
-            deployment=target.name,
-            provider=target.provider,
-            provider_model=target.provider_model,
-            config_revision=target.config_revision,
-            begun_at_us=begun_at_us,
-            operation_at_us=self.received_at_us,
-            key_id=order.key_id,
-            hardware=target.hardware,
-            tags=order.tags,
-            max_output_tokens=maximum,
-            input_tokens=target.estimator.estimate(order.input_bytes),
-            input_tokens_source="estimated",
-            price=None if tariff_row is None else tariff_row.record,
-            gateway_seconds=round(max(0.0, begun_at - self.idle_since), 6),
-        )
-        row.reserved_pico_usd = worst_case_pico_usd(
-            tariff_row,
-            input_bytes=order.input_bytes,
-            max_output_tokens=maximum,
-            total_seconds=target.timeouts.total_seconds,
-        )
-        if target.running:
-            row.idle_before_seconds = 0.0
-        elif target.last_ended_at is not None:
-            row.idle_before_seconds = round(max(0.0, begun_at - target.last_ended_at), 6)
-        return row
 
     def _watch(self, target: Target) -> Watchdog:
         loop = asyncio.get_running_loop()

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from gateway import errors as own
 from gateway.http.json import JsonResponse
 from gateway.ledger.errors import LedgerUnavailable, SchemaMismatch, StoreUnavailable
+from gateway.limits.keystore import KeyStoreUnusable
 from providers import contract
 
 
@@ -69,6 +70,7 @@ STATUSES: Mapping[type[BaseException], tuple[int, str]] = {
     LedgerUnavailable: (503, "ledger_unavailable"),
     StoreUnavailable: (503, "reports_unavailable"),
     SchemaMismatch: (503, "reports_unavailable"),
+    KeyStoreUnusable: (503, "keys_unavailable"),
 }
 
 _RETRY_AFTER_SECONDS = {"cold_start_timeout": 5.0, "ledger_unavailable": 5.0, "model_loading": 5.0}
@@ -101,7 +103,7 @@ def error_json(
     """The body of every error, a superset of OpenAI's."""
     status, code = status_of(error)
     message = error.message if isinstance(error, HttpError) else getattr(error, "detail", None)
-    if isinstance(error, StoreUnavailable | SchemaMismatch):
+    if isinstance(error, StoreUnavailable | SchemaMismatch | KeyStoreUnusable):
         message = (type(error).__doc__ or "").split("\n", 1)[0]
     return {
         "error": {

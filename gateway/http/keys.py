@@ -15,7 +15,7 @@ from gateway.http.errors import HttpError
 from gateway.http.json import json_response
 from gateway.http.state import State, state_of
 from gateway.limits.keylist import GRACE_SECONDS, key_json, keys_json
-from gateway.limits.keystore import KeyTaken, NoSuchKey, new_key
+from gateway.limits.keystore import NAME_PATTERN, KeyTaken, NoSuchKey, new_key
 from gateway.settings import Allowance, KeySettings, Scope
 
 router = APIRouter()
@@ -28,7 +28,7 @@ class NewKey(BaseModel):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    name: str = Field(pattern=NAME_PATTERN)
     scopes: frozenset[Scope] = frozenset({"generate"})
     models: frozenset[Annotated[str, Field(min_length=1, max_length=256)]] | None = None
     expires_at: AwareDatetime | None = None
@@ -52,9 +52,8 @@ _ROTATION: TypeAdapter[Rotation] = TypeAdapter(Rotation)
 
 
 def _body_of(model: type[BaseModel]) -> dict[str, Any]:
-    schema = {"schema": model.model_json_schema(ref_template="#/components/schemas/{model}")}
-    schema["schema"].pop("$defs", None)
-    return {"requestBody": {"required": True, "content": {"application/json": schema}}}
+    content = {"application/json": {"schema": model.model_json_schema()}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 @router.get("/v1/keys", response_class=Response)

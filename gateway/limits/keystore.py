@@ -20,6 +20,8 @@ from typing import Any
 from gateway.settings import Allowance, BudgetSettings, KeySettings
 
 KEY_PREFIX = "sig_"
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+"""Names of stored keys: they stand in paths and in names of budgets."""
 _BUSY_SECONDS = 2.0
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS keys (
@@ -37,6 +39,10 @@ CREATE TABLE IF NOT EXISTS keys (
     revoked_at_us INTEGER
 )
 """
+
+
+class KeyStoreUnusable(OSError):
+    """The file of keys cannot be read or written now; the operator must look at it."""
 
 
 class KeyTaken(ValueError):
@@ -87,7 +93,7 @@ def new_key() -> tuple[str, str]:
 
 
 class KeyStore:
-    """The file ``keys.sqlite3``; made when the first key is."""
+    """The file ``keys.sqlite3``; made when the first key is. Raises KeyStoreUnusable."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -146,10 +152,13 @@ class KeyStore:
         except FileNotFoundError:
             self.close()
             return None
-        if self._watched is None or inode != self._inode:
-            self.close()
-            self._watched, self._inode = self._connect(), inode
-        (number,) = self._watched.execute("PRAGMA data_version").fetchone()
+        try:
+            if self._watched is None or inode != self._inode:
+                self.close()
+                self._watched, self._inode = self._connect(), inode
+            (number,) = self._watched.execute("PRAGMA data_version").fetchone()
+        except sqlite3.Error as error:
+            raise KeyStoreUnusable(f"keys.sqlite3: {error}") from error
         return int(number)
 
     def close(self) -> None:
@@ -180,14 +189,19 @@ class KeyStore:
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         """One transaction on a connection of its own."""
-        connection = self._connect()
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute(_SCHEMA)
-            yield connection
-            connection.execute("COMMIT")
-        finally:
-            connection.close()  # rolls back what is not committed
+            connection = self._connect()
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute(_SCHEMA)
+                yield connection
+                connection.execute("COMMIT")
+            finally:
+                connection.close()  # rolls back what is not committed
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.Error as error:
+            raise KeyStoreUnusable(f"keys.sqlite3: {error}") from error
 
 
 def _stored(row: sqlite3.Row) -> StoredKey:

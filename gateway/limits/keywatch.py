@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 from collections.abc import Callable, Sequence
 
 from gateway.limits.keystore import KeyStore, StoredKey
@@ -24,7 +23,7 @@ class KeyWatch:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Read the keys, and look after them from now on. Raises sqlite3.Error."""
+        """Read the keys, and look after them from now on. Raises KeyStoreUnusable."""
         self._seen = await asyncio.to_thread(self._store.changes)
         await self.reload()
         self._task = asyncio.create_task(self._watch())
@@ -45,9 +44,9 @@ class KeyWatch:
             await asyncio.sleep(_LOOK_EVERY_SECONDS)
             try:
                 await self._look()
-            except (sqlite3.Error, OSError, ValueError) as error:
+            except (OSError, ValueError) as error:
                 # The keys that are known go on; nobody is let in by a file that cannot be read.
-                logger.error("keys: keys.sqlite3 cannot be read: %s", type(error).__name__)
+                logger.error("keys: the changes cannot be read: %s", error)
 
     async def _look(self) -> None:
         seen = await asyncio.to_thread(self._store.changes)

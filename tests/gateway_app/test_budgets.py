@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.ledger.inspect import verify
 from providers.contract import Delta, Finished, Output, Started, UpstreamFailed, Usage
 from providers.testing import Until, Wait
 from tests.gateway_app.conftest import KEYS
@@ -229,6 +230,7 @@ def test_an_open_answer_is_cut_when_the_budget_is_used_up(gateway: Gateway) -> N
     (row,) = gateway.rows(events[0].data["id"])
     assert row["error_type"] == "BudgetRanOut"
     assert 9 * 10**11 <= row["reserved_pico_usd"] <= 10**12  # no slice more was to be had
+    assert verify(gateway.data_dir) == []
 
 
 def test_an_open_answer_that_fits_ends_in_peace(gateway: Gateway) -> None:

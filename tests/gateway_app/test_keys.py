@@ -77,11 +77,9 @@ def shown(said: str) -> str:
 
 def test_a_key_is_made_shown_once_and_works(gateway: Gateway) -> None:
     key = make(gateway, "one", scopes=["generate", "reports"])
-    assert ask(gateway, key) == (200, "")
-    row = gateway.rows(
-        gateway.http.get("/v1/operations", headers=bearer(key)).json()["data"][0]["id"]
-    )[0]
-    assert row["key_id"] == "one"
+    answer = gateway.http.post("/v1/generate", json=BODY, headers=bearer(key))
+    assert answer.status_code == 200
+    assert gateway.rows(answer.json()["id"])[0]["key_id"] == "one"
     told = listed(gateway, "one")
     assert (told["status"], told["source"]) == ("active", "store")
     assert told["scopes"] == ["generate", "reports"] and "key" not in told
@@ -229,3 +227,20 @@ def test_without_keys_none_is_made_over_http(tmp_path: Path) -> None:
     with running_gateway(given, tmp_path) as open_one:
         response = open_one.http.post("/v1/keys", json={"name": "n"})
         assert (response.status_code, response.json()["error"]["code"]) == (409, "keys_are_off")
+
+
+def test_a_spoilt_file_lets_nobody_in_and_costs_no_key_that_is_known(gateway: Gateway) -> None:
+    key = make(gateway, "known")
+    file = gateway.data_dir / "keys.sqlite3"
+    sound = file.read_bytes()
+    file.write_bytes(b"spoilt" * 1000)
+    try:
+        response = gateway.http.post("/v1/keys", json={"name": "more"}, headers=ROOT)
+        error = response.json()["error"]
+        assert (response.status_code, error["code"]) == (503, "keys_unavailable")
+        assert "sqlite" not in error["message"]
+        assert ask(gateway, key)[0] == 200
+    finally:
+        file.write_bytes(sound)
+    said = CliRunner().invoke(app, ["keys", "create", "--name", "a/b"])
+    assert said.exit_code == 1 and "is no name" in str(said.exception)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, TypeAlias
 
 from gateway.attempt import Attempt, Failure
@@ -31,7 +31,7 @@ from gateway.errors import (
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.journal import Journal
 from gateway.ledger.rows import AttemptRow
-from gateway.limits.budgets import Budgets
+from gateway.limits.budgets import Budgets, Covering
 from gateway.limits.gate import GateFull
 from gateway.limits.hold import Hold
 from gateway.operation import Operation, Order
@@ -236,14 +236,15 @@ class Run(Operation):
 
     async def _attempt(self, target: Target) -> Failure | None:
         """Dispatch once, observe, book. Returns why it failed, or None."""
-        begun_at = self.clock.monotonic()
-        row = draft(self, target, begun_at)
-        hold = None
-        if self._executor.budgets is not None:
-            try:
-                hold = await self._reserve(self._executor.budgets, target, row)
-            except GatewayError as refused:
-                return refused
+        budgets = self._executor.budgets
+        try:
+            covering = () if budgets is None else await self._covering(budgets)
+            begun_at = self.clock.monotonic()
+            row, hold = draft(self, target, begun_at), None
+            if budgets is not None and covering:
+                hold = await self._reserve(budgets, covering, target, row)
+        except GatewayError as refused:
+            return refused
         self._begin(target, row, hold)
         attempt = Attempt(self, target, row, begun_at)
         if hold is not None:
@@ -285,13 +286,24 @@ class Run(Operation):
             raise failure
         return failure
 
-    async def _reserve(self, budgets: Budgets, target: Target, row: AttemptRow) -> Hold | None:
+    async def _covering(self, budgets: Budgets) -> Sequence[Covering]:
+        """The budgets that the operation is under. Raises GatewayError."""
+        order = self.order
+        try:
+            return await budgets.over(order.key_id, order.tags, self.received_at_us)
+        except asyncio.CancelledError:
+            raise self._interruption() from None
+
+    async def _reserve(
+        self, budgets: Budgets, covering: Sequence[Covering], target: Target, row: AttemptRow
+    ) -> Hold:
         """Set its money aside. Raises GatewayError: then nothing may be spent."""
         tariff = target.tariff
         try:
             return await budgets.reserve(
                 row,
                 None if tariff is None else tariff.at(row.begun_at_us),
+                covering,
                 input_bytes=self.order.input_bytes,
                 total_seconds=target.timeouts.total_seconds,
             )

@@ -19,4 +19,4 @@ async def budgets(request: Request) -> Response:
     """
     state = state_of(request)
     state.keyring.admit(request.headers, "reports")
-    return json_response({"data": state.budgets.report(), "next_cursor": None})
+    return json_response({"data": await state.budgets.report(), "next_cursor": None})

@@ -31,7 +31,11 @@ class Balance:
 
 
 class Book(Protocol):
-    """The accounts. Each call is atomic; ``settle`` need not be done when it returns."""
+    """The accounts. Each call is atomic.
+
+    ``open``, ``settle`` and ``close`` need not be done when they return, but are done in order.
+    ``is_open`` is what this process has opened.
+    """
 
     def open(self, account: str, spent_pico_usd: int, unknown_attempts: int) -> None:
         """Begin an account with what is known to be spent; one that is open stays as it is."""
@@ -56,7 +60,7 @@ class Book(Protocol):
     def expire(self) -> list[str]:
         """Book as spent, whole, what leases hold whose holder has not been heard of in time."""
 
-    def balance(self, account: str) -> Balance | None:
+    async def balance(self, account: str) -> Balance | None:
         """What it holds; None where it is not open."""
 
     def close(self, account: str) -> None:
@@ -159,7 +163,7 @@ class MemoryBook:
                 account.unknown += 1
         return late
 
-    def balance(self, account: str) -> Balance | None:
+    async def balance(self, account: str) -> Balance | None:
         """See ``Book``."""
         found = self._accounts.get(account)
         return None if found is None else Balance(found.spent, found.reserved, found.unknown)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -67,6 +68,15 @@ class Budget:
         return all(tags.get(name) == value for name, value in (settings.tag or {}).items())
 
 
+@dataclass(frozen=True, slots=True)
+class Covering:
+    """A budget that an operation is under, in the window of that operation."""
+
+    budget: Budget
+    window: Window
+    account: str
+
+
 class Budgets:
     """All budgets. ``wait_seconds``: the longest wait for what one has spent already."""
 
@@ -111,34 +121,49 @@ class Budgets:
         for budget in self.all:
             self._open(budget, budget.window(now_us))
 
+    async def over(
+        self, key_id: str | None, tags: Mapping[str, str], at_us: int
+    ) -> Sequence[Covering]:
+        """The budgets that an operation of this instant is under, once each knows its spending.
+
+        Raises BudgetUnknown: one does not, even after the wait.
+        """
+        budgets = [budget for budget in self._configured if budget.covers(key_id, tags)]
+        if self._of_keys and key_id is not None:
+            budgets += self._of_keys.get(key_id, ())
+        found = []
+        for budget in budgets:
+            window = budget.window(at_us)
+            account = budget.account(window)
+            if not self._book.is_open(account):
+                await self._opened(budget, window)
+            found.append(Covering(budget, window, account))
+        return found
+
     async def reserve(
         self,
         row: AttemptRow,
         tariff_row: PriceRow | None,
+        covering: Sequence[Covering],
         *,
         input_bytes: int,
         total_seconds: float,
-    ) -> Hold | None:
-        """Set money aside for an attempt that is about to begin; None: no budget is about it.
+    ) -> Hold:
+        """Set money aside, in all these budgets, for an attempt that is about to begin.
 
-        Raises BudgetExceeded, PriceUnknown and BudgetUnknown: then nothing is set aside.
+        Raises BudgetExceeded and PriceUnknown: then nothing is set aside.
         """
-        budgets = self._covering(row)
-        if not budgets:
-            return None
         claims = []
-        for budget in budgets:
-            if tariff_row is None and not budget.settings.allow_unpriced:
+        for one in covering:
+            if tariff_row is None and not one.budget.settings.allow_unpriced:
                 raise PriceUnknown(
                     f"The deployment {row.deployment} has no known price, and the budget "
-                    f"{budget.name} takes none without; the operator can set a price."
+                    f"{one.budget.name} takes none without; the operator can set a price."
                 )
-            window = budget.window(row.operation_at_us)
-            account = budget.account(window)
-            if not self._book.is_open(account):
-                await self._opened(budget, window)
-            claims.append(Claim(account, budget.limit_pico_usd))
-        slices = [b.slice_pico_usd for b in budgets if b.slice_pico_usd is not None]
+            claims.append(Claim(one.account, one.budget.limit_pico_usd))
+        slices = [
+            one.budget.slice_pico_usd for one in covering if one.budget.slice_pico_usd is not None
+        ]
         exposure = exposure_of(
             self._rates_of(tariff_row),
             input_bytes=input_bytes,
@@ -147,20 +172,21 @@ class Budgets:
             slice_pico_usd=min(slices, default=None),
         )
         wanted = exposure.wanted(0, 0, 0)
-        by_account = {claim.account: b for claim, b in zip(claims, budgets, strict=True)}
+        by_account = {one.account: one for one in covering}
         short = await self._book.reserve(
             row.attempt_id, claims, wanted, total_seconds + _LEASE_SLACK_SECONDS
         )
         if short is not None:
-            raise self._refusal(by_account[short], short, wanted, row.operation_at_us)
-
-        def ran_out(account: str) -> BudgetRanOut:
-            return self._ran_out(by_account[account], row.operation_at_us)
-
-        hold = Hold(self._book, row, exposure, wanted, ran_out)
+            raise await self._refusal(by_account[short], wanted)
         if row.reserved_pico_usd is None and tariff_row is not None:
             row.reserved_pico_usd = wanted
-        return hold
+        return Hold(
+            self._book,
+            row,
+            exposure,
+            wanted,
+            lambda account: self._ran_out(by_account[account]),
+        )
 
     def expire(self) -> None:
         """Book what lost holders had set aside, and forget windows that are over."""
@@ -173,14 +199,14 @@ class Budgets:
                 if not self._book.is_open(account):
                     del self._windows[account]
 
-    def report(self) -> list[dict[str, Any]]:
+    async def report(self) -> list[dict[str, Any]]:
         """What each budget is at now, ready for JSON."""
         now_us = self._clock.wall_us()
         found = []
         for budget in self.all:
             window = budget.window(now_us)
             self._open(budget, window)
-            balance = self._book.balance(budget.account(window))
+            balance = await self._book.balance(budget.account(window))
             found.append(budget_json(budget, window, balance))
         return found
 
@@ -191,12 +217,6 @@ class Budgets:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-
-    def _covering(self, row: AttemptRow) -> list[Budget]:
-        found = [b for b in self._configured if b.covers(row.key_id, row.tags)]
-        if self._of_keys and row.key_id is not None:
-            found += self._of_keys.get(row.key_id, ())
-        return found
 
     def _rates_of(self, tariff_row: PriceRow | None) -> Rates:
         if tariff_row is None:
@@ -237,27 +257,26 @@ class Budgets:
                 retry_after_seconds=1.0,
             )
 
-    def _refusal(self, budget: Budget, account: str, wanted: int, at_us: int) -> BudgetExceeded:
-        balance = self._book.balance(account)
-        window = budget.window(at_us)
+    async def _refusal(self, over: Covering, wanted: int) -> BudgetExceeded:
+        budget = over.budget
+        balance = await self._book.balance(over.account)
         if balance is not None and balance.spent_pico_usd + wanted <= budget.limit_pico_usd:
             return BudgetExceeded(
                 f"The budget {budget.name} has no room for this request beside those that run; "
-                f"try again when they have ended. {self._renews(budget, window)}",
+                f"try again when they have ended. {_renews(over.window)}",
                 retry_after_seconds=1.0,
             )
         return BudgetExceeded(
             f"The budget {budget.name} has too little left for this request. "
-            f"{self._renews(budget, window)}",
-            retry_after_seconds=self._until_end_seconds(window),
+            f"{_renews(over.window)}",
+            retry_after_seconds=self._until_end_seconds(over.window),
         )
 
-    def _ran_out(self, budget: Budget, at_us: int) -> BudgetRanOut:
-        window = budget.window(at_us)
+    def _ran_out(self, over: Covering) -> BudgetRanOut:
         return BudgetRanOut(
-            f"The budget {budget.name} was used up while the answer was being made; what was made "
-            f"is booked. {self._renews(budget, window)}",
-            retry_after_seconds=self._until_end_seconds(window),
+            f"The budget {over.budget.name} was used up while the answer was being made; what was "
+            f"made is booked. {_renews(over.window)}",
+            retry_after_seconds=self._until_end_seconds(over.window),
         )
 
     def _until_end_seconds(self, window: Window) -> float | None:
@@ -265,10 +284,11 @@ class Budgets:
             return None
         return max(0.0, (window.end_at_us - self._clock.wall_us()) / 1e6)
 
-    def _renews(self, budget: Budget, window: Window) -> str:
-        if window.end_at_us is None:
-            return "It does not begin anew; the operator can raise it."
-        return f"It begins anew at {rfc3339(window.end_at_us)}."
+
+def _renews(window: Window) -> str:
+    if window.end_at_us is None:
+        return "It does not begin anew; the operator can raise it."
+    return f"It begins anew at {rfc3339(window.end_at_us)}."
 
 
 def budget_json(budget: Budget, window: Window, balance: Balance | None) -> dict[str, Any]:

@@ -61,8 +61,8 @@ async def attempts(these: Budgets, max_output_tokens: int | None) -> float:
 
     async def one() -> None:
         row = replace(draft)
-        hold = await these.reserve(row, PRICE, input_bytes=400, total_seconds=900.0)
-        assert hold is not None
+        covering = await these.over(row.key_id, row.tags, row.operation_at_us)
+        hold = await these.reserve(row, PRICE, covering, input_bytes=400, total_seconds=900.0)
         hold.settle()
 
     async def bare() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import openai
 import pytest
 
 from gateway.ledger.inspect import verify
@@ -283,6 +284,24 @@ def test_hanging_up_frees_what_was_set_aside(gateway: Gateway) -> None:
         eventually(lambda: budget(gateway, "cancelled")["reserved_usd"] == "10")
     told = settled(gateway, "cancelled")
     assert told["spent_usd"] == "1"  # one token was seen
+
+
+def test_the_sdk_does_not_try_again(gateway: Gateway) -> None:
+    asked: list[Any] = []
+    hooks: Any = {"request": [asked.append]}
+    client = openai.OpenAI(
+        base_url=f"{gateway.url}/v1",
+        api_key="none",
+        max_retries=3,
+        http_client=openai.DefaultHttpxClient(event_hooks=hooks),
+    )
+    messages: Any = [{"role": "user", "content": "Hi"}]
+    with client, pytest.raises(openai.APIStatusError) as refused:
+        client.chat.completions.create(
+            model="dollar", messages=messages, max_tokens=1000, metadata={"of": "roomy"}
+        )
+    assert (refused.value.status_code, refused.value.code) == (402, "budget_exceeded")
+    assert len(asked) == 1
 
 
 # -- before it is known -----------------------------------------------------------------------

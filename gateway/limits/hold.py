@@ -106,6 +106,7 @@ class Hold:
                 if self._keep is not None and self._open_ended:
                     self._keep(wanted)
             elif exposure.at(tokens, seen.images, seen.billed_us) >= self.pico_usd:
+                self._stop_watching()  # what it ends must not be ended twice
                 raise self._ran_out(short)
         self._plan()
 
@@ -165,9 +166,12 @@ class Hold:
         finally:
             self._renewing = None
 
-    def _stop(self) -> None:
+    def _stop_watching(self) -> None:
         self._next_bytes = self._images = math.inf
         self._stop_timer()
+
+    def _stop(self) -> None:
+        self._stop_watching()
         if self._renewing is not None:
             self._renewing.cancel()
 

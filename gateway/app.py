@@ -6,7 +6,7 @@ import asyncio
 import fcntl
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +23,8 @@ from gateway.charging import Charging
 from gateway.clock import Clock
 from gateway.errors import GatewayError, ResultsUnavailable
 from gateway.execution import Executor
-from gateway.http import chat, comparison, docs, generate, reports, system
+from gateway.http import budgets as budget_routes
+from gateway.http import chat, comparison, docs, generate, keys, reports, system
 from gateway.http.body import ClientGone
 from gateway.http.dispatch import HotRoutes
 from gateway.http.doors import Doors, Keyring
@@ -32,11 +33,17 @@ from gateway.http.idempotency import Idempotency
 from gateway.http.state import State
 from gateway.ledger.errors import LedgerUnavailable, SchemaMismatch, StoreUnavailable
 from gateway.ledger.journal import Journal
-from gateway.ledger.layout import database_path, journal_dir, results_path
+from gateway.ledger.layout import database_path, journal_dir, keys_path, results_path
 from gateway.ledger.recovery import recover
 from gateway.ledger.reports import Reports
 from gateway.ledger.rows import AttemptRow
 from gateway.ledger.shipping import ShipperProcess
+from gateway.ledger.spend import SpendReader
+from gateway.limits.book import MemoryBook
+from gateway.limits.budgets import Budgets
+from gateway.limits.keystore import KeyStore, KeyStoreUnusable, StoredKey
+from gateway.limits.keywatch import KeyWatch
+from gateway.limits.rates import MemoryBuckets
 from gateway.registry import Registry, Target
 from gateway.results import Results
 from gateway.routing import Routes
@@ -105,13 +112,14 @@ def create_app(
         docs_url=None,  # FastAPI's own page loads its files from a content network
         redoc_url=None,
     )
-    for module in (generate, chat, reports, comparison, system, docs):
+    for module in (generate, chat, reports, comparison, budget_routes, keys, system, docs):
         app.include_router(module.router)
     app.add_exception_handler(HttpError, _refuse)
     app.add_exception_handler(GatewayError, _refuse)
     app.add_exception_handler(LedgerUnavailable, _refuse)
     app.add_exception_handler(StoreUnavailable, _refuse)
     app.add_exception_handler(SchemaMismatch, _refuse)
+    app.add_exception_handler(KeyStoreUnusable, _refuse)
     app.add_exception_handler(ClientGone, _nobody_there)
     app.add_exception_handler(HTTPException, _refuse_route)
     app.add_exception_handler(RequestValidationError, _refuse)
@@ -157,9 +165,34 @@ async def _open(
     fsync = settings.journal.fsync == "group"
     charging = Charging(journal, clock, registry.targets.values())
     executor = Executor(journal, clock, settings.retries, charging, fsync=fsync)
+    budgets = Budgets(
+        settings.budgets,
+        MemoryBook(clock.monotonic),
+        clock,
+        SpendReader(data_dir, shipper.nudge),
+        wait_seconds=settings.server.budget_wait_seconds,
+    )
+    stack.push_async_callback(budgets.aclose)
+    keyring = Keyring(
+        settings.auth.keys,
+        required=settings.needs_keys,
+        wall_us=clock.wall_us,
+        rates=settings.rate_limits,
+    )
+
+    def take_over(stored: Sequence[StoredKey]) -> None:
+        keyring.set_stored(stored)
+        live = [k for k in stored if k.revoked_at_us is None and k.name not in keyring.configured]
+        budgets.set_key_budgets([given for key in live for given in key.budget_settings()])
+        executor.budgets = budgets if budgets.all else None
+
+    store = KeyStore(keys_path(data_dir))
+    keywatch = KeyWatch(store, take_over)
+    await keywatch.start()
+    stack.push_async_callback(keywatch.aclose)
     stack.push_async_callback(executor.drain, 1.0)
     alive.touch()
-    housekeeping = asyncio.create_task(_keep_house(alive, journal, charging))
+    housekeeping = asyncio.create_task(_keep_house(alive, journal, charging, budgets))
     stack.callback(housekeeping.cancel)
     results = Results(results_path(data_dir), keep_seconds=settings.server.keep_answers_seconds)
     stack.push_async_callback(results.aclose)
@@ -180,9 +213,13 @@ async def _open(
         executor=executor,
         shipper=shipper,
         reports=open_reports,
-        keyring=Keyring(settings.auth.keys, required=settings.needs_keys),
         results=results,
         idempotency=Idempotency(results, clock),
+        keyring=keyring,
+        keys=store,
+        keywatch=keywatch,
+        budgets=budgets,
+        buckets=MemoryBuckets(clock.monotonic),
         started_at_us=clock.wall_us(),
     )
 
@@ -236,9 +273,9 @@ def _hold(data_dir: Path) -> Callable[[], None]:
     return lambda: os.close(descriptor)
 
 
-async def _keep_house(path: Path, journal: Journal, charging: Charging) -> None:
+async def _keep_house(path: Path, journal: Journal, charging: Charging, budgets: Budgets) -> None:
     """Each second: leave a sign of life, let a journal that was out of room try again, and book
-    what idle and standing machines have cost.
+    what idle and standing machines have cost. Leases whose holder is lost end here too.
 
     The sign tells a restart until when this process ran.
     """
@@ -249,6 +286,7 @@ async def _keep_house(path: Path, journal: Journal, charging: Charging) -> None:
             logger.warning("cannot leave a sign of life: the data folder takes no writes")
         journal.tick()
         charging.tick()
+        budgets.expire()
         await asyncio.sleep(_ALIVE_EVERY_SECONDS)
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections.abc import Callable
 from contextlib import aclosing
 from typing import TypeAlias
 
 from gateway.accounting.metering import believable
 from gateway.accounting.settle import Observed, settle, settle_unknown
 from gateway.accounting.timeline import Timeline
-from gateway.errors import GatewayError, OperationCancelled
+from gateway.errors import BudgetRanOut, GatewayError, OperationCancelled
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.rows import AttemptRow
+from gateway.limits.hold import Hold, Progress
 from gateway.operation import Operation
 from gateway.registry import Target
 from gateway.watchdog import Watchdog
@@ -52,6 +54,7 @@ class Attempt:
 
     __slots__ = (
         "_asked_at",
+        "_hold",
         "_operation",
         "_share_mark",
         "_share_seconds",
@@ -74,9 +77,30 @@ class Attempt:
         self.worked = True  # whether it may have used a machine
         self._asked_at: float | None = None  # the last repeated call of one that was loading
         self._watchdog: Watchdog | None = None
+        self._hold: Hold | None = None
         self._share_seconds = 0.0
         self._share_mark: float | None = target.sharing.begin(timeline.begun_at)
         target.running += 1
+
+    def watch_budgets(self, hold: Hold, cut: Callable[[BudgetRanOut], None]) -> None:
+        """Raise what is set aside as the attempt goes on; ``cut`` is called when that ends it."""
+        self._hold = hold
+        hold.watch(self._progress, cut, self._keep_reserved)
+
+    def _progress(self) -> tuple[Progress, float]:
+        answer, since = self._operation.answer, self.timeline.working_since
+        if self._hold is not None and self._hold.bills_waiting:
+            since = self.timeline.begun_at
+        seconds = 0.0 if since is None else self._operation.clock.monotonic() - since
+        seen = Progress(answer.text_bytes, answer.images, max(0, round(seconds * 1e6)))
+        return seen, self._target.estimator.bytes_per_token
+
+    def _keep_reserved(self, pico_usd: int) -> None:
+        """A restart must know what it may have cost; nothing else in the journal tells."""
+        self.row.reserved_pico_usd = pico_usd
+        told = {"reserved_pico_usd": pico_usd}
+        now_us = self._operation.clock.wall_us()
+        self._operation.journal.correct(self.row.attempt_id, now_us, "reservation", told)
 
     async def dispatch(self, watchdog: Watchdog) -> None:
         """Ask the deployment; while it says that it is loading, ask again (the boot's budget)."""
@@ -116,12 +140,14 @@ class Attempt:
                 self._share_mark = target.sharing.begin(self._asked_at)
 
     async def _consume(self, request: GenerateRequest) -> None:
-        log = self._operation.log
+        log, answer, hold = self._operation.log, self._operation.answer, self._hold
         checker = GrammarChecker()
         async with aclosing(self._target.deployment.generate(request)) as events:
             async for event in events:
                 checker.check(event)
                 self._observe(event)
+                if hold is not None and hold.wants(answer.text_bytes, answer.images):
+                    await hold.renew()
                 if log.full and self._watchdog is not None:
                     # A slow reader: stop reading upstream; only the total time still counts.
                     self._watchdog.arm("total", math.inf)
@@ -273,6 +299,8 @@ class Attempt:
             logger.exception("attempt %s cannot be written down as it is", row.attempt_id)
             settle_unknown(row, words=True)
             operation.journal.end(row)
+        if self._hold is not None:
+            self._hold.settle()
         if failure is None and operation.finished is not None:
             operation.log.append(at, row.attempt_id, operation.finished)
         return failure

@@ -30,7 +30,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-keys_app = typer.Typer(help="Make and list API keys.", no_args_is_help=True, rich_markup_mode=None)
+keys_app = typer.Typer(
+    help="Make, list, rotate, revoke API keys.", no_args_is_help=True, rich_markup_mode=None
+)
 ledger_app = typer.Typer(
     help="Look at the durable record.", no_args_is_help=True, rich_markup_mode=None
 )
@@ -200,41 +202,123 @@ app.command()(compare)
 app.command()(estimate)
 
 
+@app.command()
+def budgets(
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+) -> None:
+    """What each budget has spent, and has left.
+
+    Read from the ledger in the data folder, whether or not a gateway runs. What running attempts
+    have set aside, only the gateway knows: GET /v1/budgets.
+    """
+    from gateway.cli_budgets import show_budgets
+
+    settings = _settings(config, data_dir)
+    _ledger_of(settings)
+    show_budgets(settings, _format(as_json, as_csv))
+
+
 @keys_app.command("create")
 def keys_create(
     name: Annotated[str, typer.Option(help="The key's id in the ledger.")],
     scope: Annotated[
         list[str] | None, typer.Option(help="generate, reports or admin; repeatable.")
     ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="A model that it may ask for; repeatable. Default: all."),
+    ] = None,
+    expires_at: Annotated[
+        str | None, typer.Option(help="RFC 3339; from then on it is refused.")
+    ] = None,
+    requests_per_minute: Annotated[
+        int | None, typer.Option(help="Requests that it may make in a minute.")
+    ] = None,
+    tokens_per_minute: Annotated[
+        int | None, typer.Option(help="Tokens, in and out, that it may use in a minute.")
+    ] = None,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(help="What it may spend: 10.00/day; hour, month, total. Repeatable."),
+    ] = None,
+    time_zone: ZoneOption = "UTC",
+    allow_unpriced: Annotated[
+        bool, typer.Option("--allow-unpriced", help="Its budgets take models without a price.")
+    ] = False,
+    for_config: Annotated[
+        bool,
+        typer.Option("--for-config", help="Keep it nowhere; print the entry for the file."),
+    ] = False,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
 ) -> None:
     """Make a key.
 
-    It is shown once and kept nowhere; what goes into the configuration is its hash.
+    It is shown once. Its hash is kept in the data folder, where a running gateway finds it.
     """
-    from pydantic import ValidationError
+    from gateway import cli_keys
 
-    from gateway.serving import make_key
-    from gateway.settings import explain
-
-    try:
-        key, entry = make_key(name, frozenset(scope or ["generate"]))
-    except ValidationError as error:
-        raise ConfigError(explain(error)) from error
-    typer.echo(f"Your key, shown only now: {key}\n")
-    typer.echo("Put this into the configuration:\n")
-    typer.echo("auth:\n  mode: keys\n  keys:")
-    scopes = ", ".join(sorted(entry.scopes))
-    typer.echo(f"    - {{name: {entry.name}, sha256: {entry.sha256}, scopes: [{scopes}]}}")
+    settings = _settings(config, data_dir)
+    given = {
+        "name": name,
+        "scopes": scope or ["generate"],
+        "models": model,
+        "expires_at": expires_at,
+        "requests_per_minute": requests_per_minute,
+        "tokens_per_minute": tokens_per_minute,
+    }
+    if for_config:
+        if budget:
+            _fail("--budget: in the configuration a key's budgets stand under budgets")
+        cli_keys.make_for_configuration(given)
+        return
+    allowances = [
+        cli_keys.allowance(text, time_zone, allow_unpriced=allow_unpriced) for text in budget or ()
+    ]
+    cli_keys.make(settings, given, allowances)
 
 
 @keys_app.command("list")
-def keys_list(config: ConfigOption = None) -> None:
-    """List the keys that the configuration names."""
-    settings = _settings(config, None)
-    for key in settings.auth.keys:
-        typer.echo(f"{key.name}  {' '.join(sorted(key.scopes))}  sha256 {key.sha256[:8]}...")
-    if not settings.auth.keys:
-        typer.echo("No keys are configured.")
+def keys_list(
+    config: ConfigOption = None, data_dir: DataDirOption = None, as_json: JsonOption = False
+) -> None:
+    """List the keys of the configuration and of the data folder."""
+    from gateway import cli_keys
+
+    cli_keys.show(_settings(config, data_dir), as_json=as_json)
+
+
+@keys_app.command("rotate")
+def keys_rotate(
+    name: Annotated[str, typer.Argument(help="The key's name.")],
+    grace_seconds: Annotated[
+        int, typer.Option(min=0, max=30 * 86_400, help="How long the present secret stays good.")
+    ] = 86_400,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Give a key another secret, shown once.
+
+    The present one stays good for a while, so that callers can change over.
+    """
+    from gateway import cli_keys
+
+    cli_keys.rotate(_settings(config, data_dir), name, grace_seconds)
+
+
+@keys_app.command("revoke")
+def keys_revoke(
+    name: Annotated[str, typer.Argument(help="The key's name.")],
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Refuse a key from now on. Its name stays taken."""
+    from gateway import cli_keys
+
+    cli_keys.revoke(_settings(config, data_dir), name)
 
 
 @ledger_app.command("info")

@@ -16,7 +16,7 @@ from typing import Any
 
 from gateway.cli_output import cell as _cell
 from gateway.cli_output import console as _console
-from gateway.cli_output import print_json as _print_json
+from gateway.cli_output import print_json
 from gateway.cli_output import table as _table
 from gateway.ledger.errors import BadQuery
 from gateway.ledger.layout import database_path
@@ -80,7 +80,7 @@ def show_costs(data_dir: Path, query: dict[str, Any], form: str) -> None:
     """The cost report; a terminal gets the short of it, JSON and CSV get all."""
     rows = _rows(data_dir, "costs", query)
     if form == "json":
-        _print_json(rows)
+        print_json(rows)
         return
     columns: list[Column] = [*_group_columns(query), ("attempts", lambda row: row["attempts"])]
     if form == "table":
@@ -99,7 +99,7 @@ def show_costs(data_dir: Path, query: dict[str, Any], form: str) -> None:
             ("high_usd", lambda row: row["range_usd"]["high"]),
             ("unknown_attempts", lambda row: row["unknown_attempts"]),
         ]
-    _print(rows, columns, form)
+    print_rows(rows, columns, form)
 
 
 def _known(row: dict[str, Any], column: str) -> str | None:
@@ -115,7 +115,7 @@ def show_cold_starts(data_dir: Path, query: dict[str, Any], form: str) -> None:
     """The cold start report."""
     rows = _rows(data_dir, "cold_starts", query)
     if form == "json":
-        _print_json(rows)
+        print_json(rows)
         return
     columns: list[Column] = [
         *_group_columns(query),
@@ -130,7 +130,7 @@ def show_cold_starts(data_dir: Path, query: dict[str, Any], form: str) -> None:
     ]
     if form == "csv":
         columns.append(("evidence", lambda row: _evidence(row)))
-    _print(rows, columns, form)
+    print_rows(rows, columns, form)
     if form == "table":
         for row in rows:
             where = " ".join(str(value) for value in row["group"].values())
@@ -148,7 +148,7 @@ def show_ledger_info(data_dir: Path, *, as_json: bool) -> None:
 
     found = info(data_dir)
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     table = _table("what", "value")
     for name, value in found.items():
@@ -212,7 +212,8 @@ def _group_columns(query: dict[str, Any]) -> list[Column]:
     return columns
 
 
-def _print(rows: list[dict[str, Any]], columns: Sequence[Column], form: str) -> None:
+def print_rows(rows: list[dict[str, Any]], columns: Sequence[Column], form: str) -> None:
+    """A table or CSV."""
     names = [name for name, _ in columns]
     if form == "csv":
         writer = csv.writer(sys.stdout)

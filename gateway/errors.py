@@ -41,3 +41,19 @@ class ResultsUnavailable(GatewayError):
 
 class InternalError(GatewayError):
     """The gateway has a fault; its log says more."""
+
+
+class BudgetExceeded(GatewayError):
+    """A budget has no room for this request; whoever set the budget can raise it."""
+
+
+class BudgetRanOut(GatewayError):
+    """A budget was used up while the answer was being made; what was made is booked."""
+
+
+class PriceUnknown(GatewayError):
+    """This model has no known price, and a budget takes none without; the operator can set one."""
+
+
+class BudgetUnknown(GatewayError):
+    """It is not known yet what a budget has spent; try again."""

@@ -10,26 +10,31 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, TypeAlias
 
-from gateway.accounting.settle import worst_case_pico_usd
 from gateway.attempt import Attempt, Failure
 from gateway.charging import Charging
 from gateway.clock import Clock
+from gateway.draft import draft
 from gateway.errors import (
+    BudgetExceeded,
+    BudgetRanOut,
     DeadlineExceeded,
     Draining,
     GatewayError,
     InternalError,
     OperationCancelled,
+    PriceUnknown,
     QueueFull,
 )
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.journal import Journal
 from gateway.ledger.rows import AttemptRow
+from gateway.limits.budgets import Budgets, Covering
 from gateway.limits.gate import GateFull
-from gateway.operation import Operation, Order, new_id
+from gateway.limits.hold import Hold
+from gateway.operation import Operation, Order
 from gateway.registry import Target
 from gateway.settings import RetrySettings
 from gateway.watchdog import Watchdog
@@ -62,12 +67,14 @@ class Executor:
         charging: Charging,
         *,
         fsync: bool = False,
+        budgets: Budgets | None = None,
     ) -> None:
         self.journal = journal
         self.clock = clock
         self.charging = charging
         self.retries = retries
         self.fsync = fsync
+        self.budgets = budgets
         self.runs: dict[str, Run] = {}
         self.draining = False
 
@@ -108,6 +115,7 @@ class Run(Operation):
         self.failure: Failure | None = None
         self._stop: str | None = None
         self._expired: str | None = None
+        self._ran_out: BudgetRanOut | None = None
         self.task = asyncio.get_running_loop().create_task(self._live(), name=self.id)
 
     def cancel(self, reason: str) -> None:
@@ -228,9 +236,19 @@ class Run(Operation):
 
     async def _attempt(self, target: Target) -> Failure | None:
         """Dispatch once, observe, book. Returns why it failed, or None."""
-        begun_at = self.clock.monotonic()
-        row = self._begin(target, begun_at)
+        budgets = self._executor.budgets
+        try:
+            covering = () if budgets is None else await self._covering(budgets)
+            begun_at = self.clock.monotonic()
+            row, hold = draft(self, target, begun_at), None
+            if budgets is not None and covering:
+                hold = await self._reserve(budgets, covering, target, row)
+        except GatewayError as refused:
+            return refused
+        self._begin(target, row, hold)
         attempt = Attempt(self, target, row, begun_at)
+        if hold is not None:
+            attempt.watch_budgets(hold, self._run_out)
         failure: Failure | None = None
         torn_down: asyncio.CancelledError | None = None
         cut_short = False
@@ -245,6 +263,8 @@ class Run(Operation):
                 failure = self._interruption()
             except asyncio.CancelledError:
                 torn_down, failure = cancelled, OperationCancelled()
+        except BudgetRanOut as error:
+            failure, cut_short = error, True
         except (ProviderError, LedgerUnavailable) as error:
             failure = error
         except Exception as error:
@@ -266,49 +286,41 @@ class Run(Operation):
             raise failure
         return failure
 
-    def _begin(self, target: Target, begun_at: float) -> AttemptRow:
-        """Write the attempt down. Raises LedgerUnavailable: then nothing may be spent."""
+    async def _covering(self, budgets: Budgets) -> Sequence[Covering]:
+        """The budgets that the operation is under. Raises GatewayError."""
         order = self.order
-        begun_at_us = self.received_at_us + round((begun_at - self.received_at) * 1e6)
-        tariff_row = None if target.tariff is None else target.tariff.at(begun_at_us)
-        maximum = order.request.parameters.max_output_tokens
-        row = AttemptRow(
-            attempt_id=f"att_{new_id(begun_at_us)}",
-            operation_id=self.id,
-            ordinal=len(self.rows),
-            route=order.route,
-            streamed=order.streamed,
-            model=order.plan.model,
-            deployment=target.name,
-            provider=target.provider,
-            provider_model=target.provider_model,
-            config_revision=target.config_revision,
-            begun_at_us=begun_at_us,
-            operation_at_us=self.received_at_us,
-            key_id=order.key_id,
-            hardware=target.hardware,
-            tags=order.tags,
-            max_output_tokens=maximum,
-            input_tokens=target.estimator.estimate(order.input_bytes),
-            input_tokens_source="estimated",
-            price=None if tariff_row is None else tariff_row.record,
-            gateway_seconds=round(max(0.0, begun_at - self.idle_since), 6),
-        )
-        row.reserved_pico_usd = worst_case_pico_usd(
-            tariff_row,
-            input_bytes=order.input_bytes,
-            max_output_tokens=maximum,
-            total_seconds=target.timeouts.total_seconds,
-        )
-        if target.running:
-            row.idle_before_seconds = 0.0
-        elif target.last_ended_at is not None:
-            row.idle_before_seconds = round(max(0.0, begun_at - target.last_ended_at), 6)
-        self.journal.begin(row)
+        try:
+            return await budgets.over(order.key_id, order.tags, self.received_at_us)
+        except asyncio.CancelledError:
+            raise self._interruption() from None
+
+    async def _reserve(
+        self, budgets: Budgets, covering: Sequence[Covering], target: Target, row: AttemptRow
+    ) -> Hold:
+        """Set its money aside. Raises GatewayError: then nothing may be spent."""
+        tariff = target.tariff
+        try:
+            return await budgets.reserve(
+                row,
+                None if tariff is None else tariff.at(row.begun_at_us),
+                covering,
+                input_bytes=self.order.input_bytes,
+                total_seconds=target.timeouts.total_seconds,
+            )
+        except asyncio.CancelledError:
+            raise self._interruption() from None
+
+    def _begin(self, target: Target, row: AttemptRow, hold: Hold | None) -> None:
+        """Write the attempt down. Raises LedgerUnavailable: then nothing may be spent."""
+        try:
+            self.journal.begin(row)
+        except LedgerUnavailable:
+            if hold is not None:
+                hold.release()
+            raise
         self.rows.append(row)
         if target.machines is not None:
             target.machines.begin(row.attempt_id)
-        return row
 
     def _watch(self, target: Target) -> Watchdog:
         loop = asyncio.get_running_loop()
@@ -318,9 +330,14 @@ class Run(Operation):
         return self.received_at + target.timeouts.total_seconds
 
     def _expire(self, phase: str) -> None:
-        if self._stop is None:  # else it is stopping already: a second cancel would hurt that
+        # Else it is stopping already: a second cancel would hurt that.
+        if self._stop is None and self._expired is None:
             self._expired = phase
             self.task.cancel()
+
+    def _run_out(self, failure: BudgetRanOut) -> None:
+        self._ran_out = failure
+        self._expire("budget")
 
     def _interruption(self) -> ProviderError | GatewayError:
         """Why our task was cancelled. Raises CancelledError when it was not by us."""
@@ -330,6 +347,8 @@ class Run(Operation):
         if self._expired is not None:
             self.task.uncancel()
             phase, self._expired = self._expired, None
+            if phase == "budget" and self._ran_out is not None:
+                return self._ran_out
             return _timed_out(phase)
         raise asyncio.CancelledError
 
@@ -355,7 +374,7 @@ def _worth_trying_elsewhere(failure: Exception | None) -> bool:
     """
     if isinstance(failure, ProviderError):
         return failure.retryable or isinstance(failure, _OPERATORS_MATTER)
-    return isinstance(failure, QueueFull)
+    return isinstance(failure, QueueFull | BudgetExceeded | PriceUnknown)  # one may cost less
 
 
 _OPERATORS_MATTER = (CredentialsRejected, QuotaExhausted, ProviderRetired, ProtocolViolation)

@@ -18,7 +18,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import orjson
-from pydantic import BaseModel, SecretStr
+from pydantic import AwareDatetime, BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -28,12 +28,14 @@ from gateway.ledger.rows import AttemptRow, ChargeRow
 from gateway.registry import installed, load_plugin
 from gateway.settings import (
     AuthSettings,
+    BudgetSettings,
     DeploymentSettings,
     InlinePrice,
     JournalSettings,
     KeySettings,
     Limits,
     ModelSettings,
+    RateLimitSettings,
     RetrySettings,
     ServerSettings,
     Timeouts,
@@ -49,6 +51,7 @@ _WORDS: Mapping[Any, str] = {
     int: "whole number",
     float: "number",
     bool: "true or false",
+    AwareDatetime: "time with its zone",
     Path: "path",
     Any: "anything",
     type(None): "null",
@@ -69,6 +72,8 @@ def configuration_reference() -> str:
         _section("server", ServerSettings),
         _section("auth", AuthSettings),
         _section("auth.keys[]", KeySettings),
+        _section("rate_limits", RateLimitSettings),
+        _section("budgets[]", BudgetSettings),
         _section("journal", JournalSettings),
         _section("timeouts", Timeouts),
         _section("retries", RetrySettings),

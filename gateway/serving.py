@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 import json
 import logging
-import secrets
 import signal
 import socket
 import sys
@@ -19,10 +17,10 @@ from pydantic import ValidationError
 
 from gateway.app import Gateway, create_app
 from gateway.ledger.errors import LedgerUnavailable
+from gateway.ledger.layout import keys_path
+from gateway.limits.keystore import KeyStore, new_key
 from gateway.settings import ConfigError, KeySettings, Settings
 from gateway.wire import BoundedProtocol
-
-KEY_PREFIX = "sig_"
 
 
 def serve(settings: Settings, say: Callable[[str], None]) -> None:
@@ -133,8 +131,13 @@ def with_first_key(settings: Settings) -> tuple[Settings, str | None]:
     """
     if not settings.needs_keys or settings.auth.keys:
         return settings, None
-    kept = settings.server.data_dir / "first-key.json"
+    data_dir = settings.server.data_dir
+    kept = data_dir / "first-key.json"
     key = None
+    if not kept.exists() and any(
+        k.revoked_at_us is None for k in KeyStore(keys_path(data_dir)).keys()
+    ):
+        return settings, None
     if kept.exists():
         try:
             entry = KeySettings.model_validate_json(kept.read_bytes())
@@ -149,8 +152,7 @@ def with_first_key(settings: Settings) -> tuple[Settings, str | None]:
 
 def make_key(name: str, scopes: frozenset[str]) -> tuple[str, KeySettings]:
     """A new random key and what the configuration keeps of it."""
-    key = KEY_PREFIX + secrets.token_urlsafe(32)
-    digest = hashlib.sha256(key.encode()).hexdigest()
+    key, digest = new_key()
     entry = KeySettings.model_validate({"name": name, "sha256": digest, "scopes": scopes})
     return key, entry
 

@@ -12,16 +12,28 @@ import hashlib
 import ipaddress
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from gateway.accounting.prices import PriceRow
 from gateway.configuration import PREFIX, from_environment, from_file, merge
 from gateway.configuration import ConfigError as ConfigError
 
 Scope: TypeAlias = Literal["generate", "reports", "admin"]
+Per: TypeAlias = Literal["hour", "day", "month", "total"]
+Usd: TypeAlias = Annotated[Decimal, Field(gt=0, le=1_000_000, decimal_places=12)]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -51,6 +63,8 @@ class ServerSettings(_Section):
     """Parked answers, and those of calls with an ``Idempotency-Key``, are kept for so long."""
     drain_seconds: float = Field(default=30.0, ge=0)
     """On shutdown, running operations get this long before they are cancelled."""
+    budget_wait_seconds: float = Field(default=5.0, ge=0)
+    """After a start: longest wait of a request for what its budgets have spent; then 503."""
     allowed_hosts: tuple[str, ...] = ()
     """Further ``Host`` names accepted when ``auth.mode`` is none (loopback names always are)."""
 
@@ -61,9 +75,17 @@ class KeySettings(_Section):
     name: str = Field(min_length=1, max_length=64)
     """The key's id in the ledger."""
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    """SHA-256 of the key, in hex: ``gateway keys create`` prints both."""
+    """SHA-256 of the key, in hex: ``gateway keys create --for-config`` prints both."""
     scopes: frozenset[Scope] = frozenset({"generate"})
     """generate: call models, see own operations; reports: see all; admin: everything."""
+    models: frozenset[str] | None = None
+    """The models that it may ask for, by the name that is asked for; unset: all."""
+    expires_at: AwareDatetime | None = None
+    """From then on it is refused."""
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    """Requests that it may make in a minute."""
+    tokens_per_minute: int | None = Field(default=None, ge=1)
+    """Tokens, in and out, that it may use in a minute."""
 
 
 class AuthSettings(_Section):
@@ -175,6 +197,52 @@ class RetrySettings(_Section):
     """Longest ``Retry-After`` that is waited out; a longer one ends the deployment's turn."""
 
 
+class RateLimitSettings(_Section):
+    """What all callers together may ask for; a key can have limits of its own."""
+
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    """Requests in a minute."""
+    tokens_per_minute: int | None = Field(default=None, ge=1)
+    """Tokens in a minute, in and out."""
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"there is no time zone {name!r}") from None
+    return name
+
+
+class Allowance(_Section):
+    """So much money in so much time."""
+
+    limit_usd: Usd
+    """The most that may be spent, in USD; a decimal in quotation marks."""
+    per: Per
+    """When it begins anew: each hour, day or month of its time zone, or never (total)."""
+    time_zone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
+    """Where its days and months begin."""
+    allow_unpriced: bool = False
+    """Let attempts through whose price is not known; they count as unknown, not as 0."""
+    slice_usd: Usd | None = None
+    """What an attempt without a bound sets aside at a time; unset: by its price."""
+
+
+class BudgetSettings(Allowance):
+    """A limit on what is spent; money is set aside before each attempt.
+
+    It is about one key, about operations with these tags, or about the whole gateway.
+    """
+
+    name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """What errors and reports call it."""
+    key: str | None = None
+    """Only what this key asks for."""
+    tag: dict[str, str] | None = Field(default=None, min_length=1)
+    """Only operations with all of these tags."""
+
+
 class Settings(_Section):
     """The whole configuration."""
 
@@ -191,6 +259,10 @@ class Settings(_Section):
     """Public models by name."""
     prices: tuple[PriceRow, ...] = ()
     """Further price rows; the built-in ones stay."""
+    budgets: tuple[BudgetSettings, ...] = ()
+    """Limits on what is spent."""
+    rate_limits: RateLimitSettings = RateLimitSettings()
+    """What all callers together may ask for."""
     revision: str = "default"
     """Digest of the configuration as written; kept with each attempt."""
 
@@ -209,6 +281,17 @@ class Settings(_Section):
         keys = [key.name for key in self.auth.keys]
         if len(set(keys)) != len(keys):
             raise ValueError("auth.keys: two keys have the same name")
+        budgets = [budget.name for budget in self.budgets]
+        if len(set(budgets)) != len(budgets):
+            raise ValueError("budgets: two budgets have the same name")
+        for budget in self.budgets:
+            if budget.key is not None and budget.tag is not None:
+                raise ValueError(f"budgets: {budget.name!r} is about a key or a tag, not both")
+            if budget.key is not None and not self.needs_keys:
+                raise ValueError(
+                    f"budgets: {budget.name!r} is about a key, and keys are off; "
+                    "set auth.mode: keys"
+                )
         if self.auth.mode == "none" and self.auth.keys:
             raise ValueError("auth.keys: these keys would be ignored; set auth.mode: keys")
         if self.auth.mode == "none" and not self.on_loopback:

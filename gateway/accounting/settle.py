@@ -204,9 +204,17 @@ def settle_interrupted(
     _book(row, cost)
     if row.cost_status != "unknown":
         row.cost_status, row.low_pico_usd = "estimated", 0
-        if row.high_pico_usd is None:
+        if row.high_pico_usd is None and _bounded(tariff_row, row.max_output_tokens):
             row.high_pico_usd = row.reserved_pico_usd
     return row
+
+
+def _bounded(tariff_row: PriceRow | None, max_output_tokens: int | None) -> bool:
+    """Whether what was set aside was the worst case, and no slice of something open."""
+    if tariff_row is None:
+        return False
+    most = highest_usd(tariff_row, input_tokens=0, output_tokens=max_output_tokens, seconds=0.0)
+    return most is not None
 
 
 def _count(row: AttemptRow, metered: Metered) -> None:

@@ -84,6 +84,18 @@ class Timeline:
         return self.waiting_since is not None
 
     @property
+    def working_since(self) -> float | None:
+        """Stamp of the begin of work, as far as is known: the dispatch, until a wait is reported.
+
+        None while the attempt is known to wait.
+        """
+        if self._started_at is not None:
+            return self._started_at
+        if self._queued_at is None and self._booting_at is None:
+            return self.begun_at
+        return self._first_output_at
+
+    @property
     def _work_at(self) -> float | None:
         if self._started_at is not None:
             return self._started_at

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.responses import Response
 
 from gateway.execution import Run
+from gateway.http.admission import admit
 from gateway.http.answers import failure_response, headers_of, operation_json, plan_for, rejection
 from gateway.http.body import read_json_body
 from gateway.http.chat_shapes import (
@@ -103,7 +104,9 @@ async def chat_completions(request: Request) -> Response:
     except ValidationError as error:
         raise rejection(error) from None
     order = _order(state, body, sent, caller.key_id)
+    admission = await admit(state, caller, order)
     run = await run_or_answer(state, request, raw, order, _shape)
+    admission.follow(run)
     if isinstance(run, KeptAnswer):
         return _again(run, body)
     keep_alive_seconds = state.settings.server.keep_alive_seconds
@@ -124,14 +127,14 @@ async def chat_completions(request: Request) -> Response:
             gone=run.leave,
             keep_alive_seconds=keep_alive_seconds,
             follower=follower,
-            headers={"x-request-id": run.id},
+            headers={"x-request-id": run.id, **admission.headers},
         )
     await until_done(run, request)
     if run.failure is not None:
         return failure_response(run, failure_of(run))
     operation = operation_json(run)
     answer = orjson.dumps(completion_json(run, operation))
-    return JsonResponse(answer, headers=headers_of(operation))
+    return JsonResponse(answer, headers={**headers_of(operation), **admission.headers})
 
 
 def _with_usage(body: ChatBody) -> bool:

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from gateway.http.errors import HttpError
-from gateway.settings import KeySettings, Settings, is_loopback
+from gateway.limits.keystore import StoredKey
+from gateway.limits.rates import Kind, Rate
+from gateway.settings import KeySettings, RateLimitSettings, Settings, is_loopback
 from gateway.settings import Scope as KeyScope
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls. ``key_id`` None: keys are switched off, and this machine alone can call."""
+    """Who calls. ``key_id`` None: keys are switched off, and this machine alone can call.
+
+    ``models`` None: all of them. ``rates``: what it may ask for in a minute, by itself and with
+    all others together.
+    """
 
     key_id: str | None
     scopes: frozenset[KeyScope]
+    models: frozenset[str] | None = None
+    expires_at_us: int | None = None
+    rates: tuple[Rate, ...] = ()
 
     def may(self, scope: KeyScope) -> bool:
         """Whether the caller holds a scope; ``admin`` holds all."""
@@ -36,16 +45,48 @@ ANYBODY = Caller(None, frozenset({"admin"}))
 
 
 class Keyring:
-    """The accepted keys, by hash. An empty ring lets everybody in (loopback only, see doors)."""
+    """The accepted keys, by hash. An empty ring lets everybody in (loopback only, see doors).
 
-    def __init__(self, keys: Iterable[KeySettings], *, required: bool) -> None:
-        self._callers = {key.sha256: Caller(key.name, key.scopes) for key in keys}
-        self._required = required
+    Those of the configuration are for ever; those of the key store are replaced as a whole.
+    ``rates`` are those of all callers together, ``wall_us`` is the clock that keys expire by.
+    """
+
+    def __init__(
+        self,
+        keys: Iterable[KeySettings],
+        *,
+        required: bool,
+        wall_us: Callable[[], int],
+        rates: RateLimitSettings,
+    ) -> None:
+        self._wall_us = wall_us
+        self._common = _rates("", rates)
+        self._configured = {key.sha256: self._caller(key) for key in keys}
+        self._callers = self._configured
+        self._anybody = replace(ANYBODY, rates=self._common)
+        self.required = required
+
+    @property
+    def configured(self) -> frozenset[str]:
+        """Names of the keys that stand in the configuration."""
+        return frozenset(caller.key_id for caller in self._configured.values() if caller.key_id)
+
+    def set_stored(self, keys: Iterable[StoredKey]) -> None:
+        """Take over what the key store holds now; a name of the configuration stays that one's."""
+        callers: dict[str, Caller] = {}
+        for key in keys:
+            if key.revoked_at_us is not None or key.name in self.configured:
+                continue
+            caller = callers[key.settings.sha256] = self._caller(key.settings)
+            if key.old_sha256 is not None and key.old_until_us is not None:
+                until_us = min(key.old_until_us, caller.expires_at_us or key.old_until_us)
+                callers[key.old_sha256] = replace(caller, expires_at_us=until_us)
+        self._callers = {**callers, **self._configured}
 
     def admit(self, headers: Headers, *scopes: KeyScope) -> Caller:
         """The caller behind a request, who holds one of ``scopes``. Raises HttpError 401 or 403."""
-        if not self._required:
-            return ANYBODY
+        if not self.required:
+            return self._anybody
         kind, _, secret = headers.get("authorization", "").partition(" ")
         if kind.lower() != "bearer" or not secret:
             raise HttpError(401, "missing_api_key", "Send a key: Authorization: Bearer <key>.")
@@ -53,10 +94,30 @@ class Keyring:
         caller = self._callers.get(digest)
         if caller is None:
             raise HttpError(401, "invalid_api_key", "This key is not known here.")
+        if caller.expires_at_us is not None and self._wall_us() >= caller.expires_at_us:
+            raise HttpError(401, "api_key_expired", "This key has expired; ask for another one.")
         for scope in scopes:
             if caller.may(scope):
                 return caller
         raise HttpError(403, "missing_scope", f"This key lacks the scope {' or '.join(scopes)}.")
+
+    def _caller(self, key: KeySettings) -> Caller:
+        expires_at = key.expires_at
+        return Caller(
+            key.name,
+            key.scopes,
+            key.models,
+            None if expires_at is None else round(expires_at.timestamp() * 1_000_000),
+            (*_rates(key.name, key), *self._common),
+        )
+
+
+def _rates(whose: str, limits: KeySettings | RateLimitSettings) -> tuple[Rate, ...]:
+    given: Sequence[tuple[Kind, int | None]] = (
+        ("requests", limits.requests_per_minute),
+        ("tokens", limits.tokens_per_minute),
+    )
+    return tuple(Rate(whose, kind, many) for kind, many in given if many is not None)
 
 
 class Doors:

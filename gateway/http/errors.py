@@ -12,6 +12,7 @@ from starlette.responses import Response
 from gateway import errors as own
 from gateway.http.json import JsonResponse
 from gateway.ledger.errors import LedgerUnavailable, SchemaMismatch, StoreUnavailable
+from gateway.limits.keystore import KeyStoreUnusable
 from providers import contract
 
 
@@ -26,12 +27,14 @@ class HttpError(Exception):
         *,
         param: str | None = None,
         retry_after_seconds: float | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.status = status
         self.code = code
         self.message = message
         self.param = param
         self.retry_after_seconds = retry_after_seconds
+        self.headers = headers or {}
         super().__init__(message)
 
 
@@ -60,9 +63,14 @@ STATUSES: Mapping[type[BaseException], tuple[int, str]] = {
     own.OperationCancelled: (499, "operation_cancelled"),
     own.ResultsUnavailable: (503, "results_unavailable"),
     own.InternalError: (500, "internal_error"),
+    own.BudgetExceeded: (402, "budget_exceeded"),
+    own.BudgetRanOut: (402, "budget_exceeded"),
+    own.PriceUnknown: (402, "price_unknown"),
+    own.BudgetUnknown: (503, "budget_unknown"),
     LedgerUnavailable: (503, "ledger_unavailable"),
     StoreUnavailable: (503, "reports_unavailable"),
     SchemaMismatch: (503, "reports_unavailable"),
+    KeyStoreUnusable: (503, "keys_unavailable"),
 }
 
 _RETRY_AFTER_SECONDS = {"cold_start_timeout": 5.0, "ledger_unavailable": 5.0, "model_loading": 5.0}
@@ -95,7 +103,7 @@ def error_json(
     """The body of every error, a superset of OpenAI's."""
     status, code = status_of(error)
     message = error.message if isinstance(error, HttpError) else getattr(error, "detail", None)
-    if isinstance(error, StoreUnavailable | SchemaMismatch):
+    if isinstance(error, StoreUnavailable | SchemaMismatch | KeyStoreUnusable):
         message = (type(error).__doc__ or "").split("\n", 1)[0]
     return {
         "error": {
@@ -116,7 +124,7 @@ def error_response(
 ) -> Response:
     """The error as an HTTP answer; ``Retry-After`` in whole seconds, rounded up."""
     status, _ = status_of(error)
-    headers = {}
+    headers = dict(error.headers) if isinstance(error, HttpError) else {}
     wait = retry_after_seconds(error)
     if wait is not None:
         headers["retry-after"] = str(math.ceil(wait))

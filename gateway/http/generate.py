@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -19,6 +20,7 @@ from starlette.responses import Response
 from gateway.answer import output_json
 from gateway.eventlog import Entry
 from gateway.execution import Run
+from gateway.http.admission import admit
 from gateway.http.answers import (
     failure_response,
     headers_of,
@@ -137,16 +139,18 @@ async def generate(request: Request) -> Response:
     except ValidationError as error:
         raise rejection(error) from None
     order = _order(state, body, caller.key_id)
+    admission = await admit(state, caller, order)
     run = await run_or_answer(state, request, raw, order, _shape)
+    admission.follow(run)
     if isinstance(run, KeptAnswer):
         return _again(run, stream=body.stream)
     if body.stream:
-        return _stream(state, run)
+        return _stream(state, run, admission.headers)
     await until_done(run, request)
     if run.failure is not None:
         return failure_response(run)
     answer = operation_json(run)
-    return JsonResponse(orjson.dumps(answer), headers=headers_of(answer))
+    return JsonResponse(orjson.dumps(answer), headers={**headers_of(answer), **admission.headers})
 
 
 def _order(state: State, body: GenerateBody, key_id: str | None) -> Order:
@@ -240,7 +244,7 @@ class _Events:
         return frame(operation_json(run), event="finished", id=next(self._numbers))
 
 
-def _stream(state: State, run: Run) -> EventStream:
+def _stream(state: State, run: Run, told: Mapping[str, str]) -> EventStream:
     if run.log.whole() is None:  # it was joined in the middle, and cannot be told from the begin
         run.leave()
         raise too_long()
@@ -252,7 +256,7 @@ def _stream(state: State, run: Run) -> EventStream:
         gone=run.leave,
         keep_alive_seconds=state.settings.server.keep_alive_seconds,
         first=events.first(),
-        headers={"x-request-id": run.id},
+        headers={"x-request-id": run.id, **told},
     )
 
 

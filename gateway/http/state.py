@@ -12,6 +12,10 @@ from gateway.http.doors import Keyring
 from gateway.http.idempotency import Idempotency
 from gateway.ledger.reports import Reports
 from gateway.ledger.shipping import ShipperProcess
+from gateway.limits.budgets import Budgets
+from gateway.limits.keystore import KeyStore
+from gateway.limits.keywatch import KeyWatch
+from gateway.limits.rates import Buckets
 from gateway.registry import Registry, Target
 from gateway.results import Results
 from gateway.routing import Routes
@@ -31,6 +35,10 @@ class State:
     keyring: Keyring
     results: Results
     idempotency: Idempotency
+    keys: KeyStore
+    keywatch: KeyWatch
+    budgets: Budgets
+    buckets: Buckets
     started_at_us: int
 
 

@@ -19,13 +19,14 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 @router.get("/v1/models", response_class=Response)
 async def models(request: Request) -> Response:
-    """The configured models, in OpenAI's shape."""
+    """The models that the caller may ask for, in OpenAI's shape."""
     state = state_of(request)
-    state.keyring.admit(request.headers, "generate")
+    caller = state.keyring.admit(request.headers, "generate")
     created = state.started_at_us // 1_000_000
     data = [
         {"id": name, "object": "model", "created": created, "owned_by": "gateway"}
         for name in state.routes.models
+        if caller.models is None or name in caller.models
     ]
     return json_response({"object": "list", "data": data})
 
@@ -34,8 +35,9 @@ async def models(request: Request) -> Response:
 async def model(request: Request, model: str) -> Response:
     """One configured model."""
     state = state_of(request)
-    state.keyring.admit(request.headers, "generate")
-    if model not in state.routes.models:
+    caller = state.keyring.admit(request.headers, "generate")
+    hidden = caller.models is not None and model not in caller.models
+    if hidden or model not in state.routes.models:
         raise HttpError(404, "model_not_found", "No model of this name is configured.")
     created = state.started_at_us // 1_000_000
     return json_response(

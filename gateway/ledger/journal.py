@@ -141,13 +141,17 @@ class Journal:
         self._keep(body)
 
     def correct(self, attempt_id: str, at_us: int, reason: str, set: Mapping[str, Any]) -> None:
-        """Record a later, better truth about an ended attempt. Raises ValueError on a column
+        """Record a later, better truth about an attempt. Raises ValueError on a column
         that is none or that names the attempt.
         """
         strange = set.keys() - codec.CORRECTABLE
         if strange:
             raise ValueError(f"cannot be corrected: {', '.join(sorted(strange))}")
-        self._keep(codec.correct_body(attempt_id, at_us, reason, set))
+        body = codec.correct_body(attempt_id, at_us, reason, set)
+        running = self._open.get(attempt_id)
+        if running is not None:
+            running.append(body)
+        self._keep(body)
 
     def charge(self, row: ChargeRow) -> None:
         """Record money that belongs to no single attempt."""

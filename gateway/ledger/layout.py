@@ -37,6 +37,11 @@ def metrics_path(data_dir: Path) -> Path:
     return data_dir / "metrics.prom"
 
 
+def keys_path(data_dir: Path) -> Path:
+    """The keys that were made while a gateway ran, or by the command line."""
+    return data_dir / "keys.sqlite3"
+
+
 def journal_names(directory: Path) -> list[str]:
     """Names of the journal files, oldest first; none where there is no folder."""
     try:

@@ -93,6 +93,8 @@ def _read(path: Path, begun: dict[str, dict[str, Any]], *, alive: bool) -> None:
                 begun[said["attempt"]["attempt_id"]] = said["attempt"]
             case "accepted" if said["attempt_id"] in begun:
                 begun[said["attempt_id"]]["upstream_id"] = said["upstream_id"]
+            case "correct" if said["attempt_id"] in begun:
+                begun[said["attempt_id"]].update(said["set"])
             case "end":
                 begun.pop(said["attempt"]["attempt_id"], None)
 

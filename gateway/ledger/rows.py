@@ -137,7 +137,8 @@ class AttemptRow:
     high_pico_usd: int | None = None
     """The most that it can have cost; None: no bound."""
     reserved_pico_usd: int | None = None
-    """The worst case as foreseen at the begin; None: no bound."""
+    """The worst case as foreseen at the begin. Where nothing bounds it: what it held of its
+    budgets, which grows while it runs; None where it has none."""
     cost_lines: list[dict[str, Any]] = field(default_factory=list)
     """Dicts of strings or None: kind, quantity, unit_price_usd, usd, price_id, status."""
     pending: list[str] = field(default_factory=list)

@@ -203,16 +203,19 @@ def test_keys(tmp_path: Path, here: Here) -> None:
     made, none = map(
         good,
         run_all(
-            [["keys", "create", "--name", "ci", "--scope", "generate"], ["keys", "list"]],
+            [
+                ["keys", "create", "--name", "ci", "--scope", "generate", "--for-config"],
+                ["keys", "list", "--data-dir", tmp_path],
+            ],
         ),
     )
-    assert none == "No keys are configured.\n"
+    assert none == "There are no keys.\n"
     (key,) = re.findall(r"sig_[\w-]{40,}", made)
     config = tmp_path / "gateway.yml"
     config.write_text(made[made.index("auth:") :])  # as it says: put this into the configuration
     digest = hashlib.sha256(key.encode()).hexdigest()
-    listed = good(here("keys", "list", "--config", config))
-    assert listed == f"ci  generate  sha256 {digest[:8]}...\n"
+    listed = good(here("keys", "list", "--config", config, "--data-dir", tmp_path))
+    assert listed == f"ci  generate  active  sha256 {digest[:8]}...\n"
 
 
 def test_what_a_user_can_mend_is_one_message(

@@ -11,7 +11,13 @@ from gateway.accounting.settle import settle_interrupted
 from gateway.ledger.rows import AttemptRow
 
 
-def interrupted(lived_seconds: int, now_seconds: int, **rates: Any) -> AttemptRow:
+def interrupted(
+    lived_seconds: int,
+    now_seconds: int,
+    max_output_tokens: int | None = None,
+    reserved_pico_usd: int | None = None,
+    **rates: Any,
+) -> AttemptRow:
     price = PriceRow.model_validate(
         {
             "name": "p",
@@ -23,6 +29,7 @@ def interrupted(lived_seconds: int, now_seconds: int, **rates: Any) -> AttemptRo
     )
     row = AttemptRow("att", "gen", 0, "generate", False, "m", "d", "p", "m", "r", 0, 0)
     row.price = price.record
+    row.max_output_tokens, row.reserved_pico_usd = max_output_tokens, reserved_pico_usd
     return settle_interrupted(
         row,
         now_us=now_seconds * 1_000_000,
@@ -55,3 +62,10 @@ def test_a_clock_that_was_set_back_is_no_bound(now_seconds: int, estimated_secon
     assert row.cost_pico_usd == estimated_seconds * 10**12 // 2
     assert (row.low_pico_usd, row.high_pico_usd) == (0, 15 * 10**12)
     assert row.completed_at_us == estimated_seconds * 1_000_000
+
+
+@pytest.mark.parametrize(("max_output_tokens", "high"), [(64, 999), (None, None)])
+def test_a_slice_that_was_held_is_no_bound(max_output_tokens: int | None, high: int | None) -> None:
+    prices = {"usd_per_million_input_tokens": "1", "usd_per_million_output_tokens": "1"}
+    row = interrupted(2, 10, max_output_tokens, 999, **prices)
+    assert (row.cost_status, row.high_pico_usd) == ("estimated", high)

@@ -1,0 +1,49 @@
+"""The row of an attempt before it begins: what is known then, and the most that it can cost."""
+
+from __future__ import annotations
+
+from gateway.accounting.settle import worst_case_pico_usd
+from gateway.ledger.rows import AttemptRow
+from gateway.operation import Operation, new_id
+from gateway.registry import Target
+
+
+def draft(operation: Operation, target: Target, begun_at: float) -> AttemptRow:
+    """The row of an attempt that is about to begin; ``begun_at`` is monotonic."""
+    order = operation.order
+    begun_at_us = operation.received_at_us + round((begun_at - operation.received_at) * 1e6)
+    tariff_row = None if target.tariff is None else target.tariff.at(begun_at_us)
+    maximum = order.request.parameters.max_output_tokens
+    row = AttemptRow(
+        attempt_id=f"att_{new_id(begun_at_us)}",
+        operation_id=operation.id,
+        ordinal=len(operation.rows),
+        route=order.route,
+        streamed=order.streamed,
+        model=order.plan.model,
+        deployment=target.name,
+        provider=target.provider,
+        provider_model=target.provider_model,
+        config_revision=target.config_revision,
+        begun_at_us=begun_at_us,
+        operation_at_us=operation.received_at_us,
+        key_id=order.key_id,
+        hardware=target.hardware,
+        tags=order.tags,
+        max_output_tokens=maximum,
+        input_tokens=target.estimator.estimate(order.input_bytes),
+        input_tokens_source="estimated",
+        price=None if tariff_row is None else tariff_row.record,
+        gateway_seconds=round(max(0.0, begun_at - operation.idle_since), 6),
+    )
+    row.reserved_pico_usd = worst_case_pico_usd(
+        tariff_row,
+        input_bytes=order.input_bytes,
+        max_output_tokens=maximum,
+        total_seconds=target.timeouts.total_seconds,
+    )
+    if target.running:
+        row.idle_before_seconds = 0.0
+    elif target.last_ended_at is not None:
+        row.idle_before_seconds = round(max(0.0, begun_at - target.last_ended_at), 6)
+    return row

@@ -1,0 +1,185 @@
+"""What attempts have cost since an instant, for budgets: read back from the database.
+
+Reads only. SQLAlchemy is imported when it is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gateway.ledger.errors import SchemaMismatch, StoreUnavailable
+from gateway.ledger.layout import database_path, journal_dir, journal_names
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Select
+
+logger = logging.getLogger(__name__)
+
+_FIRST_PAUSE_SECONDS = 0.02
+_LONGEST_PAUSE_SECONDS = 1.0
+_AT_ONCE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class SpendQuery:
+    """Which attempts, by the time of their operation; ``end_at_us`` None: without an end."""
+
+    start_at_us: int
+    end_at_us: int | None
+    key_id: str | None = None
+    tags: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What they count for, and how many of them have no known cost."""
+
+    pico_usd: int
+    unknown_attempts: int
+
+
+class SpendReader:
+    """Reads once the database has all that the journal holds at the time of asking.
+
+    ``nudge`` asks the shipper to hurry. It waits for as long as that takes: a sum that leaves
+    something out would let a budget be spent twice.
+    """
+
+    def __init__(self, data_dir: Path, nudge: Callable[[], None]) -> None:
+        self._data_dir = data_dir
+        self._nudge = nudge
+        self._free = asyncio.Semaphore(_AT_ONCE)
+
+    async def __call__(self, queries: Sequence[SpendQuery]) -> Sequence[Spent]:
+        """What each query's attempts count for."""
+        shipped = await asyncio.to_thread(written, self._data_dir)
+        pause_seconds = _FIRST_PAUSE_SECONDS
+        while True:
+            self._nudge()
+            try:
+                async with self._free:
+                    found = await asyncio.to_thread(spent, self._data_dir, queries, shipped)
+                if found is not None:
+                    return found
+            except (StoreUnavailable, SchemaMismatch) as error:
+                logger.warning("budgets: the ledger cannot be read yet: %s", error)
+            await asyncio.sleep(pause_seconds)
+            pause_seconds = min(_LONGEST_PAUSE_SECONDS, pause_seconds * 2)
+
+
+def written(data_dir: Path) -> dict[str, int]:
+    """How far each journal file goes now, in bytes; a torn last line is no line."""
+    directory = journal_dir(data_dir)
+    found: dict[str, int] = {}
+    for name in journal_names(directory):
+        try:
+            found[name] = _whole_lines_bytes(directory / name)
+        except FileNotFoundError:
+            continue  # all of it is shipped: it was deleted while we looked
+    return found
+
+
+def spent(
+    data_dir: Path, queries: Sequence[SpendQuery], shipped: Mapping[str, int]
+) -> list[Spent] | None:
+    """What each query's attempts count for; see ``limits.counting``. Those that run do not count.
+
+    None: the database has not got all of the journal up to ``shipped`` yet. Blocks: call it from
+    a worker thread. Raises StoreUnavailable and SchemaMismatch.
+    """
+    path = database_path(data_dir)
+    missing = any(shipped.values())
+    if not path.exists():
+        return None if missing else [Spent(0, 0) for _ in queries]
+    from sqlalchemy import inspect
+    from sqlalchemy.exc import DBAPIError
+
+    from gateway.ledger.store import check_schema, engine_for
+
+    engine = engine_for(path, read_only=True)
+    try:
+        with engine.begin() as connection:
+            if not inspect(connection).has_table("meta"):
+                return None if missing else [Spent(0, 0) for _ in queries]
+            check_schema(connection)
+            if not _caught_up(connection, shipped):
+                return None
+            return [_sum(connection, query) for query in queries]
+    except DBAPIError as error:
+        raise StoreUnavailable(str(error.orig)) from error
+    finally:
+        engine.dispose()
+
+
+def _caught_up(connection: Connection, shipped: Mapping[str, int]) -> bool:
+    from sqlalchemy import select
+
+    from gateway.ledger.schema import journal_files
+
+    files = journal_files.c
+    rows = connection.execute(
+        select(files.name, files.offset_bytes).where(files.name.in_(list(shipped)))
+    )
+    reached: dict[str, int] = {name: offset for name, offset in rows}
+    return all(reached.get(name, 0) >= size for name, size in shipped.items())
+
+
+def _sum(connection: Connection, query: SpendQuery) -> Spent:
+    pico_usd, unknown = connection.execute(_selected(query)).one()
+    return Spent(int(pico_usd or 0), int(unknown or 0))
+
+
+def _selected(query: SpendQuery) -> Select[Any]:
+    from sqlalchemy import and_, case, func, or_, select
+
+    from gateway.ledger.schema import attempts
+    from gateway.ledger.selection import attempt_dimension
+
+    a = attempts.c
+    most = func.coalesce(a.high_pico_usd, a.reserved_pico_usd, 0)
+    seen_whole = or_(
+        a.status == "succeeded",
+        and_(
+            a.status == "cancelled",
+            a.first_output_seconds.is_not(None),
+            a.price["usd_per_second"].as_string().is_(None),
+        ),
+    )
+    good = and_(a.cost_pico_usd.is_not(None), or_(a.cost_status == "measured", seen_whole))
+    counted = case(
+        (good, a.cost_pico_usd),
+        (most > a.known_pico_usd, most),
+        else_=a.known_pico_usd,
+    )
+    unknown = case((a.cost_pico_usd.is_(None), 1), else_=0)
+    found = select(func.sum(counted), func.sum(unknown)).where(
+        a.operation_at_us >= query.start_at_us,
+        a.status != "running",
+        a.origin == "live",
+    )
+    if query.end_at_us is not None:
+        found = found.where(a.operation_at_us < query.end_at_us)
+    if query.key_id is not None:
+        found = found.where(a.key_id == query.key_id)
+    for name, value in (query.tags or {}).items():
+        found = found.where(attempt_dimension(f"tag:{name}") == value)
+    return found
+
+
+def _whole_lines_bytes(path: Path) -> int:
+    """Size of a file up to its last line break."""
+    with path.open("rb") as file:
+        end = file.seek(0, 2)
+        while end > 0:
+            start = max(0, end - 65536)
+            file.seek(start)
+            found = file.read(end - start).rfind(b"\n")
+            if found >= 0:
+                return start + found + 1
+            end = start
+    return 0

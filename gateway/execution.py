@@ -76,6 +76,8 @@ class Executor:
         self.fsync = fsync
         self.budgets = budgets
         self.runs: dict[str, Run] = {}
+        self.left: dict[str, Run] = {}
+        self.newest: dict[str, Run] = {}
         self.draining = False
 
     def start(self, order: Order, keep: Keep | None = None) -> Run:
@@ -87,7 +89,26 @@ class Executor:
             raise Draining(retry_after_seconds=1.0)
         run = Run(self, order, keep)
         self.runs[run.id] = run
+        if order.retry_scope is not None:
+            self.newest[order.retry_scope] = run
         return run
+
+    def ended(self, run: Run) -> None:
+        """A run has come to its end."""
+        self.runs.pop(run.id, None)
+        scope = run.order.retry_scope
+        if scope is not None and self.newest.get(scope) is run:
+            del self.newest[scope]
+
+    def rejoin(self, retry_scope: str) -> Run | None:
+        """The run that callers of this scope have left, for the one who has come back."""
+        run = self.left.get(retry_scope)
+        if run is None:
+            # A retry can be here before its first call is known to have hung up.
+            run = self.newest.get(retry_scope)
+            if run is None or run.answer.size_bytes:
+                return None
+        return run if run.join(ended=True) else None
 
     async def drain(self, seconds: float) -> None:
         """Let running operations end; cancel those that have not after ``seconds``."""
@@ -116,6 +137,7 @@ class Run(Operation):
         self._stop: str | None = None
         self._expired: str | None = None
         self._ran_out: BudgetRanOut | None = None
+        self._attempt_now: Attempt | None = None
         self.task = asyncio.get_running_loop().create_task(self._live(), name=self.id)
 
     def cancel(self, reason: str) -> None:
@@ -125,26 +147,59 @@ class Run(Operation):
             if self._expired is None:  # else it is stopping already
                 self.task.cancel()
 
-    def join(self) -> bool:
-        """One more caller waits for this answer. False: it has ended already."""
-        if self.task.done():
+    def join(self, *, ended: bool = False) -> bool:
+        """One more caller waits for this answer. False: it has ended, and ``ended`` is no good."""
+        if self.task.done() and not ended:
             return False
         self._callers += 1
+        self._forget()
+        return True
+
+    def leave(self, *, back_in_seconds: float = 0.0) -> None:
+        """A caller is gone, or was told to come back in so long.
+
+        After the last one, the order says what becomes of the work.
+        """
+        self._callers -= 1
+        order = self.order
+        if self._callers or (self.task.done() and order.retry_scope is None):
+            return
+        grace_seconds = order.grace_seconds
+        if order.retry_scope is not None:
+            # The retry of a call that has heard something begins anew: nothing to come back to.
+            if self.answer.size_bytes and not self.task.done():
+                grace_seconds = 0.0
+            else:
+                self._executor.left[order.retry_scope] = self
+        if grace_seconds:
+            loop = asyncio.get_running_loop()
+            self._grace = loop.call_later(grace_seconds + back_in_seconds, self._nobody_came)
+        else:
+            self._nobody_came()
+
+    def _nobody_came(self) -> None:
+        self._forget()
+        if self.order.on_disconnect == "cancel":
+            self.cancel(_NOBODY)
+
+    def _forget(self) -> None:
+        """Wait for nobody's return any more."""
         if self._grace is not None:
             self._grace.cancel()
             self._grace = None
-        return True
+        scope = self.order.retry_scope
+        if scope is not None and self._executor.left.get(scope) is self:
+            del self._executor.left[scope]
 
-    def leave(self) -> None:
-        """A caller is gone. After the last one, the order says what becomes of the work."""
-        self._callers -= 1
-        if self._callers or self.order.on_disconnect != "cancel" or self.task.done():
-            return
-        if not self.order.grace_seconds:
-            self.cancel(_NOBODY)
-        else:
-            loop = asyncio.get_running_loop()
-            self._grace = loop.call_later(self.order.grace_seconds, self.cancel, _NOBODY)
+    @property
+    def waits_for_boot(self) -> bool:
+        """Whether its present attempt waits, as far as anybody said, and nothing has come yet."""
+        attempt = self._attempt_now
+        return attempt is not None and attempt.timeline.waiting and not self.answer.size_bytes
+
+    def expected_wait_seconds(self) -> float | None:
+        """How much longer the present wait may last; None: nobody knows."""
+        return None
 
     async def wait(self) -> None:
         """Until the run has ended and is booked; cancelling the waiter leaves the run alone."""
@@ -172,7 +227,7 @@ class Run(Operation):
             except Exception:
                 logger.exception("the answer of operation %s could not be kept", self.id)
             finally:
-                self._executor.runs.pop(self.id, None)
+                self._executor.ended(self)
                 self.log.close()
 
     async def _work(self) -> None:
@@ -246,7 +301,7 @@ class Run(Operation):
         except GatewayError as refused:
             return refused
         self._begin(target, row, hold)
-        attempt = Attempt(self, target, row, begun_at)
+        attempt = self._attempt_now = Attempt(self, target, row, begun_at)
         if hold is not None:
             attempt.watch_budgets(hold, self._run_out)
         failure: Failure | None = None

@@ -25,7 +25,8 @@ class Order:
     """What a route wants done. ``input_bytes``: UTF-8 bytes of the input's text.
 
     ``on_disconnect``: what becomes of it when nobody waits for the answer any more; cancelling
-    waits ``grace_seconds`` for somebody to come back.
+    waits ``grace_seconds`` for somebody to come back. ``retry_scope``: by what the retry of an SDK
+    finds the run that its first call has begun, as long as it has no output.
     """
 
     plan: Plan[Target]
@@ -37,6 +38,7 @@ class Order:
     tags: dict[str, str] = field(default_factory=dict)
     on_disconnect: OnDisconnect = "cancel"
     grace_seconds: float = 0.0
+    retry_scope: str | None = None
 
 
 class Operation:

@@ -27,10 +27,6 @@ async def read_json_body(request: Request, limits: ServerSettings) -> bytes:
         raise HttpError(
             415, "unsupported_media_type", "Send the body as JSON: Content-Type: application/json."
         )
-    if "prefer" in headers:
-        raise HttpError(
-            400, "unsupported_header", "The header prefer is not supported.", param="prefer"
-        )
     declared = headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limits.max_body_bytes:
         raise _too_large(limits)

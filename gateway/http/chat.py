@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import orjson
@@ -25,6 +26,7 @@ from gateway.http.following import until_done, until_output
 from gateway.http.generate import MAX_OUTPUT_TOKENS, Tag, TagName, content_bytes, refuse_crowd
 from gateway.http.json import JsonResponse
 from gateway.http.kept import Shape, frames_of, run_or_answer, told_again, too_long
+from gateway.http.patience import not_yet, patience_of
 from gateway.http.sse import EventStream, frame, stream_at_once
 from gateway.http.state import State, state_of
 from gateway.operation import OnDisconnect, Order
@@ -103,13 +105,16 @@ async def chat_completions(request: Request) -> Response:
         body = _KNOWN.validate_python(sent)
     except ValidationError as error:
         raise rejection(error) from None
+    patience = patience_of(request.headers, stream=bool(body.stream))
     order = _order(state, body, sent, caller.key_id)
+    if patience.preferred is not None:
+        order = replace(order, on_disconnect="park")
     admission = await admit(state, caller, order)
     run = await run_or_answer(state, request, raw, order, _shape)
     admission.follow(run)
     if isinstance(run, KeptAnswer):
         return _again(run, body)
-    keep_alive_seconds = state.settings.server.keep_alive_seconds
+    keep_alive_seconds = patience.keep_alive_seconds(state.settings.server.keep_alive_seconds)
     if body.stream:
         if run.log.whole() is None:  # it was joined in the middle: its begin is gone
             run.leave()
@@ -129,7 +134,8 @@ async def chat_completions(request: Request) -> Response:
             follower=follower,
             headers={"x-request-id": run.id, **admission.headers},
         )
-    await until_done(run, request)
+    if not await until_done(run, request, patience):
+        return not_yet(run, patience)
     if run.failure is not None:
         return failure_response(run, failure_of(run))
     operation = operation_json(run)

@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from gateway.execution import Run
 from gateway.http.body import ClientGone
+from gateway.http.patience import FOR_EVER, Patience
 from providers.contract import Delta, Output
 
 # Most answers come sooner than this; only for the others is a task spent on listening for a
@@ -15,11 +16,14 @@ from providers.contract import Delta, Output
 _LISTEN_AFTER_SECONDS = 0.05
 
 
-async def until_done(run: Run, request: Request) -> None:
-    """Wait for the end of a run. Raises ClientGone, after the run has been told.
+async def until_done(run: Run, request: Request, patience: Patience = FOR_EVER) -> bool:
+    """Wait for the end of a run, as long as its caller does; False: it has not ended.
 
-    (``asyncio.wait`` with a timeout does the first part as well, at three times the cost.)
+    One who did not say by ``Prefer`` how long is kept waiting past that, unless for a boot.
+    Raises ClientGone, after the run has been told. (``asyncio.wait`` with a timeout does the first
+    part as well, at three times the cost.)
     """
+    begun_at = run.clock.monotonic()
     loop = asyncio.get_running_loop()
     soon: asyncio.Future[None] = loop.create_future()
 
@@ -34,8 +38,17 @@ async def until_done(run: Run, request: Request) -> None:
     finally:
         timer.cancel()
         run.task.remove_done_callback(ring)
-    if not run.task.done():
-        await _first_of(run, request, asyncio.create_task(run.wait()))
+    if run.task.done():
+        return True
+    seconds = patience.seconds
+    if seconds is not None:
+        spent = run.clock.monotonic() - begun_at
+        waited = asyncio.create_task(_so_long(run, max(0.0, seconds - spent)))
+        await _first_of(run, request, waited)
+        if run.task.done() or patience.preferred is not None or run.waits_for_boot:
+            return run.task.done()
+    await _first_of(run, request, asyncio.create_task(run.wait()))
+    return True
 
 
 async def until_output(run: Run, request: Request, seconds: float) -> None:
@@ -53,6 +66,10 @@ async def _first_of(run: Run, request: Request, awaited: asyncio.Task[None]) -> 
     finally:
         gone.cancel()
         awaited.cancel()
+
+
+async def _so_long(run: Run, seconds: float) -> None:
+    await asyncio.wait((run.task,), timeout=seconds)
 
 
 async def _output(run: Run, seconds: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -34,6 +35,7 @@ from gateway.http.errors import HttpError
 from gateway.http.following import until_done
 from gateway.http.json import JsonResponse
 from gateway.http.kept import Shape, frames_of, run_or_answer, told_again, too_long
+from gateway.http.patience import Patience, not_yet, patience_of
 from gateway.http.sse import EventStream, frame, stream_at_once
 from gateway.http.state import State, state_of
 from gateway.operation import OnDisconnect, Order
@@ -138,15 +140,19 @@ async def generate(request: Request) -> Response:
         body = _BODY.validate_json(raw)
     except ValidationError as error:
         raise rejection(error) from None
+    patience = patience_of(request.headers, stream=body.stream)
     order = _order(state, body, caller.key_id)
+    if patience.preferred is not None:
+        order = replace(order, on_disconnect="park")
     admission = await admit(state, caller, order)
     run = await run_or_answer(state, request, raw, order, _shape)
     admission.follow(run)
     if isinstance(run, KeptAnswer):
         return _again(run, stream=body.stream)
     if body.stream:
-        return _stream(state, run, admission.headers)
-    await until_done(run, request)
+        return _stream(state, run, patience, admission.headers)
+    if not await until_done(run, request, patience):
+        return not_yet(run, patience)
     if run.failure is not None:
         return failure_response(run)
     answer = operation_json(run)
@@ -244,7 +250,7 @@ class _Events:
         return frame(operation_json(run), event="finished", id=next(self._numbers))
 
 
-def _stream(state: State, run: Run, told: Mapping[str, str]) -> EventStream:
+def _stream(state: State, run: Run, patience: Patience, told: Mapping[str, str]) -> EventStream:
     if run.log.whole() is None:  # it was joined in the middle, and cannot be told from the begin
         run.leave()
         raise too_long()
@@ -254,7 +260,7 @@ def _stream(state: State, run: Run, told: Mapping[str, str]) -> EventStream:
         render=events.render,
         finish=events.finish,
         gone=run.leave,
-        keep_alive_seconds=state.settings.server.keep_alive_seconds,
+        keep_alive_seconds=patience.keep_alive_seconds(state.settings.server.keep_alive_seconds),
         first=events.first(),
         headers={"x-request-id": run.id, **told},
     )

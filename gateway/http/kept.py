@@ -15,6 +15,7 @@ from gateway.execution import Run
 from gateway.http.answers import run_error_json
 from gateway.http.errors import HttpError
 from gateway.http.idempotency import HEADER, identity_of
+from gateway.http.patience import retry_scope
 from gateway.http.state import State
 from gateway.operation import Order
 from gateway.results import KeptAnswer
@@ -43,7 +44,7 @@ async def run_or_answer(
     """
     keyed = HEADER in request.headers
     if not keyed and order.on_disconnect != "park":
-        return state.executor.start(order)
+        return _run_or_rejoin(state, request, raw, order)
     identity = None
     if keyed:
         identity = identity_of(request, order.route, order.key_id, raw)
@@ -74,6 +75,19 @@ async def run_or_answer(
         if claim.kept is not None:
             return claim.kept
         return claim.run or claim.start(lambda: state.executor.start(order, keep))
+
+
+def _run_or_rejoin(state: State, request: Request, raw: bytes, order: Order) -> Run:
+    """A new run, or the one that an SDK's earlier try has left waiting."""
+    found = retry_scope(request.headers, order, raw)
+    if found is None:
+        return state.executor.start(order)
+    scope, count = found
+    run = state.executor.rejoin(scope) if count else None
+    if run is not None:
+        return run
+    grace_seconds = state.settings.server.disconnect_grace_seconds
+    return state.executor.start(replace(order, retry_scope=scope, grace_seconds=grace_seconds))
 
 
 def told_again(kept: KeptAnswer) -> dict[str, Any]:

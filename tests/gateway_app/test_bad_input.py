@@ -275,14 +275,6 @@ def test_more_tokens_than_the_model_gives(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("path", [GENERATE, CHAT])
-@pytest.mark.parametrize("header", ["Prefer"])
-def test_headers_that_would_be_ignored(gateway: Gateway, path: str, header: str) -> None:
-    body = {"model": "plain", "input": "x"}
-    response = gateway.http.post(path, json=body, headers={header: "respond-async"})
-    refused(response, 400, "unsupported_header", header.lower())
-
-
-@pytest.mark.parametrize("path", [GENERATE, CHAT])
 @pytest.mark.parametrize(
     "media_type", [None, "text/plain", "application/x-www-form-urlencoded", "application/jsonx"]
 )

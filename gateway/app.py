@@ -39,11 +39,13 @@ from gateway.ledger.reports import Reports
 from gateway.ledger.rows import AttemptRow
 from gateway.ledger.shipping import ShipperProcess
 from gateway.ledger.spend import SpendReader
+from gateway.ledger.unsettled import Unsettled
 from gateway.limits.book import MemoryBook
 from gateway.limits.budgets import Budgets
 from gateway.limits.keystore import KeyStore, KeyStoreUnusable, StoredKey
 from gateway.limits.keywatch import KeyWatch
 from gateway.limits.rates import MemoryBuckets
+from gateway.reconciliation.driver import Reconciliation
 from gateway.registry import Registry, Target
 from gateway.results import Results
 from gateway.routing import Routes
@@ -191,6 +193,11 @@ async def _open(
     await keywatch.start()
     stack.push_async_callback(keywatch.aclose)
     stack.push_async_callback(executor.drain, 1.0)
+    reconciliation = Reconciliation(
+        registry.targets, Unsettled(data_dir), journal, clock, settings.reconciliation
+    )
+    if reconciliation.asks:
+        stack.push_async_callback(_end, asyncio.create_task(reconciliation.run()))
     alive.touch()
     housekeeping = asyncio.create_task(_keep_house(alive, journal, charging, budgets))
     stack.callback(housekeeping.cancel)
@@ -258,6 +265,11 @@ async def _resume_charges(
         machines.resume(attempt_id, clock.monotonic() - idle_seconds)
     for name in standing:
         charging.stand(targets[name], until_us.get(name, now_us))
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait((task,))
 
 
 def _hold(data_dir: Path) -> Callable[[], None]:

@@ -243,6 +243,25 @@ class BudgetSettings(Allowance):
     """Only operations with all of these tags."""
 
 
+class ReconciliationSettings(_Section):
+    """Asking providers afterwards what an attempt that broke off really cost."""
+
+    every_seconds: float = Field(default=60.0, gt=0)
+    """How often the ledger is searched for such attempts; the first time is at the start."""
+    at_once: int = Field(default=4, ge=1)
+    """Most questions under way at one time."""
+    timeout_seconds: float = Field(default=30.0, gt=0)
+    """Longest wait for one answer."""
+    first_pause_seconds: float = Field(default=10.0, gt=0)
+    """Shortest pause before an attempt is asked about again; it grows with the attempt's age."""
+    longest_pause_seconds: float = Field(default=3600.0, gt=0)
+    """Longest such pause."""
+    unknown_after_seconds: float = Field(default=3600.0, ge=0)
+    """A job that the provider does not know is given up when its attempt ended so long ago."""
+    give_up_after_seconds: float = Field(default=172_800.0, ge=0)
+    """So is a job that still runs, or a provider that cannot be asked."""
+
+
 class Settings(_Section):
     """The whole configuration."""
 
@@ -251,6 +270,7 @@ class Settings(_Section):
     journal: JournalSettings = JournalSettings()
     timeouts: Timeouts = Timeouts()
     retries: RetrySettings = RetrySettings()
+    reconciliation: ReconciliationSettings = ReconciliationSettings()
     providers: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Provider blocks by name; ``kind`` names the plugin where the block's name does not."""
     deployments: dict[str, DeploymentSettings] = Field(default_factory=dict)

@@ -21,6 +21,7 @@ from sqlalchemy.engine import URL, Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from gateway.ledger.bulk import BulkInsert
+from gateway.ledger.columns import add_missing_columns
 from gateway.ledger.errors import SchemaMismatch, StoreUnavailable
 from gateway.ledger.fold import Batch
 from gateway.ledger.schema import (
@@ -123,6 +124,7 @@ class Store:
                     version = {"name": "schema_version", "value": str(SCHEMA_VERSION)}
                     connection.execute(store._meta, version)
                 check_schema(connection)
+                add_missing_columns(connection)
         except BaseException:
             store.close()
             raise

@@ -120,7 +120,7 @@ def cold_start_json(row: AttemptRow) -> dict[str, Any]:
 
 def attempt_json(row: AttemptRow) -> dict[str, Any]:
     """One attempt as it stands in the list of its operation."""
-    return {
+    shown = {
         "id": row.attempt_id,
         "deployment": row.deployment,
         "status": row.status,
@@ -128,6 +128,9 @@ def attempt_json(row: AttemptRow) -> dict[str, Any]:
         "cost_usd": usd_or_null(row.cost_pico_usd),
         "verdict": row.verdict,
     }
+    if row.lookup is not None:
+        shown["lookup"] = row.lookup
+    return shown
 
 
 def operation_json(rows: Sequence[AttemptRow]) -> dict[str, Any]:

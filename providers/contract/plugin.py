@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
+from providers.contract.errors import ProviderError
 from providers.contract.events import Event, Phases
 from providers.contract.request import GenerateRequest, Task
 from providers.contract.settings import DeploymentOptions, ProviderSettings
@@ -94,7 +95,11 @@ class Scalable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class JobReport:
-    """What a provider says later about a job: how it ended, what it used, where its time went."""
+    """What a provider says later about a job: how it ended, what it used, where its time went.
+
+    ``model`` and ``deployment`` are the provider's own names. ``failure``: the error that
+    ``generate`` would have raised for a job that ended so.
+    """
 
     job_id: str
     status: Literal["running", "succeeded", "failed", "cancelled", "unknown"]
@@ -102,13 +107,26 @@ class JobReport:
     phases: Phases | None = None
     created_at: datetime | None = None
     completed_at: datetime | None = None
+    model: str | None = None
+    deployment: str | None = None
+    failure: ProviderError | None = None
 
 
 @runtime_checkable
 class Reconcilable(Protocol):
-    """A provider that can be asked about a job afterwards, by its id. None: it knows no such."""
+    """A deployment that can be asked about a job afterwards, by its id. None: it knows no such."""
 
     async def lookup(self, job_id: str) -> JobReport | None: ...
+
+
+@runtime_checkable
+class Findable(Protocol):
+    """Past jobs, newest first, by the time of their creation: from ``since`` to before ``until``.
+
+    Of a deployment: its own; of a provider: all of the account. A provider may remember less.
+    """
+
+    def find(self, since: datetime, until: datetime) -> AsyncGenerator[JobReport, None]: ...
 
 
 @dataclass(frozen=True, slots=True)

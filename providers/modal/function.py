@@ -102,6 +102,7 @@ class FunctionDeployment:
             phases=phases_of(job_id, outcome),
             created_at=stamp_of(job_id, outcome.started_at),
             completed_at=outcome.ended_at,
+            failure=outcome.error,
         )
 
     async def _call(

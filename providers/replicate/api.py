@@ -51,6 +51,11 @@ class Api:
             return None
         return parse(raw, seen_at)
 
+    async def page(self, query: str) -> bytes:
+        """One page of the account's predictions, as it came."""
+        raw, _ = await self._call("GET", f"/predictions?{query}")
+        return raw
+
     async def cancel(self, prediction_id: str) -> None:
         """End a prediction; one that has ended already stays as it is."""
         await self._call("POST", f"/predictions/{quote(prediction_id, safe='')}/cancel")

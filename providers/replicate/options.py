@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from providers.contract import DeploymentOptions, ProviderSettings
+from providers.replicate.prediction import Prediction
 from providers.toolkit.mapping import InputRule, OutputRule, unknown_names
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
@@ -79,6 +80,16 @@ class Reference:
     create_path: str
     version: str | None
     schema_path: str | None
+    name: str | None = None
+    deployment: str | None = None
+
+    def made(self, prediction: Prediction) -> bool:
+        """Whether a prediction can have been made by it, as far as the prediction says."""
+        if prediction.deployment is not None:
+            return bool(prediction.deployment == self.deployment)
+        if self.version is not None:
+            return bool(prediction.version == self.version)
+        return self.name is not None and bool(prediction.model == self.name)
 
 
 def reference(model: str, deployment: str | None) -> Reference:
@@ -95,7 +106,8 @@ def reference(model: str, deployment: str | None) -> Reference:
     else:
         schema_path = f"/models/{name}" + (f"/versions/{version}" if version else "")
     if deployment is not None:
-        return Reference(f"/deployments/{deployment}/predictions", None, schema_path)
+        path = f"/deployments/{deployment}/predictions"
+        return Reference(path, None, schema_path, name, deployment)
     if version is not None:
-        return Reference("/predictions", version, schema_path)
-    return Reference(f"/models/{name}/predictions", None, schema_path)
+        return Reference("/predictions", version, schema_path, name)
+    return Reference(f"/models/{name}/predictions", None, schema_path, name)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, PrivateAttr, ValidationError
 
-from providers.contract import JobReport, Phases, ProtocolViolation, Usage
+from providers.contract import Phases, ProtocolViolation, Usage
 
 Start = Literal["warm", "cold", "unclear"]
 
@@ -30,7 +30,9 @@ class Prediction(BaseModel):
 
     id: str
     status: str = ""
+    model: Any = None
     version: Any = None
+    deployment: Any = None
     output: Any = None
     error: Any = None
     metrics: Any = None
@@ -104,7 +106,7 @@ class Prediction(BaseModel):
 
     def as_native(self) -> dict[str, Any]:
         """Their own words, without input and output: the unclamped stamps, every metric."""
-        return self.model_dump(exclude={"output", "error", "urls"})
+        return self.model_dump(exclude={"output", "error", "urls", "model", "deployment"})
 
 
 def parse(raw: bytes, seen_at: datetime | None) -> Prediction:
@@ -148,21 +150,6 @@ class StartRule:
             # "hidden" is what official models say (SDK 2.0.0b4, types/prediction.py).
             revision=version if isinstance(version, str) and version != "hidden" else None,
         )
-
-
-def report(prediction: Prediction, rule: StartRule) -> JobReport:
-    """What it says later about a job."""
-    status: Literal["running", "unknown"] = (
-        "running" if prediction.status in UNDER_WAY else "unknown"
-    )
-    return JobReport(
-        prediction.id,
-        ENDED.get(prediction.status, status),
-        prediction.usage,
-        rule.phases(prediction) if prediction.ended else None,
-        prediction.created,
-        prediction.completed,
-    )
 
 
 def moment(value: object) -> datetime | None:

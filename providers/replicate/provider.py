@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from datetime import datetime
 from typing import Any
 
 from providers.contract import (
@@ -23,13 +24,14 @@ from providers.contract import (
 from providers.replicate.api import CALL_SECONDS, Api
 from providers.replicate.errors import failure
 from providers.replicate.following import Following
+from providers.replicate.history import find, report
 from providers.replicate.options import (
     Reference,
     ReplicateOptions,
     ReplicateSettings,
     reference,
 )
-from providers.replicate.prediction import Prediction, StartRule, report
+from providers.replicate.prediction import Prediction, StartRule
 from providers.replicate.schema import InputNames, input_names
 from providers.toolkit.jobs import running_job
 from providers.toolkit.mapping import model_input
@@ -96,6 +98,10 @@ class ReplicateDeployment:
         """What Replicate says about a prediction; its stamps and counts outlive its output."""
         found = await self._api.get(job_id)
         return None if found is None else report(found, self._rule)
+
+    def find(self, since: datetime, until: datetime) -> AsyncGenerator[JobReport, None]:
+        """The predictions of this model, version or deployment, newest first."""
+        return find(self._api, self._rule, since, until, self._target.made)
 
     async def _cancel(self, prediction: Prediction) -> None:
         await self._api.cancel(prediction.id)
@@ -170,6 +176,12 @@ class ReplicateProvider:
         if options.deployment is None:
             return ReplicateDeployment(self._api, target, options, poll_seconds)
         return ScalableDeployment(self._api, target, options, poll_seconds, options.deployment)
+
+    def find(self, since: datetime, until: datetime) -> AsyncGenerator[JobReport, None]:
+        """All predictions of the account, newest first; starts are judged as by default."""
+        usual = ReplicateOptions()
+        rule = StartRule(usual.warm_below_seconds, usual.cold_after_seconds)
+        return find(self._api, rule, since, until)
 
     async def aclose(self) -> None:
         """Nothing of its own: the HTTP client is the host's."""

@@ -31,8 +31,9 @@ from providers.replicate import (
 )
 from providers.replicate.api import Api
 from providers.replicate.errors import FAILURES, refusal
+from providers.replicate.history import report
 from providers.replicate.options import reference
-from providers.replicate.prediction import Prediction, StartRule, moment, report
+from providers.replicate.prediction import Prediction, StartRule, moment
 from providers.replicate.schema import input_names
 from tests.adapters.replicate_asking import asking
 from tests.emulators.replicate import Replicate

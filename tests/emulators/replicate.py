@@ -33,6 +33,7 @@ from tests.emulators.replicate_wire import (
     REFUSALS,
     duration_seconds,
     invalid,
+    listed,
     problem,
     schema_of,
     shown_deployment,
@@ -80,6 +81,7 @@ class Replicate:
             ("POST", "/predictions", self.create),
             ("POST", "/models/{owner}/{name}/predictions", self.create_official),
             ("POST", "/deployments/{owner}/{name}/predictions", self.create_deployed),
+            ("GET", "/predictions", self.list),
             ("GET", "/predictions/{id}", self.show),
             ("POST", "/predictions/{id}/cancel", self.cancel),
             ("GET", "/models/{owner}/{name}", self.show_model),
@@ -236,6 +238,12 @@ class Replicate:
             return Response("<html>Bad gateway</html>", 502, media_type="text/html")
         headers = self._dated(made)  # before the answer, which must not be older than its date
         return JSONResponse(self.shown(made), headers=headers)
+
+    async def list(self, request: Request) -> Response:
+        if self.refused_looks:
+            self.refused_looks -= 1
+            return problem(502, {"detail": "Bad gateway"})
+        return JSONResponse(listed(self.world, self.url, request.query_params))
 
     async def cancel(self, request: Request) -> Response:
         made = self.world.made.get(request.path_params["id"])

@@ -6,9 +6,11 @@ Sources as in ``tests/emulators/replicate.py``.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import parse_qsl, unquote, urlencode
 
 from starlette.responses import JSONResponse, Response
 
@@ -32,6 +34,8 @@ from tests.emulators.replicate_world import (
 
 DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
 
+PAGE = 100  # predictions.list: "100 records per page"
+KEPT = timedelta(hours=1)  # input, output and log; predictions.get
 PIECES = tuple(ANSWER[start : start + 5] for start in range(0, len(ANSWER), 5))
 COUNTS = {"input_token_count": INPUT_TOKENS, "output_token_count": OUTPUT_TOKENS}
 WARM = Model(pieces=PIECES, always_warm=True, metrics=COUNTS)
@@ -216,6 +220,8 @@ def shown_prediction(world: World, made: Made, url: str) -> dict[str, Any]:
         shown["urls"]["stream"] = model.stream_url or f"{url}/v1/files/{made.id}"
         come = [piece for i, piece in enumerate(model.pieces) if made.piece_at(i) <= now]
         shown["output"] = come or None
+    if made.deployment is not None:
+        shown["deployment"] = made.deployment
     if made.deadline is not None:
         shown["deadline"] = made.deadline
     if made.started is not None and now >= made.started:
@@ -230,7 +236,46 @@ def shown_prediction(world: World, made: Made, url: str) -> dict[str, Any]:
             shown["error"] = model.error
         if made.status == "succeeded":
             shown["output"] = list(model.pieces) if model.pieces is not None else model.output
+    if now >= made.completed + KEPT:
+        shown |= {"input": {}, "output": None, "logs": "", "data_removed": True}
     return shown if model.record is None else _as_recorded(shown, model.record)
+
+
+def listed(world: World, url: str, query: Mapping[str, str]) -> dict[str, Any]:
+    """One page of all predictions, newest first: 100, and the addresses of the pages beside it.
+
+    The cursor is opaque; here it says how many come before, and the bounds that were given.
+    """
+    asked = dict(parse_qsl(unquote(query["cursor"]))) if "cursor" in query else dict(query)
+    first = int(asked.pop("first", 0))
+    bounds = {
+        name: datetime.fromisoformat(asked[name])
+        for name in ("created_after", "created_before")
+        if name in asked
+    }
+    after, before = bounds.get("created_after"), bounds.get("created_before")
+    found = [
+        made
+        for made in reversed(world.made.values())
+        if (after is None or made.created > after)
+        and (before is None or made.created < before)
+        and (world.list_begins is None or made.created >= world.list_begins)
+    ]
+
+    def page(at: int) -> str | None:
+        if not 0 <= at < len(found):
+            return None
+        return f"{url}/v1/predictions?" + urlencode({"cursor": urlencode({**asked, "first": at})})
+
+    return {
+        "previous": page(first - PAGE) if first else None,
+        "next": page(first + PAGE),
+        "results": [
+            shown_prediction(world, made, url)
+            | ({"deployment": made.deployment} if made.deployment else {})
+            for made in found[first : first + PAGE]
+        ],
+    }
 
 
 def _as_recorded(shown: dict[str, Any], record: Any) -> dict[str, Any]:

@@ -140,6 +140,7 @@ class World:
         scale: float = 1000.0,
         boot_seconds: float = 90.0,
         keep_alive_seconds: float = 120.0,
+        begins: datetime = DAY_ONE,
     ) -> None:
         self.scale = scale
         self.boot_seconds = boot_seconds
@@ -148,8 +149,9 @@ class World:
         self.made: dict[str, Made] = {}
         self.deployments: dict[str, Deployed] = {}
         self._machines: dict[str, list[Machine]] = {}
-        self._anchor = (time.monotonic(), DAY_ONE)
-        self._horizon = DAY_ONE
+        self.list_begins: datetime | None = None  # what was made before is not listed any more
+        self._anchor = (time.monotonic(), begins)
+        self._horizon = begins
 
     # -- the clock ----------------------------------------------------------------------------
 

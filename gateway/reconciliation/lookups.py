@@ -1,0 +1,170 @@
+"""Which attempt to ask its provider about, when, and what to make of the answer.
+
+Sans-I/O: rows and answers go in, orders and corrections come out, time is an argument. Nothing is
+kept but what the ledger says: how often to ask follows from how long ago the attempt ended, and
+that it was asked stands in its row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from gateway.accounting.later import settle_later
+from gateway.ledger.rows import AttemptRow
+from providers.contract import JobReport
+
+Answer: TypeAlias = JobReport | Literal["unknown", "failed"]
+
+_SECOND_US = 1_000_000
+_CREATE_SECONDS = 90  # the longest that a provider is given to say a job's id, and some more
+_HOLD_SECONDS = (60.0, 300.0, 900.0)  # after refusals of one provider in a row
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds. An attempt that ended ``n`` seconds ago is asked about again after ``n / 2``."""
+
+    first_pause_seconds: float
+    longest_pause_seconds: float
+    unknown_after_seconds: float
+    give_up_after_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """A journal line to write."""
+
+    attempt_id: str
+    reason: str
+    set: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class _Case:
+    row: AttemptRow
+    next_at_us: int
+    asking: bool = False
+
+
+@dataclass(slots=True)
+class _Held:
+    refusals: int = 0
+    until_us: int = 0
+
+
+@dataclass(slots=True)
+class Lookups:
+    """Every attempt that waits for its provider's word."""
+
+    patience: Patience
+    _cases: dict[str, _Case] = field(default_factory=dict)
+    _closed: set[str] = field(default_factory=set)
+    _held: dict[str, _Held] = field(default_factory=dict)
+
+    def observe(self, rows: Iterable[AttemptRow], now_us: int) -> None:
+        """Take in attempts that the ledger shows as unsettled; known ones stay as they are."""
+        unsettled = set()
+        for row in rows:
+            unsettled.add(row.attempt_id)
+            if row.attempt_id not in self._cases and row.attempt_id not in self._closed:
+                self._cases[row.attempt_id] = _Case(row, max(now_us, _earliest_us(row)))
+        self._closed &= unsettled  # what the ledger shows as settled need not be remembered
+
+    def due(self, now_us: int) -> list[AttemptRow]:
+        """What is to be asked about now, oldest first; each is then owed one ``answered``."""
+        rows = []
+        for case in self._cases.values():
+            if case.asking or case.next_at_us > now_us or self.is_held(case.row.provider, now_us):
+                continue
+            case.asking = True
+            rows.append(case.row)
+        return rows
+
+    def is_held(self, provider: str, now_us: int) -> bool:
+        """Whether this provider has just refused to be asked, whichever the attempt."""
+        held = self._held.get(provider)
+        return held is not None and now_us < held.until_us
+
+    def put_off(self, attempt_id: str) -> None:
+        """It was not asked after all."""
+        self._cases[attempt_id].asking = False
+
+    def next_wakeup_us(self) -> int | None:
+        """When something may be due; None: not before something is observed."""
+        waiting = [
+            max(
+                case.next_at_us, held.until_us if (held := self._held.get(case.row.provider)) else 0
+            )
+            for case in self._cases.values()
+            if not case.asking
+        ]
+        return min(waiting, default=None)
+
+    def answered(self, attempt_id: str, answer: Answer, now_us: int) -> Correction | None:
+        """What to write down; None: nothing yet, it will be asked again.
+
+        ``unknown``: the provider knows no such job; ``failed``: it could not be asked.
+        """
+        case = self._cases[attempt_id]
+        case.asking = False
+        row = case.row
+        self._note(row.provider, refused=answer == "failed", now_us=now_us)
+        age_seconds = (now_us - (row.completed_at_us or row.begun_at_us)) / _SECOND_US
+        if isinstance(answer, JobReport) and answer.status not in ("running", "unknown"):
+            return self._close(row, _correction(row, answer))
+        patience = self.patience
+        limit = patience.unknown_after_seconds
+        if answer != "unknown":
+            limit = max(limit, patience.give_up_after_seconds)
+        if age_seconds >= limit:
+            return self._close(row, _gave_up(attempt_id))
+        pause = min(
+            max(age_seconds / 2, patience.first_pause_seconds),
+            patience.longest_pause_seconds,
+            max(0.0, limit - age_seconds),
+        )
+        case.next_at_us = now_us + round(pause * _SECOND_US)
+        return None
+
+    def give_up(self, attempt_id: str) -> Correction:
+        """What to write down where an answer cannot be computed with."""
+        case = self._cases[attempt_id]
+        return self._close(case.row, _gave_up(attempt_id))
+
+    def _close(self, row: AttemptRow, correction: Correction) -> Correction:
+        del self._cases[row.attempt_id]
+        self._closed.add(row.attempt_id)
+        return correction
+
+    def _note(self, provider: str, *, refused: bool, now_us: int) -> None:
+        if not refused:
+            self._held.pop(provider, None)
+            return
+        held = self._held.setdefault(provider, _Held())
+        if now_us < held.until_us:
+            return  # one of those that were under way when it was held
+        longest = min(held.refusals, len(_HOLD_SECONDS) - 1)
+        pause = min(_HOLD_SECONDS[longest], self.patience.longest_pause_seconds)
+        held.refusals += 1
+        held.until_us = now_us + round(pause * _SECOND_US)
+
+
+def _earliest_us(row: AttemptRow) -> int:
+    """Of a job without an id, others must have come by theirs: it could be one of those."""
+    if row.upstream_id is not None or row.status == "interrupted":
+        return 0
+    return (row.completed_at_us or row.begun_at_us) + _CREATE_SECONDS * _SECOND_US
+
+
+def _gave_up(attempt_id: str) -> Correction:
+    return Correction(attempt_id, "lookup_gave_up", {"lookup": "gave_up"})
+
+
+def _correction(row: AttemptRow, report: JobReport) -> Correction:
+    if row.upstream_id is None:
+        changes = {"upstream_id": report.job_id, "lookup": "found"}
+        return Correction(row.attempt_id, "found", {**settle_later(row, report), **changes})
+    changes = {"lookup": "looked_up"}
+    return Correction(row.attempt_id, "looked_up", {**settle_later(row, report), **changes})

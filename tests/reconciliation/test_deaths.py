@@ -1,0 +1,144 @@
+"""kill -9 in the middle of paid work: the next gateway finds out what it really cost."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from tests.acceptance.gateways import Gateway, serving, until
+from tests.emulators.modal import TOKEN, Modal, serve_modal
+from tests.emulators.replicate import Replicate
+from tests.emulators.replicate_world import Model, World
+
+REPLICATE = """
+reconciliation: {{every_seconds: 0.1, first_pause_seconds: 0.1}}
+providers:
+  replicate: {{api_token: "{key}", base_url: "{url}/v1", poll_seconds: 0.05}}
+deployments:
+  slow: {{provider: replicate, model: emulated/slow, price: replicate-gpu-l40s, input: payload}}
+models:
+  slow: {{deployments: [slow]}}
+"""
+MODAL = """
+reconciliation: {{every_seconds: 0.1, first_pause_seconds: 0.1}}
+providers:
+  modal: {{server_url: "{url}", token_id: "{key[0]}", token_secret: "{key[1]}"}}
+deployments:
+  slow: {{provider: modal, model: m, app: emulated, function: slow-first-delta, price: modal-h100}}
+models:
+  slow: {{deployments: [slow]}}
+"""
+
+
+def written(text: str, tmp_path: Path, **values: Any) -> Path:
+    path = tmp_path / "gateway.yml"
+    path.write_text(text.format(**values))
+    return path
+
+
+def settled(gateway: Gateway, operation_id: str) -> Any:
+    """The operation, once something has come of asking."""
+    path = f"/v1/operations/{operation_id}"
+    until(lambda: "lookup" in gateway.get(path)["attempts"][0], 15)
+    return gateway.get(path)
+
+
+def corrections(data_dir: Path) -> list[Any]:
+    lines = [
+        json.loads(line)
+        for path in sorted((data_dir / "journal").glob("*.ndjson"))
+        for line in path.read_text().splitlines()
+    ]
+    return [line for line in lines if line["kind"] == "correct"]
+
+
+def interrupt(config: Path, data_dir: Path, log: Path, began: Callable[[], bool]) -> str:
+    """Kill a gateway when the work has begun; gives the operation that it was about."""
+    with serving(config, data_dir, log) as first:
+        with first.stream("slow", input={"prompt": "Say something."}) as events:
+            operation_id: str = next(events)[1]["id"]
+            until(began)
+            first.kill()
+    return operation_id
+
+
+def test_the_row_becomes_replicates_own_bill(
+    emulator: Callable[[Any], str], tmp_path: Path
+) -> None:
+    app = Replicate(World(scale=4.0))
+    app.models["emulated/slow"] = Model(output="text", execute_seconds=13.7, always_warm=True)
+    app.url = emulator(app)
+    config = written(REPLICATE, tmp_path, url=app.url, key=app.key)
+    data_dir = tmp_path / "data"
+    began = lambda: bool(app.world.made) and app.world.status_of(app.last()) == "processing"  # noqa: E731
+    operation_id = interrupt(config, data_dir, tmp_path / "first.log", began)
+    made = app.last()
+    assert app.world.status_of(made) == "processing"  # it goes on, and bills, without us
+    with serving(config, data_dir, tmp_path / "second.log") as second:
+        estimate = second.get(f"/v1/operations/{operation_id}")
+        assert estimate["status"] == "interrupted"
+        operation = settled(second, operation_id)
+        looks = made.looks
+        assert Decimal(operation["cost"]["total_usd"]) == made.billed_usd == Decimal("0.0133575")
+        assert operation["cost"]["status"] == "measured"
+        assert operation["cost"]["range_usd"] is None
+        assert operation["status"] == "interrupted"  # for its caller it still is
+        assert operation["timing"]["execute_seconds"] == 13.7
+        assert operation["cold_start"]["verdict"] == "warm"
+        assert operation["attempts"][0]["upstream_id"] == made.id
+        assert operation["attempts"][0]["lookup"] == "looked_up"
+    # What was asked is not asked again, not even by another gateway.
+    with serving(config, data_dir, tmp_path / "third.log") as third:
+        time.sleep(0.5)
+        assert third.get(f"/v1/operations/{operation_id}") == operation
+    assert made.looks == looks
+
+
+def test_a_job_whose_id_never_came_is_found_by_its_time(
+    emulator: Callable[[Any], str], tmp_path: Path
+) -> None:
+    app = Replicate(World(scale=4.0, begins=datetime.now(UTC)))
+    model = Model(output="text", execute_seconds=8.0, always_warm=True, create_seconds=4.0)
+    app.models["emulated/slow"] = model
+    app.url = emulator(app)
+    config = written(REPLICATE, tmp_path, url=app.url, key=app.key)
+    data_dir = tmp_path / "data"
+    operation_id = interrupt(config, data_dir, tmp_path / "first.log", lambda: bool(app.world.made))
+    with serving(config, data_dir, tmp_path / "second.log") as second:
+        operation = settled(second, operation_id)
+    made = app.last()
+    attempt = operation["attempts"][0]
+    assert (attempt["upstream_id"], attempt["lookup"]) == (made.id, "found")
+    assert Decimal(operation["cost"]["total_usd"]) == made.billed_usd
+    assert [line["reason"] for line in corrections(data_dir)] == ["found"]
+
+
+def test_modal_tells_what_its_call_did(tmp_path: Path) -> None:
+    with serve_modal(speed=20.0) as modal:
+        config = written(MODAL, tmp_path, url=modal.url, key=TOKEN)
+        data_dir = tmp_path / "data"
+
+        def began() -> bool:
+            return any(call.started_at for call in modal.calls("slow-first-delta"))
+
+        operation_id = interrupt(config, data_dir, tmp_path / "first.log", began)
+        with serving(config, data_dir, tmp_path / "second.log") as second:
+            operation = settled(second, operation_id)
+        check_modal(modal, operation)
+
+
+def check_modal(modal: Modal, operation: Any) -> None:
+    (call,) = modal.calls("slow-first-delta")
+    truth = modal.world.truth(call)
+    assert operation["attempts"][0]["upstream_id"] == call.id
+    assert operation["cold_start"]["verdict"] == "cold"
+    assert operation["cost"]["status"] == "measured"
+    paid = Decimal(operation["cost"]["total_usd"])
+    seconds = Decimal(round(truth.boot_seconds, 3)) + Decimal(round(truth.execute_seconds, 3))
+    assert abs(paid - seconds * Decimal("0.001097")) < Decimal("0.00001")
+    assert operation["cost"]["pending"] == ["idle"]

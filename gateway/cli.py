@@ -11,6 +11,7 @@ import typer
 
 from gateway.cli_compare import compare
 from gateway.cli_estimate import estimate
+from gateway.cli_import import import_app
 from gateway.cli_options import (
     ConfigOption,
     CsvOption,
@@ -38,6 +39,7 @@ ledger_app = typer.Typer(
 )
 app.add_typer(keys_app, name="keys")
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(import_app, name="import")
 
 GroupOption = Annotated[
     list[str] | None,

@@ -100,6 +100,10 @@ class Registry:
         for name, deployment in self._settings.deployments.items():
             self.targets[name] = self._bind(name, deployment)
 
+    def connect(self, name: str) -> tuple[ProviderPlugin, Provider]:
+        """A provider by its name, whether or not a deployment uses it. Raises ConfigError."""
+        return self._provider(name, f"providers.{name}")
+
     async def aclose(self) -> None:
         """Close providers and their connections."""
         for _, provider, http in self._providers.values():

@@ -43,19 +43,22 @@ def reading(data_dir: Path) -> Iterator[Connection | None]:
         engine.dispose()
 
 
+def shipped_offsets(connection: Connection) -> dict[str, int]:
+    """How far each journal file is in the tables, in bytes."""
+    from sqlalchemy import select
+
+    from gateway.ledger.schema import journal_files
+
+    columns = (journal_files.c.name, journal_files.c.offset_bytes)
+    return {name: offset for name, offset in connection.execute(select(*columns))}
+
+
 def is_behind(data_dir: Path, connection: Connection | None, before: str | None = None) -> bool:
     """Whether whole lines of the journal are not in the database yet.
 
     ``before``: only the files that come before this one.
     """
-    from sqlalchemy import select
-
-    from gateway.ledger.schema import journal_files
-
-    shipped: dict[str, int] = {}
-    if connection is not None:
-        columns = (journal_files.c.name, journal_files.c.offset_bytes)
-        shipped = {name: offset for name, offset in connection.execute(select(*columns))}
+    shipped = {} if connection is None else shipped_offsets(connection)
     directory = layout.journal_dir(data_dir)
     return any(
         read_lines(directory / name, shipped.get(name, 0), 1)[0]

@@ -6,7 +6,7 @@ A distribution names one ``ProviderPlugin`` in the entry point group
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -143,7 +143,8 @@ class ProviderPlugin:
 
     ``settings`` validates the provider block, ``options`` the deployment keys that are not the
     gateway's. ``presets`` are named provider blocks kept as data (address and the like): a
-    provider block whose name is a preset's takes its keys as defaults.
+    provider block whose name is a preset's takes its keys as defaults. ``read_export`` reads the
+    jobs in a file that the provider's own tools wrote; ValueError says what is wrong with the file.
     """
 
     name: str
@@ -153,4 +154,5 @@ class ProviderPlugin:
     summary: str
     status: Status
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    read_export: Callable[[bytes], Sequence[JobReport]] | None = None
     contract_version: int = CONTRACT_VERSION

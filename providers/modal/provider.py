@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from providers.contract import Deployment, Host, ProviderPlugin
 from providers.modal.api import Api, Ref
 from providers.modal.evidence import Containers
+from providers.modal.export import read_calls
 from providers.modal.function import FunctionDeployment
 from providers.modal.options import ModalOptions, ModalSettings
 from providers.modal.redirects import FollowingHttp
@@ -112,4 +113,5 @@ plugin = ProviderPlugin(
     build=_build,
     summary="Functions, classes and web endpoints deployed at Modal",
     status="emulator only",
+    read_export=read_calls,
 )

@@ -75,6 +75,8 @@ class Replicate:
         self.models: dict[str, Model] = {}
         self.refused_looks = 0  # so many looks to come are answered 502
         self.lost_creates = 0  # so many predictions to come are made, and the answer is a 502
+        self.refused_pages: tuple[int, ...] = ()  # of the list, counted from 1 over its life
+        self.listings = 0
         self._began: Counter[str] = Counter()
         self._stopped: Counter[str] = Counter()
         routes: list[tuple[str, str, Callable[[Request], Any]]] = [
@@ -240,8 +242,8 @@ class Replicate:
         return JSONResponse(self.shown(made), headers=headers)
 
     async def list(self, request: Request) -> Response:
-        if self.refused_looks:
-            self.refused_looks -= 1
+        self.listings += 1
+        if self.listings in self.refused_pages:
             return problem(502, {"detail": "Bad gateway"})
         return JSONResponse(listed(self.world, self.url, request.query_params))
 

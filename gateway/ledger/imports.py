@@ -1,0 +1,128 @@
+"""Rows from outside into the ledger: through a journal file of one's own, beside a gateway's.
+
+The database keeps its one writer, the shipper. Where no gateway runs, its work is done here.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+
+from gateway.ledger import codec, layout
+from gateway.ledger.errors import LedgerUnavailable
+from gateway.ledger.reading import reading, shipped_offsets
+from gateway.ledger.rows import AttemptRow, ChargeRow
+from gateway.ledger.tail import read_lines
+
+_PAUSE_SECONDS = 0.05
+_MOST_AT_ONCE = 500
+
+
+class ImportJournal:
+    """A journal file of this process, a context. Nothing is taken from a gateway's ballast:
+    what does not fit is cut off again and refused. Raises LedgerUnavailable.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self._directory = layout.journal_dir(data_dir)
+        self._fd: int | None = None
+        self._seq = 0
+        self._offset = 0
+
+    def __enter__(self) -> ImportJournal:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+
+    def write(self, attempts: Iterable[AttemptRow], charges: Iterable[ChargeRow] = ()) -> None:
+        """All of them or none. The file is made by the first."""
+        bodies = [codec.end_body(row) for row in attempts]
+        bodies += [codec.charge_body(row) for row in charges]
+        if not bodies:
+            return
+        raw = b"".join(codec.line(self._seq + n, body) for n, body in enumerate(bodies, 1))
+        try:
+            if self._fd is None:
+                self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+                _, self._fd = layout.create_journal_file(self._directory)
+            try:
+                if os.write(self._fd, raw) != len(raw):
+                    raise OSError("a short write")
+            except OSError:
+                os.ftruncate(self._fd, self._offset)
+                raise
+        except OSError as error:
+            raise LedgerUnavailable("There is no room for the journal.") from error
+        self._seq += len(bodies)
+        self._offset += len(raw)
+
+
+def bring_in(data_dir: Path, wait_seconds: float = 15.0) -> bool:
+    """Have in the database what the journal holds now. False: a gateway's shipper is behind.
+
+    Raises StoreUnavailable and SchemaMismatch.
+    """
+    directory = layout.journal_dir(data_dir)
+    data_dir.mkdir(parents=True, exist_ok=True)
+    lock = layout.take(data_dir / "shipper.lock", create=True)
+    if lock is not None:
+        from gateway.ledger.shipper import Shipper
+
+        shipper = Shipper(data_dir)
+        try:
+            while shipper.ship():
+                pass
+        finally:
+            shipper.close()
+            os.close(lock)
+        return True
+    wanted = {name: (directory / name).stat().st_size for name in layout.journal_names(directory)}
+    deadline = time.monotonic() + wait_seconds
+    while not _holds(data_dir, wanted):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_PAUSE_SECONDS)
+    return True
+
+
+def origins(
+    data_dir: Path, upstream_ids: Iterable[str], since_us: int, until_us: int
+) -> dict[str, str]:
+    """Those of a provider's ids that attempts of that time have, with the attempts' origin."""
+    from sqlalchemy import select
+
+    from gateway.ledger.schema import attempts
+
+    a = attempts.c
+    wanted, found = list(upstream_ids), {}
+    with reading(data_dir) as connection:
+        if connection is None:
+            return {}
+        for first in range(0, len(wanted), _MOST_AT_ONCE):
+            query = select(a.upstream_id, a.origin).where(
+                a.operation_at_us >= since_us,
+                a.operation_at_us <= until_us,
+                a.upstream_id.in_(wanted[first : first + _MOST_AT_ONCE]),
+            )
+            found.update({row[0]: row[1] for row in connection.execute(query)})
+    return found
+
+
+def _holds(data_dir: Path, wanted: Mapping[str, int]) -> bool:
+    with reading(data_dir) as connection:
+        shipped = {} if connection is None else shipped_offsets(connection)
+    directory = layout.journal_dir(data_dir)
+    return all(
+        (offset := shipped.get(name, 0)) >= size or not read_lines(directory / name, offset, 1)[0]
+        for name, size in wanted.items()
+    )

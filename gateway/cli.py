@@ -20,6 +20,7 @@ from gateway.cli_options import (
     JsonOption,
     StartOption,
 )
+from gateway.cli_reconcile import reconcile
 from gateway.ledger.errors import SchemaMismatch, StoreUnavailable
 from gateway.settings import ConfigError, Settings, load
 
@@ -40,6 +41,7 @@ ledger_app = typer.Typer(
 app.add_typer(keys_app, name="keys")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(import_app, name="import")
+app.command("reconcile")(reconcile)
 
 GroupOption = Annotated[
     list[str] | None,

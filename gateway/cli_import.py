@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.settings import ConfigError, Settings, load
+from gateway.cli_options import ConfigOption, DataDirOption, JsonOption, instant, settings_of
+from gateway.settings import ConfigError, Settings
 
 if TYPE_CHECKING:
     from gateway.history.importing import Importer, Tally
@@ -27,13 +28,6 @@ import_app = typer.Typer(
 )
 _SPAN = re.compile(r"(\d{1,4})([dh])")
 
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", help="YAML file; without one, the embedded model.")
-]
-DataDirOption = Annotated[
-    Path | None,
-    typer.Option("--data-dir", help="Folder of journal and ledger; default: server.data_dir."),
-]
 MapOption = Annotated[
     list[str] | None,
     typer.Option("--map", help="owner/model=deployment: price and names of yours; repeatable."),
@@ -42,7 +36,6 @@ HardwareOption = Annotated[
     str | None,
     typer.Option("--hardware", help="Prices all other models: gpu-l40s, say. Else: unknown."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @import_app.command("replicate")
@@ -63,7 +56,7 @@ def replicate(
     """
     from gateway.history.rules import rules_for
 
-    settings = _settings(config, data_dir)
+    settings = settings_of(config, data_dir)
     now = datetime.now(UTC)
     begin, end = _instant(since, "--since", now), _instant(until, "--until", now) if until else now
     rules = rules_for(settings, provider, mapped=mapped or (), hardware=hardware)
@@ -95,7 +88,7 @@ def modal(
     from gateway.history.rules import rules_for
     from gateway.registry import installed, load_plugin
 
-    settings = _settings(config, data_dir)
+    settings = settings_of(config, data_dir)
     rules = rules_for(settings, provider, deployment=deployment)
     read = load_plugin(installed()["modal"], "modal").read_export
     assert read is not None
@@ -136,7 +129,7 @@ def from_csv(
     from gateway.history.csvfile import read_jobs
     from gateway.history.rules import rules_for
 
-    settings = _settings(config, data_dir)
+    settings = settings_of(config, data_dir)
     rules = rules_for(
         settings, provider, mapped=mapped or (), deployment=deployment, hardware=hardware
     )
@@ -286,17 +279,12 @@ def _report(tally: Tally, since: datetime | None, as_json: bool) -> None:
         typer.echo("." if asked is None else f"; asked for was {asked}.")
 
 
-def _settings(config: Path | None, data_dir: Path | None) -> Settings:
-    return load(config, os.environ, {"server": {"data_dir": data_dir}} if data_dir else None)
-
-
 def _instant(text: str, option: str, now: datetime) -> datetime:
     span = _SPAN.fullmatch(text)
     if span is not None:
         count = int(span[1])
         return now - (timedelta(days=count) if span[2] == "d" else timedelta(hours=count))
     try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
+        return instant(text, option)
+    except ConfigError:
         raise ConfigError(f"{option}: 30d, 12h or an RFC 3339 time; not {text!r}") from None
-    return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)

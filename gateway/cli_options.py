@@ -1,11 +1,15 @@
-"""Options that several commands have, said once."""
+"""Options that several commands have, said once, and what becomes of them."""
 
 from __future__ import annotations
 
+import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from gateway.settings import ConfigError, Settings, load
 
 ConfigOption = Annotated[
     Path | None,
@@ -21,3 +25,17 @@ StartOption = Annotated[
     str | None, typer.Option("--start-time", help="RFC 3339; default: 30 days ago.")
 ]
 EndOption = Annotated[str | None, typer.Option("--end-time", help="RFC 3339; default: now.")]
+
+
+def settings_of(config: Path | None, data_dir: Path | None) -> Settings:
+    """The configuration that a command was given. Raises ConfigError."""
+    return load(config, os.environ, {"server": {"data_dir": data_dir}} if data_dir else None)
+
+
+def instant(text: str, option: str) -> datetime:
+    """An RFC 3339 time, UTC where it names no zone. Raises ConfigError that names the option."""
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{option} is an RFC 3339 time, 2026-11-23T00:00:00Z say") from None
+    return read if read.tzinfo is not None else read.replace(tzinfo=UTC)

@@ -14,6 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from gateway.cli_options import instant
 from gateway.cli_output import cell as _cell
 from gateway.cli_output import console as _console
 from gateway.cli_output import print_json
@@ -194,13 +195,7 @@ def range_of(start_time: str | None, end_time: str | None) -> tuple[int, int]:
 
 
 def _instant(text: str | None, option: str) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"{option} is an RFC 3339 time, 2026-11-23T00:00:00Z say") from None
-    return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
+    return None if text is None else instant(text, option)
 
 
 def _group_columns(query: dict[str, Any]) -> list[Column]:

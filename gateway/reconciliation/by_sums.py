@@ -1,0 +1,218 @@
+"""A bill of sums, held against the ledger's: model, SKU and period. Pure."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TypeAlias
+
+from gateway.ledger.booked import Booked
+from gateway.reconciliation.bill import BillLine
+from gateway.reconciliation.by_jobs import name_by_ratio
+from gateway.reconciliation.statement import EXACT, Group, Statement, Sum, judge, plain
+
+Key: TypeAlias = tuple[str, str | None]
+Interval: TypeAlias = tuple[int, int]
+
+_SLOT_US = 900_000_000  # clocks differ by whole quarter hours
+_OFFSETS = [slots for slots in range(-12 * 4, 14 * 4 + 1) if slots]
+_SAME_QUANTITY = Decimal("0.001")
+
+
+def intervals_of(bill: Sequence[BillLine], since_us: int, until_us: int) -> list[Interval]:
+    """The periods that a bill's lines are about; the whole, where it names less than two.
+
+    A line without an end lasts for a day where all begin at midnight, a month where all begin on a
+    first, else an hour.
+    """
+    starts = sorted({line.start for line in bill if line.start is not None})
+    if len(starts) < 2 or any(_micros(start) % _SLOT_US for start in starts):
+        return [(since_us, until_us)]
+    ends = {line.start: line.end for line in bill if line.start is not None}
+    at_midnight = all((start.hour, start.minute) == (0, 0) for start in starts)
+    monthly = at_midnight and all(start.day == 1 for start in starts)
+
+    def end_of(start: datetime) -> datetime:
+        end = ends[start]
+        if end is not None:
+            return end
+        if monthly:
+            return (start + timedelta(days=32)).replace(day=1)
+        return start + (timedelta(days=1) if at_midnight else timedelta(hours=1))
+
+    return [(_micros(start), _micros(end_of(start))) for start in starts]
+
+
+def compare_sums(
+    statement: Statement,
+    bill: Sequence[BillLine],
+    rows: Iterable[Booked],
+    intervals: Sequence[Interval],
+    names_of: Callable[[Booked], Sequence[str]],
+) -> None:
+    """Fill the statement. ``rows`` reach 14 hours beyond the period, for clocks in other zones;
+    ``names_of`` gives the names under which a bill may know a row's model, the likeliest first.
+    """
+    billed: dict[Key, dict[Interval, Group]] = {}
+    models = {line.model for line in bill if line.traffic}
+    slots: dict[Key, dict[int, Sum]] = defaultdict(lambda: defaultdict(Sum))
+    skus = {line.sku for line in bill if line.traffic}
+    hardware: set[str | None] = set()
+    for row in rows:
+        name = next((name for name in names_of(row) if name in models), None)
+        if models == {None}:
+            name = None
+        elif name is None:
+            name = names_of(row)[0]
+        hardware.add(row.hardware)
+        sku = row.hardware if row.hardware in skus else None
+        slots[name or "", sku][row.at_us // _SLOT_US].add(row)
+    by_sku = bool(hardware) and None not in hardware and hardware <= skus
+    if not by_sku:
+        slots = _without_sku(slots)
+    for line in bill:
+        if not line.traffic:
+            group = Group(
+                line.model or line.sku or "", line.usd, line.off_by_usd, Sum(), "different"
+            )
+            group.name, group.detail = "tax or credit", "the bill says so"
+            statement.groups.append(group)
+            continue
+        key = (line.model or "", line.sku if by_sku else None)
+        interval = _interval(intervals, line.start)
+        group = billed.setdefault(key, {}).setdefault(interval, _group(key, interval))
+        group.bill_usd = (group.bill_usd or Decimal(0)) + line.usd
+        group.off_by_usd += line.off_by_usd
+        if line.quantity is not None:
+            group.quantity = (group.quantity or Decimal(0)) + line.quantity
+    for key in list(dict.fromkeys([*billed, *slots])):
+        of_key = billed.get(key, {})
+        ours = slots.get(key, {})
+        _fill(key, of_key, ours, intervals)
+        groups = [g for g in of_key.values() if g.bill_usd is not None or g.ours.rows]
+        for group in groups:
+            group.verdict = judge(group.bill_usd, group.off_by_usd, group.ours)
+        _name(key, groups, ours, intervals)
+        statement.groups += groups
+
+
+def _name(
+    key: Key, groups: Sequence[Group], ours: dict[int, Sum], intervals: Sequence[Interval]
+) -> None:
+    """Names for the sums of one key that do not match."""
+    wrong = [group for group in groups if group.verdict != "matched"]
+    if not wrong:
+        return
+    offset = _fitting_zone(groups, ours, intervals)
+    for group in wrong:
+        if offset is not None:
+            group.name = "period or time zone"
+            group.detail = f"all sums fit a clock at UTC{offset / 4:+g} h"
+        elif group.verdict == "provider_only":
+            group.name = "traffic that did not pass here"
+            group.detail = "no attempt at all" if not ours else "no attempt in this period"
+        else:
+            _name_by_quantity(group)
+    rest = [group for group in wrong if group.name is None and group.verdict == "different"]
+    name_by_ratio(rest)
+    for group in rest:
+        if group.name is None:
+            _name_idle(group)
+
+
+def _name_by_quantity(group: Group) -> None:
+    """The same quantity at another price."""
+    quantity, ours = group.quantity, group.ours
+    if not quantity or not ours.seconds or group.bill_usd is None:
+        return
+    if abs(quantity - ours.seconds) > ours.seconds * _SAME_QUANTITY:
+        return
+    implied = EXACT.divide(group.bill_usd, quantity).quantize(Decimal("1E-12"))
+    used = EXACT.divide(ours.usd, ours.seconds).quantize(Decimal("1E-12"))
+    ids = ", ".join(sorted(ours.price_ids)) or "no price"
+    group.name = "price row"
+    group.detail = f"the bill says {plain(implied)} USD a second, the ledger {plain(used)} ({ids})"
+
+
+def _name_idle(group: Group) -> None:
+    """More than the work cost, and no more than one machine that was up all the time."""
+    ours, interval = group.ours, group.interval
+    if not ours.bills_idle or group.difference_usd <= 0 or interval is None:
+        return
+    if len(ours.unit_prices) != 1:
+        return
+    (rate,) = ours.unit_prices
+    idle_seconds = EXACT.divide(group.difference_usd, rate) if rate else Decimal(0)
+    whole_seconds = Decimal(interval[1] - interval[0]).scaleb(-6)
+    if rate and idle_seconds + ours.seconds <= whole_seconds:
+        group.name = "idle or standing"
+        group.detail = f"{plain(idle_seconds.quantize(Decimal('0.1')))} s at {plain(rate)} USD"
+
+
+def _fitting_zone(
+    groups: Sequence[Group], ours: dict[int, Sum], intervals: Sequence[Interval]
+) -> int | None:
+    """Quarter hours from UTC to a clock by which every sum of the bill fits, if there is one."""
+    if not ours:
+        return None
+    for offset in sorted(_OFFSETS, key=abs):
+        found: dict[Interval, Sum] = defaultdict(Sum)
+        for slot, part in ours.items():
+            interval = _containing(intervals, (slot + offset) * _SLOT_US)
+            if interval is not None:
+                found[interval].merge(part)
+        sides = {group.interval: (group.bill_usd, group.off_by_usd) for group in groups}
+        if all(
+            judge(*sides.get(interval, (None, Decimal(0))), found[interval]) == "matched"
+            for interval in {*found, *(i for i in sides if i is not None)}
+        ):
+            return offset
+    return None
+
+
+def _fill(
+    key: Key,
+    groups: dict[Interval, Group],
+    ours: dict[int, Sum],
+    intervals: Sequence[Interval],
+) -> None:
+    for slot, part in ours.items():
+        interval = _containing(intervals, slot * _SLOT_US)
+        if interval is not None:
+            groups.setdefault(interval, _group(key, interval)).ours.merge(part)
+
+
+def _without_sku(slots: dict[Key, dict[int, Sum]]) -> dict[Key, dict[int, Sum]]:
+    merged: dict[Key, dict[int, Sum]] = defaultdict(lambda: defaultdict(Sum))
+    for (model, _), of_key in slots.items():
+        for slot, part in of_key.items():
+            merged[model, None][slot].merge(part)
+    return merged
+
+
+def _group(key: Key, interval: Interval) -> Group:
+    model, sku = key
+    start, end = (datetime.fromtimestamp(at_us / 1e6, UTC) for at_us in interval)
+    period = f"{start:%Y-%m-%dT%H:%MZ}/{end:%Y-%m-%dT%H:%MZ}"
+    what = " ".join(part for part in (model, sku) if part) or "everything"
+    return Group(what, None, Decimal(0), Sum(), "matched", period, interval=interval)
+
+
+def _interval(intervals: Sequence[Interval], start: datetime | None) -> Interval:
+    found = None if start is None else _containing(intervals, _micros(start))
+    return intervals[0] if found is None else found
+
+
+def _containing(intervals: Sequence[Interval], at_us: int) -> Interval | None:
+    place = bisect_right(intervals, (at_us, 1 << 62)) - 1
+    if place >= 0 and intervals[place][0] <= at_us < intervals[place][1]:
+        return intervals[place]
+    return None
+
+
+def _micros(at: datetime | None) -> int:
+    assert at is not None
+    return round(at.timestamp() * 1e6)

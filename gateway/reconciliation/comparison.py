@@ -1,0 +1,116 @@
+"""A bill and the ledger of one data folder: read, compared, kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gateway.clock import rfc3339
+from gateway.ledger.booked import Booked, booked
+from gateway.ledger.errors import LedgerUnavailable
+from gateway.ledger.imports import ImportJournal, bring_in
+from gateway.reconciliation.bill import BillLine, read_bill
+from gateway.reconciliation.by_jobs import ZONES_US, compare_jobs
+from gateway.reconciliation.by_sums import compare_sums, intervals_of
+from gateway.reconciliation.statement import Statement
+from gateway.reconciliation.statements import Statements, adjustments
+from gateway.settings import ConfigError, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What to compare. ``by``: jobs or sums; ``mapped``: COLUMN=ours, ``named``: the bill's name
+    of a model=deployment. ``apply``: book the differences as adjustments.
+    """
+
+    provider: str
+    bill: Path
+    by: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    mapped: Sequence[str] = ()
+    named: Sequence[str] = ()
+    apply: bool = False
+
+
+def compare(settings: Settings, question: Question) -> Statement:
+    """The statement, which is kept as well. Raises ConfigError, StoreUnavailable."""
+    data_dir, provider = settings.server.data_dir, question.provider
+    bill = read_bill(question.bill, provider, question.mapped)
+    if not bill:
+        raise ConfigError(f"{question.bill}: the bill has no lines")
+    since_us, until_us = _period(bill, question.since, question.until)
+    if not bring_in(data_dir):
+        raise ConfigError("the database is behind the journal; try again")
+    by = question.by or ("jobs" if any(line.job_id for line in bill) else "sums")
+    statement = Statement(provider, by, rfc3339(since_us), rfc3339(until_us))
+    rows = booked(data_dir, provider, since_us - ZONES_US, until_us + ZONES_US)
+    if by == "jobs":
+        compare_jobs(statement, bill, rows, since_us, until_us)
+    else:
+        intervals = intervals_of(bill, since_us, until_us)
+        compare_sums(statement, bill, rows, intervals, _names(settings, question.named))
+    statement.groups.sort(key=lambda g: (g.verdict == "matched", -abs(g.difference_usd)))
+    if question.apply:
+        _apply(data_dir, statement, since_us, until_us)
+    made_at = rfc3339(_micros(datetime.now(UTC)))
+    digest = hashlib.sha256(question.bill.read_bytes()).hexdigest()
+    Statements(data_dir).add(statement, made_at, digest)
+    return statement
+
+
+def _period(
+    bill: Sequence[BillLine], since: datetime | None, until: datetime | None
+) -> tuple[int, int]:
+    starts = [line.start for line in bill if line.start is not None]
+    ends = [line.end or line.start for line in bill if line.end or line.start]
+    if since is None:
+        if not starts:
+            raise ConfigError("the bill names no times: give --since and --until")
+        since = min(starts)
+    since_us = _micros(since)
+    if until is not None:
+        return since_us, _micros(until)
+    if not starts:
+        raise ConfigError("the bill names no times: give --until")
+    whole = intervals_of(bill, since_us, since_us)
+    last = max(_micros(end) for end in ends if end is not None) + 1
+    if len({*starts}) == 1 and last == _micros(starts[0]) + 1 and not any(x.job_id for x in bill):
+        raise ConfigError("the bill does not say when its period ends: give --until")
+    return since_us, max(last, *(end for _, end in whole))
+
+
+def _names(settings: Settings, named: Sequence[str]) -> Callable[[Booked], Sequence[str]]:
+    """Under which names a bill may know what a row ran on."""
+    said: dict[str, list[str]] = {}
+    for pair in named:
+        theirs, equals, deployment = pair.rpartition("=")
+        if not equals:
+            raise ConfigError(f"--name {pair}: it is the bill's name=deployment")
+        said.setdefault(deployment, []).append(theirs)
+    for name, given in settings.deployments.items():
+        app = given.options.get("app")
+        if isinstance(app, str):  # what Modal bills
+            said.setdefault(name, []).append(app)
+
+    def names_of(row: Booked) -> Sequence[str]:
+        model = row.provider_model
+        return [*said.get(row.deployment, ()), model, model.partition(":")[0], row.deployment]
+
+    return names_of
+
+
+def _apply(data_dir: Path, statement: Statement, since_us: int, until_us: int) -> None:
+    try:
+        with ImportJournal(data_dir) as journal:
+            journal.write((), adjustments(statement, since_us, until_us))
+    except LedgerUnavailable as error:
+        raise ConfigError(error.detail) from error
+    bring_in(data_dir)
+
+
+def _micros(at: datetime) -> int:
+    return round(at.timestamp() * 1e6)

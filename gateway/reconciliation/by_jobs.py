@@ -33,16 +33,27 @@ def compare_jobs(
     Jobs that match are one group for each model; every other job is a group of its own.
     """
     billed: dict[str, _Billed] = {}
+    beside = _Billed()  # traffic that the bill puts on no job
     for line in bill:
-        if line.job_id is None or not line.traffic:
-            _add_other(statement, line)
+        if not line.traffic:
+            add_no_traffic(statement, line)
+            continue
+        if line.job_id is None:
+            beside.usd += line.usd
+            beside.off_by_usd += line.off_by_usd
             continue
         job = billed.setdefault(line.job_id, _Billed(model=line.model))
         job.usd += line.usd
         job.off_by_usd += line.off_by_usd
+    charges = Sum()
     matched: dict[str, Group] = {}
     different: dict[tuple[str, str | None], list[Group]] = {}
     for row in rows:
+        if row.charge is not None:
+            # An adjustment was made from a whole bill; which job it is of, nobody knows.
+            if row.charge != "adjustment" and since_us <= row.at_us < until_us:
+                charges.add(row)
+            continue
         found = None if row.upstream_id is None else billed.pop(row.upstream_id, None)
         if found is None and not since_us <= row.at_us < until_us:
             continue
@@ -51,10 +62,7 @@ def compare_jobs(
         usd = None if found is None else found.usd
         off_by_usd = Decimal(0) if found is None else found.off_by_usd
         verdict = judge(usd, off_by_usd, ours)
-        if row.charge is not None and verdict == "gateway_only":
-            verdict = "different"  # no job: it is part of what the bill's other lines are about
-        what = row.upstream_id or row.charge or "a job without an id"
-        group = Group(what, usd, off_by_usd, ours, verdict)
+        group = Group(row.upstream_id or "a job without an id", usd, off_by_usd, ours, verdict)
         if verdict == "matched":
             _merge(matched.setdefault(row.provider_model, _empty(row.provider_model)), group)
             continue
@@ -70,6 +78,10 @@ def compare_jobs(
         statement.groups.append(group)
     for groups in different.values():
         name_by_ratio(groups)
+    if beside.usd:
+        verdict = judge(beside.usd, beside.off_by_usd, charges)
+        what = "what the bill puts on no job"
+        statement.groups.append(Group(what, beside.usd, beside.off_by_usd, charges, verdict))
     statement.groups += matched.values()
 
 
@@ -95,11 +107,11 @@ def name_by_ratio(groups: Sequence[Group]) -> None:
             group.detail += f": {plain(implied)} for one, not {plain(used)} ({ids})"
 
 
-def _add_other(statement: Statement, line: BillLine) -> None:
-    what = line.model or line.sku or "a line without a job"
-    group = Group(what, line.usd, line.off_by_usd, Sum(), judge(line.usd, line.off_by_usd, Sum()))
-    if not line.traffic:
-        group.name, group.detail = "tax or credit", "the bill says so"
+def add_no_traffic(statement: Statement, line: BillLine) -> None:
+    """A tax or a credit: named by the bill itself."""
+    what = line.model or line.sku or "a line without a name"
+    group = Group(what, line.usd, line.off_by_usd, Sum(), "provider_only")
+    group.name, group.detail = "tax or credit", "the bill says so"
     statement.groups.append(group)
 
 

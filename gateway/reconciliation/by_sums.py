@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from gateway.ledger.booked import Booked
 from gateway.reconciliation.bill import BillLine
-from gateway.reconciliation.by_jobs import name_by_ratio
+from gateway.reconciliation.by_jobs import add_no_traffic, name_by_ratio
 from gateway.reconciliation.statement import EXACT, Group, Statement, Sum, judge, plain
 
 Key: TypeAlias = tuple[str, str | None]
@@ -75,11 +75,7 @@ def compare_sums(
         slots = _without_sku(slots)
     for line in bill:
         if not line.traffic:
-            group = Group(
-                line.model or line.sku or "", line.usd, line.off_by_usd, Sum(), "different"
-            )
-            group.name, group.detail = "tax or credit", "the bill says so"
-            statement.groups.append(group)
+            add_no_traffic(statement, line)
             continue
         key = (line.model or "", line.sku if by_sku else None)
         interval = _interval(intervals, line.start)

@@ -12,6 +12,7 @@ from gateway.clock import rfc3339
 from gateway.ledger.booked import Booked, booked
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.imports import ImportJournal, bring_in
+from gateway.ledger.rows import ChargeRow
 from gateway.reconciliation.bill import BillLine, read_bill
 from gateway.reconciliation.by_jobs import ZONES_US, compare_jobs
 from gateway.reconciliation.by_sums import compare_sums, intervals_of
@@ -46,6 +47,8 @@ def compare(settings: Settings, question: Question) -> Statement:
     if not bring_in(data_dir):
         raise ConfigError("the database is behind the journal; try again")
     by = question.by or ("jobs" if any(line.job_id for line in bill) else "sums")
+    if question.apply and by == "jobs":
+        raise ConfigError("--apply books a period's differences: compare --by sums for that")
     statement = Statement(provider, by, rfc3339(since_us), rfc3339(until_us))
     rows = booked(data_dir, provider, since_us - ZONES_US, until_us + ZONES_US)
     if by == "jobs":
@@ -54,11 +57,10 @@ def compare(settings: Settings, question: Question) -> Statement:
         intervals = intervals_of(bill, since_us, until_us)
         compare_sums(statement, bill, rows, intervals, _names(settings, question.named))
     statement.groups.sort(key=lambda g: (g.verdict == "matched", -abs(g.difference_usd)))
-    if question.apply:
-        _apply(data_dir, statement, since_us, until_us)
-    made_at = rfc3339(_micros(datetime.now(UTC)))
     digest = hashlib.sha256(question.bill.read_bytes()).hexdigest()
-    Statements(data_dir).add(statement, made_at, digest)
+    if question.apply:
+        _apply(data_dir, adjustments(statement, digest, since_us, until_us))
+    Statements(data_dir).add(statement, rfc3339(_micros(datetime.now(UTC))), digest)
     return statement
 
 
@@ -103,10 +105,10 @@ def _names(settings: Settings, named: Sequence[str]) -> Callable[[Booked], Seque
     return names_of
 
 
-def _apply(data_dir: Path, statement: Statement, since_us: int, until_us: int) -> None:
+def _apply(data_dir: Path, charges: Sequence[ChargeRow]) -> None:
     try:
         with ImportJournal(data_dir) as journal:
-            journal.write((), adjustments(statement, since_us, until_us))
+            journal.write((), charges)
     except LedgerUnavailable as error:
         raise ConfigError(error.detail) from error
     bring_in(data_dir)

@@ -68,10 +68,12 @@ class Statements:
         return self.data_dir / "statements" / f"{provider}.json"
 
 
-def adjustments(statement: Statement, since_us: int, until_us: int) -> list[ChargeRow]:
-    """Charges that bring the ledger to the bill: one for each difference, named or not.
+def adjustments(
+    statement: Statement, bill_sha256: str, since_us: int, until_us: int
+) -> list[ChargeRow]:
+    """Charges that bring the ledger's sums to the bill's: one for each difference, named or not.
 
-    Their ids follow from provider, period and what they are for: applying twice adds nothing.
+    Their ids follow from the bill, the period and what they are for: applying twice adds nothing.
     """
     charges = []
     for group in statement.groups:
@@ -79,7 +81,7 @@ def adjustments(statement: Statement, since_us: int, until_us: int) -> list[Char
         if group.verdict == "matched" or not pico_usd:
             continue
         start_us, end_us = group.interval or (since_us, until_us)
-        key = f"{statement.provider}\n{statement.by}\n{start_us}\n{end_us}\n{group.what}"
+        key = f"{statement.provider}\n{bill_sha256}\n{start_us}\n{end_us}\n{group.what}"
         deployments = group.ours.deployments
         charges.append(
             ChargeRow(

@@ -18,7 +18,7 @@ from gateway.ledger.inspect import verify
 from gateway.ledger.rows import AttemptRow
 from gateway.reconciliation.statements import Statements
 from gateway.settings import ConfigError
-from tests.ledger.samples import NOON_US, line
+from tests.ledger.samples import NOON_US, idle_charge, line
 from tests.reconciliation.rows import broken_off
 
 HOUR_US = 3600 * 1_000_000
@@ -114,6 +114,19 @@ def test_an_estimate_is_matched_within_its_error_bar_and_a_cent_is_only_a_cent(
     different = groups(said)["job-1"]
     assert (different["low_usd"], different["high_usd"]) == ("0", "0.8775")
     assert different["name"] is None
+
+
+def test_what_a_bill_puts_on_no_job_is_held_against_the_charges(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    with ImportJournal(data_dir) as journal:
+        charge = idle_charge(provider="replicate", period_start_at_us=NOON_US + HOUR_US)
+        adjustment = idle_charge(1, provider="replicate", kind="adjustment")
+        journal.write([], [charge, adjustment])
+    lines = [f"job-0,{day()},m,0.00195", f",{day('22T14:00')},idle,0.006"]
+    said = reconciled(tmp_path, [ran(0, "2")], bill_of(*lines))
+    assert groups(said)["what the bill puts on no job"]["verdict"] == "matched"
+    said = reconciled(tmp_path, [], bill_of(*lines).replace(",0.006", ",0.007"), status=1)
+    assert said["unexplained_usd"] == "0.001"
 
 
 def test_another_price_is_told_by_one_ratio_throughout(tmp_path: Path) -> None:
@@ -238,6 +251,7 @@ def test_applying_books_the_difference_once(tmp_path: Path, modal: tuple[str, ..
         ("job_id,cost_usd\nx,1\n", (), "give --since and --until"),
         ("job_id,cost_usd\n", (), "the bill has no lines"),
         ("", ("--by", "guess"), "jobs or sums"),
+        ("job_id,start_time,cost_usd\nx,2026-11-01,1\n", ("--apply",), "compare --by sums"),
     ],
 )
 def test_what_cannot_be_read_is_said(

@@ -41,7 +41,6 @@ ledger_app = typer.Typer(
 app.add_typer(keys_app, name="keys")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(import_app, name="import")
-app.command("reconcile")(reconcile)
 
 GroupOption = Annotated[
     list[str] | None,
@@ -204,6 +203,7 @@ def cold_starts(
 
 app.command()(compare)
 app.command()(estimate)
+app.command()(reconcile)
 
 
 @app.command()

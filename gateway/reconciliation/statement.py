@@ -18,7 +18,6 @@ Name: TypeAlias = Literal[
     "price row",
     "period or time zone",
     "tax or credit",
-    "attempts whose cost is not known",
     "not billed",
 ]
 EXACT = Context(prec=50)

@@ -174,7 +174,7 @@ def _run(
     from gateway.history.importing import Importer
     from gateway.ledger import layout
     from gateway.ledger.errors import LedgerUnavailable
-    from gateway.ledger.imports import ImportJournal, bring_in
+    from gateway.ledger.imports import ImportJournal, Origins, bring_in
 
     data_dir = settings.server.data_dir
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -189,8 +189,12 @@ def _run(
                 "already; try again"
             )
         try:
-            with ImportJournal(data_dir) as journal, _bar(since) as show:
-                importer = Importer(data_dir, journal, rules, show)
+            with (
+                ImportJournal(data_dir) as journal,
+                Origins(data_dir) as origins,
+                _bar(since) as show,
+            ):
+                importer = Importer(journal, origins, rules, show)
                 try:
                     work(importer)
                 finally:

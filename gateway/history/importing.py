@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from gateway.history.rows import Rules, imported
-from gateway.ledger.imports import ImportJournal, origins
+from gateway.ledger.imports import ImportJournal, Origins
 from gateway.ledger.rows import AttemptRow
 from providers.contract import JobReport
 
@@ -51,14 +50,14 @@ class Importer:
 
     def __init__(
         self,
-        data_dir: Path,
         journal: ImportJournal,
+        origins: Origins,
         rules: Rules,
         after_batch: Callable[[Tally], None] = lambda tally: None,
     ) -> None:
         self.tally = Tally()
-        self._data_dir = data_dir
         self._journal = journal
+        self._origins = origins
         self._rules = rules
         self._after_batch = after_batch
         self._batch: list[JobReport] = []
@@ -84,7 +83,7 @@ class Importer:
         if rows:
             times = [row.begun_at_us for row in rows.values()]
             since_us, until_us = min(times) - _AROUND_US, max(times) + _AROUND_US
-            known = origins(self._data_dir, rows, since_us, until_us)
+            known = self._origins.of(list(rows), since_us, until_us)
             for job_id, origin in known.items():
                 del rows[job_id]
                 if origin == "live":

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from gateway.ledger import codec, layout
-from gateway.ledger.errors import LedgerUnavailable
+from gateway.ledger.errors import LedgerUnavailable, StoreUnavailable
 from gateway.ledger.reading import reading, shipped_offsets
 from gateway.ledger.rows import AttemptRow, ChargeRow
 from gateway.ledger.tail import read_lines
 
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+
 _PAUSE_SECONDS = 0.05
-_MOST_AT_ONCE = 500
 
 
 class ImportJournal:
@@ -95,27 +98,47 @@ def bring_in(data_dir: Path, wait_seconds: float = 15.0) -> bool:
     return True
 
 
-def origins(
-    data_dir: Path, upstream_ids: Iterable[str], since_us: int, until_us: int
-) -> dict[str, str]:
-    """Those of a provider's ids that attempts of that time have, with the attempts' origin."""
-    from sqlalchemy import select
+class Origins:
+    """Which jobs the ledger has already, and from where. A context. Raises StoreUnavailable."""
 
-    from gateway.ledger.schema import attempts
+    def __init__(self, data_dir: Path) -> None:
+        self._path = layout.database_path(data_dir)
+        self._engine: Engine | None = None
 
-    a = attempts.c
-    wanted, found = list(upstream_ids), {}
-    with reading(data_dir) as connection:
-        if connection is None:
+    def __enter__(self) -> Origins:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._engine is not None:
+            self._engine.dispose()
+
+    def of(self, upstream_ids: Sequence[str], since_us: int, until_us: int) -> dict[str, str]:
+        """Those of a provider's ids that attempts of that time have, with the attempts' origin."""
+        from sqlalchemy import select
+        from sqlalchemy.exc import DBAPIError
+
+        from gateway.ledger.schema import attempts
+        from gateway.ledger.store import engine_for
+
+        if not self._path.exists():
             return {}
-        for first in range(0, len(wanted), _MOST_AT_ONCE):
-            query = select(a.upstream_id, a.origin).where(
-                a.operation_at_us >= since_us,
-                a.operation_at_us <= until_us,
-                a.upstream_id.in_(wanted[first : first + _MOST_AT_ONCE]),
-            )
-            found.update({row[0]: row[1] for row in connection.execute(query)})
-    return found
+        self._engine = self._engine or engine_for(self._path, read_only=True)
+        a = attempts.c
+        query = select(a.upstream_id, a.origin).where(
+            a.operation_at_us >= since_us,
+            a.operation_at_us <= until_us,
+            a.upstream_id.in_(upstream_ids),
+        )
+        try:
+            with self._engine.begin() as connection:
+                return {row[0]: row[1] for row in connection.execute(query)}
+        except DBAPIError as error:
+            raise StoreUnavailable(str(error.orig)) from error
 
 
 def _holds(data_dir: Path, wanted: Mapping[str, int]) -> bool:

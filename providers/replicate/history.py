@@ -10,7 +10,7 @@ said.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 from urllib.parse import urlencode, urlsplit
 
@@ -20,6 +20,8 @@ from providers.contract import JobReport, ProtocolViolation
 from providers.replicate.api import Api
 from providers.replicate.errors import failure
 from providers.replicate.prediction import ENDED, UNDER_WAY, Prediction, StartRule
+
+_WIDER = timedelta(seconds=1)
 
 
 class _Page(BaseModel):
@@ -56,9 +58,14 @@ async def find(
 ) -> AsyncGenerator[JobReport, None]:
     """Predictions that were made from ``since`` to before ``until``, newest first.
 
-    The bounds are sent along, and kept here as well, in case that they are not honoured.
+    The bounds are sent along, a little wider (whether they are part of the range is not said), and
+    kept here as well, in case that they are not honoured.
     """
-    query = urlencode({"created_after": _stamp(since), "created_before": _stamp(until)})
+    bounds = {
+        "created_after": _stamp(since - _WIDER),
+        "created_before": _stamp(until + _WIDER),
+    }
+    query = urlencode(bounds)
     while query:
         raw = await api.page(query)
         try:

@@ -84,8 +84,8 @@ class Reference:
     deployment: str | None = None
 
     def made(self, prediction: Prediction) -> bool:
-        """Whether a prediction can have been made by it, as far as the prediction says."""
-        if prediction.deployment is not None:
+        """Whether a prediction was made by it: it names its deployment, version and model."""
+        if self.deployment is not None or prediction.deployment is not None:
             return bool(prediction.deployment == self.deployment)
         if self.version is not None:
             return bool(prediction.version == self.version)

@@ -11,7 +11,7 @@ from gateway.ledger.rows import AttemptRow
 
 # Ended by the gateway's own patience, or broken off: the provider's account came no more.
 _CUT_SHORT = ("BootTimeout", "DeadlineExceeded", "StreamInterrupted", "UpstreamTimeout")
-_MOST_ROWS = 10_000
+MOST_ROWS = 10_000
 
 
 class Unsettled:
@@ -25,7 +25,7 @@ class Unsettled:
     ) -> list[AttemptRow] | None:
         """Attempts of these deployments that came in since then and are to be asked about.
 
-        Oldest first, at most 10,000. None: the database does not hold yet what earlier gateways
+        Oldest first, at most ``MOST_ROWS``. None: the database does not hold yet what earlier gateways
         wrote, and so does not know what was asked before.
         """
         from sqlalchemy import and_, or_, select
@@ -47,7 +47,7 @@ class Unsettled:
                 ),
             )
             .order_by(a.operation_at_us)
-            .limit(_MOST_ROWS)
+            .limit(MOST_ROWS)
         )
         with reading(self._data_dir) as connection:
             if is_behind(self._data_dir, connection, own_journal):

@@ -12,6 +12,7 @@ from gateway.clock import Clock
 from gateway.ledger.errors import SchemaMismatch, StoreUnavailable
 from gateway.ledger.journal import Journal
 from gateway.ledger.rows import AttemptRow
+from gateway.ledger.unsettled import MOST_ROWS
 from gateway.reconciliation.lookups import Answer, Lookups, Patience
 from gateway.reconciliation.matching import match, window
 from gateway.registry import Target
@@ -104,6 +105,8 @@ class Reconciliation:
         self._lookups.observe((row for row in rows if self._can_be_asked(row)), now_us)
         longest = max(target.timeouts.total_seconds for target in self._targets.values())
         self._since_us = now_us - round((longest + _OVERLAP_SECONDS) * 1e6)
+        if len(rows) >= MOST_ROWS:  # there are more: go on behind these
+            self._since_us = min(self._since_us, rows[-1].operation_at_us)
         return True
 
     def _can_be_asked(self, row: AttemptRow) -> bool:

@@ -75,13 +75,14 @@ def test_the_row_becomes_replicates_own_bill(
     app.url = emulator(app)
     config = written(REPLICATE, tmp_path, url=app.url, key=app.key)
     data_dir = tmp_path / "data"
-    began = lambda: bool(app.world.made) and app.world.status_of(app.last()) == "processing"  # noqa: E731
+
+    def began() -> bool:
+        return bool(app.world.made) and app.world.status_of(app.last()) == "processing"
+
     operation_id = interrupt(config, data_dir, tmp_path / "first.log", began)
     made = app.last()
     assert app.world.status_of(made) == "processing"  # it goes on, and bills, without us
     with serving(config, data_dir, tmp_path / "second.log") as second:
-        estimate = second.get(f"/v1/operations/{operation_id}")
-        assert estimate["status"] == "interrupted"
         operation = settled(second, operation_id)
         looks = made.looks
         assert Decimal(operation["cost"]["total_usd"]) == made.billed_usd == Decimal("0.0133575")
@@ -94,7 +95,7 @@ def test_the_row_becomes_replicates_own_bill(
         assert operation["attempts"][0]["lookup"] == "looked_up"
     # What was asked is not asked again, not even by another gateway.
     with serving(config, data_dir, tmp_path / "third.log") as third:
-        time.sleep(0.5)
+        time.sleep(0.5)  # five rounds of another process, whose clock is nobody's to move
         assert third.get(f"/v1/operations/{operation_id}") == operation
     assert made.looks == looks
 

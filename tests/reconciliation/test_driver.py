@@ -18,6 +18,7 @@ from gateway.ledger.errors import StoreUnavailable
 from gateway.ledger.journal import Journal
 from gateway.ledger.layout import journal_dir
 from gateway.ledger.rows import AttemptRow
+from gateway.ledger.unsettled import MOST_ROWS
 from gateway.reconciliation.driver import Reconciliation
 from gateway.settings import ReconciliationSettings, Timeouts
 from providers.contract import (
@@ -63,10 +64,12 @@ class Books:
     """What the database would say."""
 
     rows: Any
+    asked_since_us: list[int] = field(default_factory=list)
 
     def read(
         self, deployments: Sequence[str], since_us: int, own_journal: str
     ) -> list[AttemptRow] | None:
+        self.asked_since_us.append(since_us)
         said = self.rows() if callable(self.rows) else self.rows
         assert said is None or isinstance(said, list)
         return said
@@ -85,7 +88,7 @@ async def running(
     target: Any = SimpleNamespace(deployment=deployment, timeouts=Timeouts())
     reconciliation = Reconciliation(
         {"l40s": target},
-        Books(rows),
+        rows if isinstance(rows, Books) else Books(rows),
         journal,
         Clock(),
         ReconciliationSettings(**{**QUICK, **settings}),
@@ -149,6 +152,15 @@ async def test_figures_that_are_none_leave_the_books_alone(tmp_path: Path) -> No
     async with running(tmp_path, Asked([strange]), [broken_off()]) as directory:
         await seen(lambda: bool(corrections(directory)))
     assert [line["reason"] for line in corrections(directory)] == ["lookup_gave_up"]
+
+
+async def test_more_than_one_reading_holds_is_read_on_from_there(tmp_path: Path) -> None:
+    held: list[AttemptRow] = [broken_off()] * MOST_ROWS
+    books = Books(lambda: held if len(books.asked_since_us) == 1 else [])
+    async with running(tmp_path, Asked(), books):
+        await seen(lambda: len(books.asked_since_us) >= 3)
+    first, second, third = books.asked_since_us[:3]
+    assert first < second == held[-1].operation_at_us < third
 
 
 async def test_it_waits_for_a_database_that_is_behind_or_away(tmp_path: Path) -> None:

@@ -25,8 +25,8 @@ class Unsettled:
     ) -> list[AttemptRow] | None:
         """Attempts of these deployments that came in since then and are to be asked about.
 
-        Oldest first, at most ``MOST_ROWS``. None: the database does not hold yet what earlier gateways
-        wrote, and so does not know what was asked before.
+        Oldest first, at most ``MOST_ROWS``. None: the database does not hold yet what earlier
+        gateways wrote, and so does not know what was asked before.
         """
         from sqlalchemy import and_, or_, select
 

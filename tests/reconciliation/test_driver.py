@@ -156,7 +156,8 @@ async def test_figures_that_are_none_leave_the_books_alone(tmp_path: Path) -> No
 
 async def test_more_than_one_reading_holds_is_read_on_from_there(tmp_path: Path) -> None:
     held: list[AttemptRow] = [broken_off()] * MOST_ROWS
-    books = Books(lambda: held if len(books.asked_since_us) == 1 else [])
+    readings = iter([held])
+    books = Books(lambda: next(readings, []))
     async with running(tmp_path, Asked(), books):
         await seen(lambda: len(books.asked_since_us) >= 3)
     first, second, third = books.asked_since_us[:3]

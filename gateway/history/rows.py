@@ -99,7 +99,8 @@ def imported(report: JobReport, rules: Rules) -> AttemptRow | None:
     if report.completed_at is not None:
         row.completed_at_us = max(begun_at_us, _micros(report.completed_at))
         row.total_seconds = (row.completed_at_us - begun_at_us) / 1e6
-    row = replace(row, **settle_later(row, report))
+    # Idle time of the past is nobody's to book: a charge that never comes is not pending.
+    row = replace(row, **{**settle_later(row, report), "pending": []})
     if row.cost_status == "unknown" and not row.cost_lines:
         kind = "unpriced" if price is None else "unmeasured"
         row.cost_lines = [

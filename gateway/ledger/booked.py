@@ -92,7 +92,7 @@ def _attempt(row: Any) -> Booked:
         seconds=seconds,
         unit_price_usd=None if unit_price is None else Decimal(unit_price),
         price_id=ids.pop() if len(ids) == 1 else None,
-        bills_idle="idle" in row["pending"],
+        bills_idle="idle" in (row["price"] or {}).get("bills", ()),
     )
 
 

@@ -19,7 +19,7 @@ from gateway.ledger.rows import AttemptRow
 from gateway.reconciliation.statements import Statements
 from gateway.settings import ConfigError
 from tests.ledger.samples import NOON_US, idle_charge, line
-from tests.reconciliation.rows import broken_off
+from tests.reconciliation.rows import broken_off, price
 
 HOUR_US = 3600 * 1_000_000
 L40S = Decimal("0.000975")
@@ -166,6 +166,7 @@ H100: dict[str, Any] = {
     "deployment": "my-llm",
     "provider_model": "m",
     "pending": ["idle"],
+    "price": price("modal-h100"),
 }
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gateway.history.importing import Importer, Tally
 
 import_app = typer.Typer(
-    help="Bring history into the ledger; what went through the gateway is left out.",
+    help="Bring history from elsewhere into the ledger.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -49,10 +49,11 @@ def replicate(
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Read the account's own list of predictions, newest first.
+    """Read the account's own list of predictions.
 
-    Stamps and metrics outlive input and output, so seconds, verdicts and costs are as of a live
-    call. It may be repeated and broken off: a prediction is one row, and the next run goes on.
+    Newest first. Stamps and metrics outlive input and output, so seconds, verdicts and costs are as
+    of a live call. It may be repeated and broken off: a prediction is one row, and the next run
+    goes on.
     """
     from gateway.history.rules import rules_for
 
@@ -81,7 +82,7 @@ def modal(
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Read the calls of deployed functions that Modal's own command exported.
+    """Read calls that Modal's own command exported.
 
     Its billing report holds no calls: that is what `gateway reconcile` compares the ledger with.
     """

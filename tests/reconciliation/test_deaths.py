@@ -48,13 +48,14 @@ def settled(gateway: Gateway, operation_id: str) -> Any:
     return gateway.get(path)
 
 
-def corrections(data_dir: Path) -> list[Any]:
-    lines = [
+def lines(data_dir: Path, kind: str) -> list[Any]:
+    """The whole lines of a kind in the journal."""
+    found = [
         json.loads(line)
         for path in sorted((data_dir / "journal").glob("*.ndjson"))
-        for line in path.read_text().splitlines()
+        for line in path.read_text().split("\n")[:-1]
     ]
-    return [line for line in lines if line["kind"] == "correct"]
+    return [line for line in found if line["kind"] == kind]
 
 
 def interrupt(config: Path, data_dir: Path, log: Path, began: Callable[[], bool]) -> str:
@@ -77,7 +78,9 @@ def test_the_row_becomes_replicates_own_bill(
     data_dir = tmp_path / "data"
 
     def began() -> bool:
-        return bool(app.world.made) and app.world.status_of(app.last()) == "processing"
+        return bool(lines(data_dir, "accepted")) and (
+            app.world.status_of(app.last()) == "processing"
+        )
 
     operation_id = interrupt(config, data_dir, tmp_path / "first.log", began)
     made = app.last()
@@ -116,7 +119,7 @@ def test_a_job_whose_id_never_came_is_found_by_its_time(
     attempt = operation["attempts"][0]
     assert (attempt["upstream_id"], attempt["lookup"]) == (made.id, "found")
     assert Decimal(operation["cost"]["total_usd"]) == made.billed_usd
-    assert [line["reason"] for line in corrections(data_dir)] == ["found"]
+    assert [line["reason"] for line in lines(data_dir, "correct")] == ["found"]
 
 
 def test_modal_tells_what_its_call_did(tmp_path: Path) -> None:
@@ -125,7 +128,8 @@ def test_modal_tells_what_its_call_did(tmp_path: Path) -> None:
         data_dir = tmp_path / "data"
 
         def began() -> bool:
-            return any(call.started_at for call in modal.calls("slow-first-delta"))
+            started = any(call.started_at for call in modal.calls("slow-first-delta"))
+            return started and bool(lines(data_dir, "accepted"))
 
         operation_id = interrupt(config, data_dir, tmp_path / "first.log", began)
         with serving(config, data_dir, tmp_path / "second.log") as second:

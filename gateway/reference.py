@@ -25,6 +25,7 @@ from pydantic_core import PydanticUndefined
 from gateway.accounting.prices import PriceRow
 from gateway.http.errors import STATUSES
 from gateway.ledger.rows import AttemptRow, ChargeRow
+from gateway.reconciliation.options import ReconciliationSettings
 from gateway.registry import installed, load_plugin
 from gateway.settings import (
     AuthSettings,
@@ -36,7 +37,6 @@ from gateway.settings import (
     Limits,
     ModelSettings,
     RateLimitSettings,
-    ReconciliationSettings,
     RetrySettings,
     ServerSettings,
     Timeouts,

@@ -15,8 +15,8 @@ from gateway.ledger.rows import AttemptRow
 from gateway.ledger.unsettled import MOST_ROWS
 from gateway.reconciliation.lookups import Answer, Lookups, Patience
 from gateway.reconciliation.matching import match, window
+from gateway.reconciliation.options import ReconciliationSettings
 from gateway.registry import Target
-from gateway.settings import ReconciliationSettings
 from providers.contract import Findable, JobReport, ProviderError, Reconcilable
 
 logger = logging.getLogger(__name__)

@@ -20,7 +20,8 @@ from gateway.ledger.layout import journal_dir
 from gateway.ledger.rows import AttemptRow
 from gateway.ledger.unsettled import MOST_ROWS
 from gateway.reconciliation.driver import Reconciliation
-from gateway.settings import ReconciliationSettings, Timeouts
+from gateway.reconciliation.options import ReconciliationSettings
+from gateway.settings import Timeouts
 from providers.contract import (
     CredentialsRejected,
     JobReport,

@@ -193,7 +193,7 @@ def _run(
             with (
                 ImportJournal(data_dir) as journal,
                 Origins(data_dir) as origins,
-                _bar(since) as show,
+                _Bar(since) as show,
             ):
                 importer = Importer(journal, origins, rules, show)
                 try:
@@ -209,7 +209,7 @@ def _run(
     return importer.tally
 
 
-class _bar:
+class _Bar:
     """A progress bar on a terminal, and nothing elsewhere; a context."""
 
     def __init__(self, since: datetime | None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from gateway.cli_options import (
     instant,
     settings_of,
 )
+from gateway.cli_output import console, print_json, table
 from gateway.settings import ConfigError
 
 if TYPE_CHECKING:
@@ -114,30 +114,24 @@ def _print(statement: Statement, form: str) -> None:
             **total,
             "groups": groups,
         }
-        json.dump(said, sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        print_json(said)
         return
     if form == "csv":
         writer = csv.writer(sys.stdout)
         writer.writerow([name for name, _ in _COLUMNS])
         writer.writerows([[value(group) for _, value in _COLUMNS] for group in statement.groups])
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console() if sys.stdout.isatty() else Console(width=10_000)
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in _TABLE:
-        table.add_column(name, overflow="fold")
+    screen = console()
+    shown = table(*_TABLE)
     for group in statement.groups[:_SHOWN]:
         cells = {name: value(group) for name, value in _COLUMNS}
-        table.add_row(*("" if cells[name] is None else str(cells[name]) for name in _TABLE))
-    console.print(table)
+        shown.add_row(*("" if cells[name] is None else str(cells[name]) for name in _TABLE))
+    screen.print(shown)
     if len(statement.groups) > _SHOWN:
-        console.print(f"... and {len(statement.groups) - _SHOWN} more: --csv or --json")
+        screen.print(f"... and {len(statement.groups) - _SHOWN} more: --csv or --json")
     counts = ", ".join(f"{count} {name}" for name, count in _counts(statement).items())
-    console.print(f"{counts.replace('_', ' ')}.", highlight=False)
-    _summary(console, statement, total)
+    screen.print(f"{counts.replace('_', ' ')}.", highlight=False)
+    _summary(screen, statement, total)
 
 
 def _counts(statement: Statement) -> dict[str, int]:
@@ -149,23 +143,23 @@ def _counts(statement: Statement) -> dict[str, int]:
     }
 
 
-def _summary(console: Console, statement: Statement, total: dict[str, Any]) -> None:
+def _summary(screen: Console, statement: Statement, total: dict[str, Any]) -> None:
     bar = total["range_usd"]
     percent = total["difference_percent"]
-    console.print(
+    screen.print(
         f"Bill {total['bill_usd']} USD, ledger {total['ledger_usd']} USD "
         f"({bar['low']} to {bar['high'] or 'unknown'}), difference {total['difference_usd']} USD"
         f"{'' if percent is None else f' ({percent} %)'}.",
         highlight=False,
     )
     for name, usd in total["named_usd"].items():
-        console.print(f"  {name}: {usd} USD", highlight=False)
+        screen.print(f"  {name}: {usd} USD", highlight=False)
     if total["unexplained"]:
-        console.print(
+        screen.print(
             f"  unexplained: {total['unexplained_usd']} USD, {total['unexplained']} of them",
             highlight=False,
         )
-    console.print(f"Reconciled through {statement.until}, {statement.provider}.", highlight=False)
+    screen.print(f"Reconciled through {statement.until}, {statement.provider}.", highlight=False)
 
 
 def _plain(usd: Any) -> str | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, Protocol
+from typing import Protocol, TypeAlias
 
 from gateway.clock import Clock
 from gateway.ledger.errors import SchemaMismatch, StoreUnavailable
@@ -18,6 +18,8 @@ from gateway.reconciliation.matching import match, window
 from gateway.reconciliation.options import ReconciliationSettings
 from gateway.registry import Target
 from providers.contract import Findable, JobReport, ProviderError, Reconcilable
+
+Ask: TypeAlias = Callable[[Sequence[AttemptRow]], Awaitable[Mapping[str, Answer]]]
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +127,7 @@ class Reconciliation:
         asking += [self._ask(rows, self._find) for rows in without_id.values()]
         await asyncio.gather(*asking)
 
-    async def _ask(self, rows: Sequence[AttemptRow], ask: Any) -> None:
+    async def _ask(self, rows: Sequence[AttemptRow], ask: Ask) -> None:
         """One question, within its time; its answers are written down."""
         async with self._places:
             if self._lookups.is_held(rows[0].provider, self._clock.wall_us()):

@@ -93,13 +93,11 @@ class Lookups:
 
     def next_wakeup_us(self) -> int | None:
         """When something may be due; None: not before something is observed."""
-        waiting = [
-            max(
-                case.next_at_us, held.until_us if (held := self._held.get(case.row.provider)) else 0
-            )
-            for case in self._cases.values()
-            if not case.asking
-        ]
+        waiting = []
+        for case in self._cases.values():
+            held = self._held.get(case.row.provider)
+            if not case.asking:
+                waiting.append(max(case.next_at_us, 0 if held is None else held.until_us))
         return min(waiting, default=None)
 
     def answered(self, attempt_id: str, answer: Answer, now_us: int) -> Correction | None:

@@ -24,7 +24,7 @@ from gateway.clock import Clock
 from gateway.errors import GatewayError, ResultsUnavailable
 from gateway.execution import Executor
 from gateway.http import budgets as budget_routes
-from gateway.http import chat, comparison, docs, generate, keys, reports, system
+from gateway.http import chat, comparison, deployments, docs, generate, keys, reports, system
 from gateway.http.body import ClientGone
 from gateway.http.dispatch import HotRoutes
 from gateway.http.doors import Doors, Keyring
@@ -95,7 +95,8 @@ def create_app(
     registry = Registry(settings, http, plugins)
     registry.build()
     models = {name: model.deployments for name, model in settings.models.items()}
-    routes = Routes(models, registry.targets.values())
+    rules = {name: model.rules for name, model in settings.models.items()}
+    routes = Routes(models, registry.targets.values(), rules)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -114,7 +115,8 @@ def create_app(
         docs_url=None,  # FastAPI's own page loads its files from a content network
         redoc_url=None,
     )
-    for module in (generate, chat, reports, comparison, budget_routes, keys, system, docs):
+    asked = (generate, chat, reports, comparison, deployments, budget_routes, keys, system, docs)
+    for module in asked:
         app.include_router(module.router)
     app.add_exception_handler(HttpError, _refuse)
     app.add_exception_handler(GatewayError, _refuse)

@@ -105,7 +105,7 @@ class Attempt:
     async def dispatch(self, watchdog: Watchdog) -> None:
         """Ask the deployment; while it says that it is loading, ask again (the boot's budget)."""
         operation, target, timeline = self._operation, self._target, self.timeline
-        deadline = operation.received_at + target.timeouts.total_seconds
+        deadline = operation.received_at + operation.order.total_seconds(target)
         self._watchdog = watchdog
         self._arm(timeline.begun_at)
         loading_since: float | None = None
@@ -285,6 +285,13 @@ class Attempt:
             # Strange figures must cost neither the answer nor the row; their cost is unknown.
             logger.exception("attempt %s cannot be settled", row.attempt_id)
             settle_unknown(row)
+        if failure is None:
+            cold = row.verdict == "cold"
+            target.usual.observe(
+                output_tokens=row.output_tokens,
+                execute_seconds=row.execute_seconds,
+                first_output_seconds=None if cold else row.first_output_seconds,
+            )
         if failure is None and usage is not None:
             if usage.input_tokens is not None:
                 target.estimator.observe(operation.order.input_bytes, usage.input_tokens)

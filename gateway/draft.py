@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gateway.accounting.settle import worst_case_pico_usd
+from gateway.candidates import considered_json
 from gateway.ledger.rows import AttemptRow
 from gateway.operation import Operation, new_id
 from gateway.registry import Target
@@ -42,6 +43,8 @@ def draft(operation: Operation, target: Target, begun_at: float) -> AttemptRow:
         max_output_tokens=maximum,
         total_seconds=target.timeouts.total_seconds,
     )
+    if not operation.rows and order.plan.considered:
+        row.choice = [considered_json(considered) for considered in order.plan.considered]
     if target.running:
         row.idle_before_seconds = 0.0
     elif target.last_ended_at is not None:

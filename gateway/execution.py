@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, TypeAlias
 
@@ -18,14 +17,12 @@ from gateway.charging import Charging
 from gateway.clock import Clock
 from gateway.draft import draft
 from gateway.errors import (
-    BudgetExceeded,
     BudgetRanOut,
     DeadlineExceeded,
     Draining,
     GatewayError,
     InternalError,
     OperationCancelled,
-    PriceUnknown,
     QueueFull,
 )
 from gateway.ledger.errors import LedgerUnavailable
@@ -36,17 +33,17 @@ from gateway.limits.gate import GateFull
 from gateway.limits.hold import Hold
 from gateway.operation import Operation, Order
 from gateway.registry import Target
+from gateway.retrying import (
+    pause_seconds,
+    timed_out,
+    worth_repeating,
+    worth_trying_elsewhere,
+)
 from gateway.settings import RetrySettings
 from gateway.watchdog import Watchdog
 from providers.contract import (
-    BootTimeout,
-    CredentialsRejected,
     ProtocolViolation,
     ProviderError,
-    ProviderRetired,
-    QuotaExhausted,
-    StreamInterrupted,
-    UpstreamTimeout,
 )
 
 logger = logging.getLogger(__name__)
@@ -237,30 +234,19 @@ class Run(Operation):
         for target in self.order.plan.targets:
             for nth in range(retries.attempts_per_deployment):
                 if nth:
-                    pause = self._pause(nth, failure)
+                    pause = pause_seconds(retries, nth, failure)
                     if pause is None:
                         break
                     await self._sleep(pause)
                 failure = await self._enter(target)
                 if failure is None:
                     return
-                if not isinstance(failure, ProviderError) or not failure.retryable:
+                if not worth_repeating(failure):
                     break
-                if isinstance(failure, BootTimeout) or failure.may_have_run:
-                    break  # a second wait, or a second job beside a lost one, would be paid for too
-            if not _worth_trying_elsewhere(failure):
+            if not worth_trying_elsewhere(failure):
                 break
         assert failure is not None
         raise failure
-
-    def _pause(self, nth: int, failure: Exception | None) -> float | None:
-        """Seconds before another attempt at the same deployment; None: do not wait so long."""
-        retries = self._executor.retries
-        asked = getattr(failure, "retry_after_seconds", None)
-        if asked is not None:
-            return float(asked) if asked <= retries.max_wait_seconds else None
-        doubled = retries.backoff_seconds * 2.0 ** (nth - 1)
-        return doubled * random.uniform(0.5, 1.5)  # noqa: S311 (jitter, no secret)
 
     async def _sleep(self, seconds: float) -> None:
         try:
@@ -331,6 +317,7 @@ class Run(Operation):
             watchdog.disarm()
             self._expired = None
         failure = attempt.settle(failure, cut_short=cut_short)
+        target.circuit.observe(failure, self.clock.monotonic())
         if target.machines is not None:
             self._executor.charging.settle(target, row, begun_at=begun_at, worked=attempt.worked)
         if self._executor.fsync and torn_down is None:
@@ -382,7 +369,7 @@ class Run(Operation):
         return Watchdog(loop, self._total_deadline(target), self._expire)
 
     def _total_deadline(self, target: Target) -> float:
-        return self.received_at + target.timeouts.total_seconds
+        return self.received_at + self.order.total_seconds(target)
 
     def _expire(self, phase: str) -> None:
         # Else it is stopping already: a second cancel would hurt that.
@@ -404,32 +391,5 @@ class Run(Operation):
             phase, self._expired = self._expired, None
             if phase == "budget" and self._ran_out is not None:
                 return self._ran_out
-            return _timed_out(phase)
+            return timed_out(phase)
         raise asyncio.CancelledError
-
-
-def _timed_out(phase: str) -> ProviderError | GatewayError:
-    match phase:
-        case "queue":
-            return UpstreamTimeout("The provider kept the request queued for too long.")
-        case "boot":
-            return BootTimeout()
-        case "first_output":
-            return UpstreamTimeout("The provider's answer did not begin in time.")
-        case "stall":
-            return StreamInterrupted("The provider's answer stalled.")
-        case _:
-            return DeadlineExceeded()
-
-
-def _worth_trying_elsewhere(failure: Exception | None) -> bool:
-    """Whether another deployment may do what this one could not.
-
-    Not after output, and not for a caller's mistake, which is a mistake everywhere.
-    """
-    if isinstance(failure, ProviderError):
-        return failure.retryable or isinstance(failure, _OPERATORS_MATTER)
-    return isinstance(failure, QueueFull | BudgetExceeded | PriceUnknown)  # one may cost less
-
-
-_OPERATORS_MATTER = (CredentialsRejected, QuotaExhausted, ProviderRetired, ProtocolViolation)

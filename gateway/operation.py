@@ -27,6 +27,7 @@ class Order:
     ``on_disconnect``: what becomes of it when nobody waits for the answer any more; cancelling
     waits ``grace_seconds`` for somebody to come back. ``retry_scope``: by what the retry of an SDK
     finds the run that its first call has begun, as long as it has no output.
+    ``deadline_seconds``: the longest that the whole may take, by the caller's own word.
     """
 
     plan: Plan[Target]
@@ -39,6 +40,14 @@ class Order:
     on_disconnect: OnDisconnect = "cancel"
     grace_seconds: float = 0.0
     retry_scope: str | None = None
+    deadline_seconds: float | None = None
+
+    def total_seconds(self, target: Target) -> float:
+        """How long the whole may take at a deployment."""
+        total_seconds = target.timeouts.total_seconds
+        if self.deadline_seconds is None:
+            return total_seconds
+        return min(total_seconds, self.deadline_seconds)
 
 
 class Operation:

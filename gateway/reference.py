@@ -25,6 +25,7 @@ from pydantic_core import PydanticUndefined
 from gateway.accounting.prices import PriceRow
 from gateway.http.errors import STATUSES
 from gateway.ledger.rows import AttemptRow, ChargeRow
+from gateway.model_settings import ModelSettings
 from gateway.reconciliation.options import ReconciliationSettings
 from gateway.registry import installed, load_plugin
 from gateway.settings import (
@@ -35,7 +36,6 @@ from gateway.settings import (
     JournalSettings,
     KeySettings,
     Limits,
-    ModelSettings,
     RateLimitSettings,
     RetrySettings,
     ServerSettings,

@@ -20,6 +20,8 @@ from gateway.accounting.idle import Machines
 from gateway.accounting.metering import TokenEstimator
 from gateway.accounting.prices import Billed, PriceBook, PriceRow, Tariff, built_in_rows
 from gateway.accounting.sharing import Sharing
+from gateway.accounting.usual import Usual
+from gateway.limits.circuit import Circuit
 from gateway.limits.gate import Gate
 from gateway.settings import (
     ConfigError,
@@ -30,6 +32,7 @@ from gateway.settings import (
     Timeouts,
     explain,
 )
+from gateway.warmth.outlook import Outlook
 from providers.contract import (
     CONTRACT_VERSION,
     ENTRY_POINT_GROUP,
@@ -40,6 +43,8 @@ from providers.contract import (
     ProviderPlugin,
     ProviderSettings,
 )
+
+_NOTHING_KNOWN = Outlook("unknown", 1.0, 0.0)
 
 
 @dataclass(slots=True)
@@ -60,8 +65,15 @@ class Target:
     sharing: Sharing = field(default_factory=Sharing)
     machines: Machines | None = None
     standing: int = 1
+    usual: Usual = field(default_factory=Usual)
+    circuit: Circuit = field(default_factory=Circuit)
+    cordoned: bool = False
     last_ended_at: float | None = None
     running: int = 0
+
+    def outlook(self, at: float) -> Outlook:
+        """What a call that is sent at ``at`` (monotonic) can expect."""
+        return _NOTHING_KNOWN
 
     def bills(self, kind: Billed) -> bool:
         """Whether any of its prices charges for these seconds."""

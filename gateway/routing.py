@@ -1,28 +1,67 @@
-"""From the name an app asks for to the deployments to try, in order. Pure."""
+"""From the name an app asks for to the deployments to try, in order. Pure.
+
+``Routes`` finds a model's deployments, ``choose`` puts them in order: a function of what the
+request wishes, of what is expected of each deployment (its price, its warmth, its places), and of
+chance where the strategy is ``weighted``. Nothing here asks anybody anything.
+
+The default, ``balanced``, is warm-first: one that is warm comes before one that boots, which comes
+before one that is cold. Balancing that spreads calls keeps no deployment warm, and causes the cold
+starts that it then averages over. Within that order the least sum of expected USD and of expected
+waiting, at what a second of waiting is worth, comes first; where nothing tells two apart, the order
+of the configuration does.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Literal, Protocol, TypeAlias, TypeVar
+
+from gateway.warmth.outlook import Outlook
+
+Strategy: TypeAlias = Literal["balanced", "cheapest", "fastest", "priority", "weighted"]
+IfCold: TypeAlias = Literal["wait", "spill", "fail"]
+STRATEGIES: tuple[Strategy, ...] = ("balanced", "cheapest", "fastest", "priority", "weighted")
+
+_WARM = 0.5  # as likely as not
+_PICO = 1e12
 
 
 class Named(Protocol):
-    """Anything that has a deployment's name."""
+    """Anything that has a deployment's name and its provider's."""
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def provider(self) -> str: ...
 
 
 Target = TypeVar("Target", bound=Named)
 
 
 @dataclass(frozen=True, slots=True)
+class ModelRules:
+    """How a model is routed. ``wait_value``: USD for a second of a caller's waiting."""
+
+    strategy: Strategy = "balanced"
+    wait_value_usd_per_second: float = 0.001
+    weights: Mapping[str, float] = field(default_factory=dict)
+    hedge_when_cold: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Plan(Generic[Target]):
-    """``targets`` in the order in which they are tried; never empty."""
+    """``targets`` in the order in which they are tried; never empty.
+
+    ``considered`` says why in that order; empty where there was nothing to choose.
+    """
 
     model: str
     targets: tuple[Target, ...]
+    rules: ModelRules = ModelRules()
+    considered: tuple[Considered, ...] = ()
 
 
 class UnknownModel(LookupError):
@@ -32,14 +71,22 @@ class UnknownModel(LookupError):
 class Routes(Generic[Target]):
     """The configured models and deployments.
 
-    A model's deployments are tried in the order of the configuration. ``deployment:<name>`` asks
-    for one deployment by itself.
+    ``deployment:<name>`` asks for one deployment by itself, ``<model>:<strategy>`` for another
+    strategy than the model's own.
     """
 
-    def __init__(self, models: Mapping[str, Sequence[str]], deployments: Iterable[Target]) -> None:
+    def __init__(
+        self,
+        models: Mapping[str, Sequence[str]],
+        deployments: Iterable[Target],
+        rules: Mapping[str, ModelRules] | None = None,
+    ) -> None:
         by_name = {target.name: target for target in deployments}
+        known = rules or {}
         self._plans = {
-            model: Plan(model, tuple(by_name[name] for name in names))
+            model: Plan(
+                model, tuple(by_name[name] for name in names), known.get(model, ModelRules())
+            )
             for model, names in models.items()
         }
         for name, target in by_name.items():
@@ -52,9 +99,166 @@ class Routes(Generic[Target]):
         """The public model names, as configured."""
         return self._public
 
-    def resolve(self, model: str) -> Plan[Target]:
-        """The plan for a request. Raises UnknownModel."""
+    def resolve(self, model: str) -> tuple[Plan[Target], Strategy]:
+        """A model's deployments as configured, and the strategy. Raises UnknownModel."""
         plan = self._plans.get(model)
-        if plan is None:
-            raise UnknownModel(model)
-        return plan
+        if plan is not None:
+            return plan, plan.rules.strategy
+        name, _, asked = model.rpartition(":")
+        for strategy in STRATEGIES:
+            if asked == strategy and name in self._plans:
+                return self._plans[name], strategy
+        raise UnknownModel(model)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a request says about where it goes. Names are of deployments or providers."""
+
+    strategy: Strategy | None = None
+    only: frozenset[str] = frozenset()
+    ignore: frozenset[str] = frozenset()
+    max_cost_pico_usd: int | None = None
+    deadline_seconds: float | None = None
+    allow_fallbacks: bool = True
+    if_cold: IfCold = "wait"
+    hedge: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What is expected of one deployment for one request.
+
+    ``expected_pico_usd`` None: nobody knows its price. ``warm_seconds``: until its first output,
+    usually, when it is warm. ``closed``: why nothing is sent there now; None: it is open.
+    """
+
+    name: str
+    provider: str
+    outlook: Outlook
+    expected_pico_usd: int | None = None
+    warm_seconds: float | None = None
+    queue_seconds: float = 0.0
+    weight: float = 1.0
+    closed: str | None = None
+
+    @property
+    def wait_seconds(self) -> float:
+        """Expected waiting, for a boot and for a place."""
+        return self.outlook.wait_seconds + self.queue_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """A candidate and what became of it; ``excluded`` None: it stands in the order."""
+
+    candidate: Candidate
+    excluded: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Names in the order in which they are tried; empty: nothing fits the wish."""
+
+    order: tuple[str, ...]
+    considered: tuple[Considered, ...]
+
+
+def choose(
+    candidates: Sequence[Candidate],
+    strategy: Strategy,
+    wish: Wish,
+    rules: ModelRules,
+    draw: Callable[[], float] = random.random,
+) -> Choice:
+    """The order in which a request tries its deployments.
+
+    Those that the wish leaves out are never tried. Those that are closed (cordoned, or failing for
+    a while) come last: a request that has nowhere else to go may still find them mended.
+    """
+    fitting: list[Candidate] = []
+    closed: list[Candidate] = []
+    considered: list[Considered] = []
+    for candidate in candidates:
+        why = _left_out(candidate, wish)
+        considered.append(Considered(candidate, why or candidate.closed))
+        if why is None:
+            (fitting if candidate.closed is None else closed).append(candidate)
+    ordered = _ordered(fitting, strategy, rules, draw)
+    if wish.if_cold == "spill":
+        ordered = sorted(ordered, key=lambda c: _coldness(c.outlook))
+    if wish.deadline_seconds is not None:
+        # One whose wait is expected to outlast the deadline is no good while another may be.
+        late = [c for c in ordered if c.wait_seconds > wish.deadline_seconds]
+        ordered = [c for c in ordered if c.wait_seconds <= wish.deadline_seconds] + late
+    ordered += [c for c in closed if c.closed != CORDONED]
+    names = tuple(candidate.name for candidate in ordered)
+    return Choice(names if wish.allow_fallbacks else names[:1], tuple(considered))
+
+
+CORDONED = "cordoned"
+
+
+def _left_out(candidate: Candidate, wish: Wish) -> str | None:
+    if wish.only and not {candidate.name, candidate.provider} & wish.only:
+        return "not among only"
+    if wish.ignore and {candidate.name, candidate.provider} & wish.ignore:
+        return "ignored"
+    most = wish.max_cost_pico_usd
+    if most is not None:
+        if candidate.expected_pico_usd is None:
+            return "its price is not known, and max_cost_usd bounds it"
+        if candidate.expected_pico_usd > most:
+            return "expected to cost more than max_cost_usd"
+    return None
+
+
+def _ordered(
+    candidates: list[Candidate], strategy: Strategy, rules: ModelRules, draw: Callable[[], float]
+) -> list[Candidate]:
+    match strategy:
+        case "priority":
+            return candidates
+        case "cheapest":
+            return sorted(candidates, key=lambda c: (*_cost(c), c.wait_seconds))
+        case "fastest":
+            return sorted(candidates, key=lambda c: c.wait_seconds + (c.warm_seconds or 0.0))
+        case "weighted":
+            return _drawn(candidates, rules, draw)
+        case "balanced":
+            value = rules.wait_value_usd_per_second
+            return sorted(candidates, key=lambda c: (_coldness(c.outlook), *_burden(c, value)))
+
+
+def _coldness(outlook: Outlook) -> int:
+    """0 warm, 1 booting, 2 cold; what nobody knows anything about passes for warm."""
+    if outlook.state == "booting":
+        return 1
+    if outlook.state == "warm" or outlook.p_warm >= _WARM:
+        return 0
+    return 2
+
+
+def _cost(candidate: Candidate) -> tuple[bool, int]:
+    known = candidate.expected_pico_usd
+    return known is None, known or 0
+
+
+def _burden(candidate: Candidate, wait_value_usd_per_second: float) -> tuple[bool, float]:
+    """USD and waiting in one figure, for comparing only; an unknown price comes last."""
+    known = candidate.expected_pico_usd
+    waiting_usd = candidate.wait_seconds * wait_value_usd_per_second
+    return known is None, (known or 0) / _PICO + waiting_usd
+
+
+def _drawn(
+    candidates: list[Candidate], rules: ModelRules, draw: Callable[[], float]
+) -> list[Candidate]:
+    """One by weight; the others follow as fallbacks, in the order of the configuration."""
+    weights = [max(0.0, rules.weights.get(c.name, 1.0)) for c in candidates]
+    left = draw() * sum(weights)
+    for candidate, weight in zip(candidates, weights, strict=True):
+        left -= weight
+        if left < 0:
+            return [candidate, *(c for c in candidates if c is not candidate)]
+    return candidates

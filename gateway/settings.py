@@ -30,6 +30,7 @@ from pydantic import (
 from gateway.accounting.prices import PriceRow
 from gateway.configuration import PREFIX, from_environment, from_file, merge
 from gateway.configuration import ConfigError as ConfigError
+from gateway.model_settings import ModelSettings
 from gateway.reconciliation.options import ReconciliationSettings
 
 Scope: TypeAlias = Literal["generate", "reports", "admin"]
@@ -178,13 +179,6 @@ class DeploymentSettings(BaseModel):
     def options(self) -> dict[str, Any]:
         """The keys that belong to the plugin."""
         return dict(self.model_extra or {})
-
-
-class ModelSettings(_Section):
-    """A public model name."""
-
-    deployments: tuple[str, ...] = Field(min_length=1)
-    """Deployments, tried in this order."""
 
 
 class RetrySettings(_Section):

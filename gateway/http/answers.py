@@ -10,34 +10,10 @@ from starlette.responses import Response
 
 from gateway.execution import Run
 from gateway.http.errors import HttpError, error_json, error_response
-from gateway.http.state import State
 from gateway.ledger import views
-from gateway.registry import Target
-from gateway.routing import Plan, UnknownModel
 
 _UNIONS = ("input", "content", "stop")  # fields that take one of several types
 _LONGEST_NAME = 100  # of a caller's own names, in an error
-
-
-def plan_for(state: State, model: str, max_output_tokens: int | None, param: str) -> Plan[Target]:
-    """Where a request may go. Raises HttpError: an unknown model, or more than a limit allows."""
-    try:
-        plan = state.routes.resolve(model)
-    except UnknownModel:
-        raise HttpError(
-            404, "model_not_found", "No model of this name is configured.", param="model"
-        ) from None
-    if max_output_tokens is not None:
-        for target in plan.targets:
-            limit = target.limits.max_output_tokens
-            if limit is not None and max_output_tokens > limit:
-                raise HttpError(
-                    400,
-                    "max_output_tokens_too_large",
-                    f"This model gives at most {limit} output tokens.",
-                    param=param,
-                )
-    return plan
 
 
 def rejection(error: ValidationError) -> HttpError:

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from gateway.execution import Run
 from gateway.http.admission import admit
-from gateway.http.answers import failure_response, headers_of, operation_json, plan_for, rejection
+from gateway.http.answers import failure_response, headers_of, operation_json, rejection
 from gateway.http.body import read_json_body
 from gateway.http.chat_shapes import (
     DONE,
@@ -24,11 +24,12 @@ from gateway.http.chat_shapes import (
 from gateway.http.errors import HttpError
 from gateway.http.following import until_done, until_output
 from gateway.http.generate import MAX_OUTPUT_TOKENS, Tag, TagName, content_bytes, refuse_crowd
-from gateway.http.json import JsonResponse
+from gateway.http.json import JsonResponse, json_response
 from gateway.http.kept import Shape, frames_of, run_or_answer, told_again, too_long
 from gateway.http.patience import not_yet, patience_of
 from gateway.http.sse import EventStream, frame, stream_at_once
 from gateway.http.state import State, state_of
+from gateway.http.wishes import NO_WISH, RoutingBody, choice_json, plan_for
 from gateway.operation import OnDisconnect, Order
 from gateway.results import KeptAnswer
 from providers.contract import GenerateRequest, Parameters
@@ -50,6 +51,8 @@ class GatewayOptions(BaseModel):
 
     tags: dict[TagName, Tag] = Field(default_factory=dict, max_length=16)
     on_disconnect: OnDisconnect = "cancel"
+    routing: RoutingBody = Field(default_factory=RoutingBody)
+    dry_run: bool = False
 
 
 class ChatBody(BaseModel):
@@ -74,6 +77,7 @@ class ChatBody(BaseModel):
 
 
 _KNOWN: TypeAdapter[ChatBody] = TypeAdapter(ChatBody)
+_OURS_UNSAID = GatewayOptions()
 _OURS = frozenset({"model", "messages", "stream", "metadata", "gateway"})
 
 router = APIRouter()
@@ -107,6 +111,8 @@ async def chat_completions(request: Request) -> Response:
         raise rejection(error) from None
     patience = patience_of(request.headers, stream=bool(body.stream))
     order = _order(state, body, sent, caller.key_id)
+    if body.gateway is not None and body.gateway.dry_run:
+        return json_response(choice_json(order.plan))
     if patience.preferred is not None:
         order = replace(order, on_disconnect="park")
     admission = await admit(state, caller, order)
@@ -176,7 +182,7 @@ def _order(state: State, body: ChatBody, sent: dict[str, Any], key_id: str | Non
     # Both names may be given, and nobody knows which of them a server goes by.
     maximum = max((body.max_completion_tokens or 0, body.max_tokens or 0)) or None
     named = "max_tokens" if maximum == body.max_tokens else "max_completion_tokens"
-    plan = plan_for(state, body.model, maximum, named)
+    limit = maximum
     if maximum is not None and body.n is not None:
         maximum *= body.n  # every choice may be that long
     stop = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
@@ -196,5 +202,19 @@ def _order(state: State, body: ChatBody, sent: dict[str, Any], key_id: str | Non
     tools = sent.get("tools")
     if tools:
         input_bytes += content_bytes(tools, "tools")
-    on_disconnect = "cancel" if body.gateway is None else body.gateway.on_disconnect
-    return Order(plan, request, ROUTE, bool(body.stream), input_bytes, key_id, tags, on_disconnect)
+    ours = body.gateway or _OURS_UNSAID
+    wish = ours.routing.wish if "routing" in ours.model_fields_set else NO_WISH
+    plan = plan_for(
+        state, body.model, limit, named, wish=wish, input_bytes=input_bytes, dry_run=ours.dry_run
+    )
+    return Order(
+        plan,
+        request,
+        ROUTE,
+        bool(body.stream),
+        input_bytes,
+        key_id,
+        tags,
+        ours.on_disconnect,
+        deadline_seconds=wish.deadline_seconds,
+    )

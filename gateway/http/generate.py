@@ -26,18 +26,18 @@ from gateway.http.answers import (
     failure_response,
     headers_of,
     operation_json,
-    plan_for,
     rejection,
     run_error_json,
 )
 from gateway.http.body import read_json_body
 from gateway.http.errors import HttpError
 from gateway.http.following import until_done
-from gateway.http.json import JsonResponse
+from gateway.http.json import JsonResponse, json_response
 from gateway.http.kept import Shape, frames_of, run_or_answer, told_again, too_long
 from gateway.http.patience import Patience, not_yet, patience_of
 from gateway.http.sse import EventStream, frame, stream_at_once
 from gateway.http.state import State, state_of
+from gateway.http.wishes import NO_WISH, RoutingBody, choice_json, plan_for
 from gateway.operation import OnDisconnect, Order
 from gateway.results import KeptAnswer
 from providers.contract import (
@@ -110,6 +110,10 @@ class GenerateBody(_Wire):
     on_disconnect: OnDisconnect = "cancel"
     """What becomes of the work when the caller hangs up: it is stopped, goes on unread, or goes on
     and its answer is kept, to be fetched from ``/v1/operations/{id}``."""
+    routing: RoutingBody = Field(default_factory=RoutingBody)
+    """Where it may go, and how that is decided."""
+    dry_run: bool = False
+    """Answer where it would go and what is expected there; nothing is asked and nothing spent."""
     tags: dict[TagName, Tag] = Field(default_factory=dict, max_length=16)
     """Kept with the cost: ``/v1/costs?group_by=tag:<name>``."""
 
@@ -142,6 +146,8 @@ async def generate(request: Request) -> Response:
         raise rejection(error) from None
     patience = patience_of(request.headers, stream=body.stream)
     order = _order(state, body, caller.key_id)
+    if body.dry_run:
+        return json_response(choice_json(order.plan))
     if patience.preferred is not None:
         order = replace(order, on_disconnect="park")
     admission = await admit(state, caller, order)
@@ -173,8 +179,18 @@ def _order(state: State, body: GenerateBody, key_id: str | None) -> Order:
     parameters = Parameters(
         knobs.max_output_tokens, knobs.temperature, knobs.top_p, tuple(knobs.stop), knobs.seed
     )
+    wish = body.routing.wish if "routing" in body.model_fields_set else NO_WISH
+    plan = plan_for(
+        state,
+        body.model,
+        knobs.max_output_tokens,
+        "parameters.max_output_tokens",
+        wish=wish,
+        input_bytes=input_bytes,
+        dry_run=body.dry_run,
+    )
     return Order(
-        plan_for(state, body.model, knobs.max_output_tokens, "parameters.max_output_tokens"),
+        plan,
         GenerateRequest(given, parameters),
         ROUTE,
         body.stream,
@@ -182,6 +198,7 @@ def _order(state: State, body: GenerateBody, key_id: str | None) -> Order:
         key_id,
         body.tags,
         body.on_disconnect,
+        deadline_seconds=wish.deadline_seconds,
     )
 
 

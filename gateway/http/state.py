@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
@@ -40,6 +41,7 @@ class State:
     budgets: Budgets
     buckets: Buckets
     started_at_us: int
+    warming: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
 
 def state_of(request: Request) -> State:

@@ -141,6 +141,9 @@ class AttemptRow:
     budgets, which grows while it runs; None where it has none."""
     cost_lines: list[dict[str, Any]] = field(default_factory=list)
     """Dicts of strings or None: kind, quantity, unit_price_usd, usd, price_id, status."""
+    choice: list[dict[str, Any]] | None = None
+    """On the first attempt: the deployments that were considered, and what was expected of each;
+    None: there was nothing to choose."""
     pending: list[str] = field(default_factory=list)
     """Kinds of charges that come later, ``idle`` say."""
     lookup: Literal["looked_up", "found", "gave_up"] | None = None

@@ -158,6 +158,7 @@ def operation_json(rows: Sequence[AttemptRow]) -> dict[str, Any]:
         "cold_start": cold_start_json(answering),
         "attempts": [attempt_json(row) for row in ordered],
         "tags": answering.tags,
+        **({} if ordered[0].choice is None else {"candidates": ordered[0].choice}),
     }
 
 

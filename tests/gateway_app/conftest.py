@@ -64,7 +64,7 @@ def configuration(emulator_url: str) -> dict[str, Any]:
             "upstream": {"kind": "openai_chat", "base_url": emulator_url, "api_key": KEY}
         },
         "deployments": {**deployments, **upstream},
-        "models": {**models, "both": {"deployments": ["first", "second"]}},
+        "models": {**models, "both": {"deployments": ["first", "second"], "strategy": "priority"}},
     }
 
 

@@ -59,9 +59,8 @@ GENERATE_FAULTS: list[tuple[dict[str, Any], str, str | None]] = [
     ({"model": "plain", "input": "x", "foo": 1}, "unknown_field", "foo"),
     ({"model": "plain", "input": "x", "str": 1}, "unknown_field", "str"),
     ({"model": "plain", "input": "x", "a[b]": 1}, "unknown_field", "a[b]"),
-    ({"model": "plain", "input": "x", "routing": {}}, "unknown_field", "routing"),
     ({"model": "plain", "input": "x", "on_disconnect": "stop"}, "invalid_value", "on_disconnect"),
-    ({"model": "plain", "input": "x", "dry_run": True}, "unknown_field", "dry_run"),
+    ({"model": "plain", "input": "x", "dry_run": "yes"}, "invalid_value", "dry_run"),
     (
         {"model": "plain", "input": "x", "parameters": {"max_tokens": 1}},
         *("unknown_field", "parameters.max_tokens"),

@@ -90,9 +90,16 @@ def test_the_openapi_document(gateway: Gateway) -> None:
     assert {"/v1/generate", "/v1/chat/completions", "/v1/costs", "/healthz"} <= set(paths)
     body = paths["/v1/generate"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert body["additionalProperties"] is False
-    assert {"model", "input", "parameters", "stream", "on_disconnect", "tags"} == set(
-        body["properties"]
-    )
+    assert {
+        "model",
+        "input",
+        "parameters",
+        "stream",
+        "on_disconnect",
+        "tags",
+        "routing",
+        "dry_run",
+    } == set(body["properties"])
 
 
 def test_the_page_of_the_api_needs_no_other_server(gateway: Gateway) -> None:

@@ -1,0 +1,113 @@
+"""From deployments as they stand to candidates for routing, and from there to a plan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from gateway.clock import Clock
+from gateway.ledger.views import usd_or_null
+from gateway.registry import Target
+from gateway.routing import (
+    CORDONED,
+    Candidate,
+    Choice,
+    Considered,
+    ModelRules,
+    Plan,
+    Strategy,
+    Wish,
+    choose,
+)
+
+
+def candidate_of(
+    target: Target,
+    clock: Clock,
+    *,
+    input_bytes: int,
+    max_output_tokens: int | None,
+    weight: float = 1.0,
+) -> Candidate:
+    """What is to be expected of a deployment at this moment."""
+    now = clock.monotonic()
+    outlook = target.outlook(now)
+    row = None if target.tariff is None else target.tariff.at(clock.wall_us())
+    expected = target.usual.expected_pico_usd(
+        row,
+        input_tokens=target.estimator.estimate(input_bytes),
+        max_output_tokens=max_output_tokens,
+        boot_seconds=(1.0 - outlook.p_warm) * outlook.boot_seconds,
+    )
+    return Candidate(
+        target.name,
+        target.provider,
+        outlook,
+        expected,
+        target.usual.first_output_seconds,
+        _queue_seconds(target),
+        weight,
+        CORDONED if target.cordoned else target.circuit.closed(now),
+    )
+
+
+def arranged(
+    plan: Plan[Target],
+    strategy: Strategy,
+    wish: Wish,
+    clock: Clock,
+    *,
+    input_bytes: int,
+    max_output_tokens: int | None,
+    always: bool = False,
+) -> Plan[Target]:
+    """The plan in the order that the request is served by; no targets: nothing fits the wish.
+
+    Where there is nothing to choose it is left as it is, unless ``always`` asks for the reasons.
+    """
+    alone = len(plan.targets) == 1 and not plan.targets[0].cordoned
+    if alone and not always and wish == _NO_WISH:
+        return plan
+    rules: ModelRules = plan.rules
+    candidates = [
+        candidate_of(
+            target,
+            clock,
+            input_bytes=input_bytes,
+            max_output_tokens=max_output_tokens,
+            weight=rules.weights.get(target.name, 1.0),
+        )
+        for target in plan.targets
+    ]
+    choice: Choice = choose(candidates, wish.strategy or strategy, wish, rules)
+    by_name = {target.name: target for target in plan.targets}
+    targets = tuple(by_name[name] for name in choice.order)
+    return replace(plan, targets=targets, considered=choice.considered)
+
+
+_NO_WISH = Wish()
+
+
+def considered_json(considered: Considered) -> dict[str, Any]:
+    """One candidate; money is text, unknown is null."""
+    candidate = considered.candidate
+    outlook = candidate.outlook
+    return {
+        "deployment": candidate.name,
+        "provider": candidate.provider,
+        "expected_usd": usd_or_null(candidate.expected_pico_usd),
+        "expected_wait_seconds": round(candidate.wait_seconds, 3),
+        "state": outlook.state,
+        "p_warm": round(outlook.p_warm, 4),
+        "boot_seconds": round(outlook.boot_seconds, 3),
+        "excluded": considered.excluded,
+    }
+
+
+def _queue_seconds(target: Target) -> float:
+    """Waiting for a place, by how many wait already."""
+    waiting = target.gate.queued
+    if not waiting:
+        return 0.0
+    usual = target.usual.execute_seconds or 1.0
+    return usual * (waiting + 1) / target.limits.max_concurrency

@@ -1,0 +1,101 @@
+"""Deployments as they stand: what is expected of them, and taking them in and out of service."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from gateway.candidates import candidate_of, considered_json
+from gateway.http.errors import HttpError
+from gateway.http.json import json_response
+from gateway.http.state import State, state_of
+from gateway.registry import Target
+from gateway.routing import Considered
+from providers.contract import ProviderError, Warmable
+
+logger = logging.getLogger(__name__)
+router = APIRouter()
+
+
+@router.get("/v1/deployments", response_class=Response)
+async def deployments(request: Request) -> Response:
+    """Every deployment: what runs there, and what a call that is sent now can expect."""
+    state = state_of(request)
+    state.keyring.admit(request.headers, "reports")
+    listed = [_shown(state, target) for target in state.registry.targets.values()]
+    return json_response({"data": listed, "next_cursor": None})
+
+
+@router.post("/v1/deployments/{name}/cordon", response_class=Response)
+async def cordon(request: Request, name: str) -> Response:
+    """Send nothing new there; what runs goes on. Holds until it is uncordoned or restarted."""
+    return _in_service(request, name, cordoned=True)
+
+
+@router.post("/v1/deployments/{name}/uncordon", response_class=Response)
+async def uncordon(request: Request, name: str) -> Response:
+    """Send requests there again."""
+    return _in_service(request, name, cordoned=False)
+
+
+@router.post("/v1/deployments/{name}/warm", response_class=Response)
+async def warm(request: Request, name: str) -> Response:
+    """Have it boot without doing any work, where its provider has a way; answers at once."""
+    state, target = _found(request, name)
+    if not isinstance(target.deployment, Warmable):
+        message = "This deployment's provider has no way to boot it without work."
+        raise HttpError(409, "cannot_be_warmed", message, param="name")
+    if name not in state.warming:
+        task = asyncio.create_task(_warm(target.deployment, name))
+        state.warming[name] = task
+        task.add_done_callback(lambda _: state.warming.pop(name, None))
+    return json_response(_shown(state, target), 202)
+
+
+async def _warm(deployment: Warmable, name: str) -> None:
+    try:
+        await deployment.warm()
+    except ProviderError as error:
+        logger.warning("deployment %s was not warmed: %s", name, type(error).__name__)
+
+
+def _in_service(request: Request, name: str, *, cordoned: bool) -> Response:
+    state, target = _found(request, name)
+    target.cordoned = cordoned
+    return json_response(_shown(state, target))
+
+
+def _found(request: Request, name: str) -> tuple[State, Target]:
+    state = state_of(request)
+    state.keyring.admit(request.headers, "admin")
+    target = state.registry.targets.get(name)
+    if target is None:
+        message = "There is no deployment of this name."
+        raise HttpError(404, "deployment_not_found", message, param="name")
+    return state, target
+
+
+def _shown(state: State, target: Target) -> dict[str, Any]:
+    clock = state.executor.clock
+    candidate = candidate_of(target, clock, input_bytes=0, max_output_tokens=None)
+    expected = considered_json(Considered(candidate))
+    return {
+        "name": target.name,
+        "provider": target.provider,
+        "provider_model": target.provider_model,
+        "hardware": target.hardware,
+        "cordoned": target.cordoned,
+        "closed": candidate.closed,
+        "running": target.running,
+        "queued": target.gate.queued,
+        "warming": target.name in state.warming,
+        "can_be_warmed": isinstance(target.deployment, Warmable),
+        **{
+            name: expected[name]
+            for name in ("state", "p_warm", "boot_seconds", "expected_wait_seconds")
+        },
+    }

@@ -1,0 +1,142 @@
+"""What a request may say about its routing, and what it hears of the choice."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from gateway.candidates import arranged, considered_json
+from gateway.http.errors import HttpError
+from gateway.http.state import State
+from gateway.registry import Target
+from gateway.routing import IfCold, Plan, Strategy, UnknownModel, Wish
+
+_PICO = Decimal(10) ** 12
+Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+Names = Annotated[list[Name], Field(max_length=32, fail_fast=True)]
+Usd = Annotated[str, StringConstraints(pattern=r"^\d{1,6}(\.\d{1,12})?$")]
+
+
+class RoutingBody(BaseModel):
+    """Where a request may go, and how it is decided."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    strategy: Strategy | None = None
+    """Another strategy than the model's own."""
+    only: Names = Field(default_factory=list)
+    """Deployments or providers: no others are asked."""
+    ignore: Names = Field(default_factory=list)
+    """Deployments or providers that are not asked."""
+    max_cost_usd: Usd | None = None
+    """The most that it may be expected to cost, as text; a deployment of unknown price is left out.
+    """
+    deadline_seconds: float | None = Field(default=None, gt=0, le=86_400)
+    """The longest that all of it may take."""
+    allow_fallbacks: bool = True
+    """Whether another deployment may do what the first could not."""
+    if_cold: IfCold = "wait"
+    """wait for a boot; fail at once instead; spill: go where it is warm, whatever the strategy."""
+
+    @property
+    def wish(self) -> Wish:
+        """The same in routing's words."""
+        most = None if self.max_cost_usd is None else int(Decimal(self.max_cost_usd) * _PICO)
+        return Wish(
+            self.strategy,
+            frozenset(self.only),
+            frozenset(self.ignore),
+            most,
+            self.deadline_seconds,
+            self.allow_fallbacks,
+            self.if_cold,
+        )
+
+
+NO_WISH = RoutingBody().wish
+
+
+def plan_for(
+    state: State,
+    model: str,
+    max_output_tokens: int | None,
+    param: str,
+    *,
+    wish: Wish = NO_WISH,
+    input_bytes: int = 0,
+    dry_run: bool = False,
+) -> Plan[Target]:
+    """Where a request goes, in order.
+
+    Raises HttpError: an unknown model, more than a limit allows, a wish that nothing fits, or a
+    cold model for one who does not wait.
+    """
+    try:
+        plan, strategy = state.routes.resolve(model)
+    except UnknownModel:
+        raise HttpError(
+            404, "model_not_found", "No model of this name is configured.", param="model"
+        ) from None
+    if max_output_tokens is not None:
+        for target in plan.targets:
+            limit = target.limits.max_output_tokens
+            if limit is not None and max_output_tokens > limit:
+                raise HttpError(
+                    400,
+                    "max_output_tokens_too_large",
+                    f"This model gives at most {limit} output tokens.",
+                    param=param,
+                )
+    plan = arranged(
+        plan,
+        strategy,
+        wish,
+        state.executor.clock,
+        input_bytes=input_bytes,
+        max_output_tokens=max_output_tokens,
+        always=dry_run,
+    )
+    if dry_run:
+        return plan
+    if not plan.targets:
+        raise _nothing_fits(plan, wish)
+    if wish.if_cold == "fail":
+        _refuse_cold(plan, state)
+    return plan
+
+
+def _nothing_fits(plan: Plan[Target], wish: Wish) -> HttpError:
+    reasons = "; ".join(f"{x.candidate.name}: {x.excluded}" for x in plan.considered)
+    if wish.max_cost_pico_usd is not None and any(
+        x.excluded is not None and "max_cost_usd" in x.excluded for x in plan.considered
+    ):
+        message = f"No deployment is expected to stay below max_cost_usd ({reasons})."
+        return HttpError(402, "max_cost_exceeded", message, param="routing.max_cost_usd")
+    if wish.only or wish.ignore:
+        message = f"routing leaves no deployment of this model ({reasons})."
+        return HttpError(400, "no_deployment_left", message, param="routing")
+    message = "Every deployment of this model is cordoned."
+    return HttpError(503, "deployments_cordoned", message, retry_after_seconds=30.0)
+
+
+def _refuse_cold(plan: Plan[Target], state: State) -> None:
+    outlook = plan.targets[0].outlook(state.executor.clock.monotonic())
+    if outlook.state == "booting" or (outlook.state != "warm" and outlook.p_warm < 0.5):
+        seconds = max(1.0, outlook.wait_seconds)
+        message = "The model is cold, and the request does not wait for a boot."
+        raise HttpError(503, "model_cold", message, retry_after_seconds=seconds)
+
+
+def choice_json(plan: Plan[Target]) -> dict[str, Any]:
+    """The answer to a dry run: what would be asked, in order, and what is expected there."""
+    return {
+        "model": plan.model,
+        "dry_run": True,
+        "chosen": plan.targets[0].name if plan.targets else None,
+        "order": [target.name for target in plan.targets],
+        "candidates": [considered_json(considered) for considered in plan.considered],
+    }

@@ -1,0 +1,46 @@
+"""What is expected of a deployment, in the words that routing, waiting and keep-warm share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+State: TypeAlias = Literal["off", "booting", "warm", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a call that is sent now can expect. Seconds of one monotonic clock, the gateway's.
+
+    ``p_warm``: the chance that it waits for no boot. ``boot_seconds``: how long a boot takes on
+    average, if it needs one. ``booting_left_seconds``: what is left of the boot that runs; None
+    where none does. ``warm_until_at``: the instant at which the chance to find it up has halved;
+    None where it is in use, off, not known, or expected to stay.
+    """
+
+    state: State
+    p_warm: float
+    boot_seconds: float
+    booting_left_seconds: float | None = None
+    warm_until_at: float | None = None
+
+    @property
+    def wait_seconds(self) -> float:
+        """The expected wait before work begins."""
+        if self.booting_left_seconds is not None:
+            return self.booting_left_seconds
+        return (1.0 - self.p_warm) * self.boot_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """The chance to be up still after so long without work: an estimate with its 95 % interval.
+
+    ``observed`` is how much of it was seen: the weight of the outcomes near there; 0: all prior.
+    """
+
+    idle_seconds: float
+    p_warm: float
+    low: float
+    high: float
+    observed: float

@@ -38,7 +38,11 @@ keys_app = typer.Typer(
 ledger_app = typer.Typer(
     help="Look at the durable record.", no_args_is_help=True, rich_markup_mode=None
 )
+prices_app = typer.Typer(
+    help="List the price book.", invoke_without_command=True, rich_markup_mode=None
+)
 app.add_typer(keys_app, name="keys")
+app.add_typer(prices_app, name="prices")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(import_app, name="import")
 
@@ -223,6 +227,28 @@ def budgets(
     settings = _settings(config, data_dir)
     _ledger_of(settings)
     show_budgets(settings, _format(as_json, as_csv))
+
+
+@prices_app.callback()
+def prices(
+    context: typer.Context,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    name: Annotated[str, typer.Option(help="Only prices whose name contains this.")] = "",
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+) -> None:
+    """List the price book.
+
+    Rates, what they bill, from when, who says so, who checked it when, and which deployments use
+    it: the rows that came with the gateway, the configuration's, those fetched from live sources.
+    Warns of prices in use that were checked longer ago than price_book.stale_after_days.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from gateway.cli_prices import show_prices
+
+    show_prices(_settings(config, data_dir), name, _format(as_json, as_csv))
 
 
 @keys_app.command("create")

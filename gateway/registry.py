@@ -21,6 +21,7 @@ from gateway.accounting.metering import TokenEstimator
 from gateway.accounting.prices import Billed, PriceBook, PriceRow, Tariff, built_in_rows
 from gateway.accounting.sharing import Sharing
 from gateway.limits.gate import Gate
+from gateway.pricebook.stored import stored_rows
 from gateway.settings import (
     ConfigError,
     DeploymentSettings,
@@ -126,7 +127,7 @@ class Registry:
             provider=given.provider,
             provider_model=given.model,
             deployment=deployment,
-            tariff=tariff_of(name, given, self.prices),
+            tariff=tariff_of(name, given, self.prices, self._settings.providers),
             hardware=given.hardware,
             limits=given.limits,
             timeouts=given.timeouts or self._settings.timeouts,
@@ -227,14 +228,20 @@ def list_plugins(settings: Settings) -> list[PluginInfo]:
 
 
 def price_book(settings: Settings) -> PriceBook:
-    """The built-in rows and the configuration's own. Raises ConfigError."""
+    """The built-in rows, those that were fetched, the configuration's own. Raises ConfigError."""
     try:
-        return PriceBook([*built_in_rows(), *settings.prices])
+        fetched = stored_rows(settings.server.data_dir)
+        return PriceBook([*built_in_rows(), *fetched], own=settings.prices)
     except ValueError as error:
         raise ConfigError(f"prices: {error}") from error
 
 
-def tariff_of(name: str, given: DeploymentSettings, book: PriceBook) -> Tariff | None:
+def tariff_of(
+    name: str,
+    given: DeploymentSettings,
+    book: PriceBook,
+    providers: Mapping[str, Mapping[str, Any]],
+) -> Tariff | None:
     """What a deployment costs; None where nobody said. Raises ConfigError."""
     if given.price is None:
         return None

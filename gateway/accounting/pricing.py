@@ -15,7 +15,7 @@ from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Context, Decimal
 from typing import Literal, TypeAlias
 
 from gateway.accounting.metering import Count, Metered
-from gateway.accounting.prices import PriceRow
+from gateway.accounting.prices import PriceRow, TokenRates
 
 CostStatus: TypeAlias = Literal["measured", "estimated", "unknown"]
 
@@ -117,12 +117,19 @@ def highest_usd(
     high = row.usd_per_request or Decimal(0)
     if row.usd_per_image is not None:
         return None
-    if row.usd_per_input_token is not None:
-        high += input_tokens * row.usd_per_input_token
-    if row.usd_per_output_token is not None:
+    reachable = row.token_rates_between(0, input_tokens)
+    highest_input = _dearest(
+        [rate for one in reachable for rate in (one.input, one.input_at_most, one.cached)]
+    )
+    highest_output = _dearest(
+        [rate for one in reachable for rate in (one.output, one.output_at_most)]
+    )
+    if highest_input is not None:
+        high += input_tokens * highest_input
+    if highest_output is not None:
         if output_tokens is None:
             return None
-        high += output_tokens * row.usd_per_output_token
+        high += output_tokens * highest_output
     if row.usd_per_second is not None:
         billed = _billed_seconds(row, seconds)
         if row.round_up_seconds is not None:
@@ -131,37 +138,82 @@ def highest_usd(
     return high.quantize(PICO, rounding=ROUND_CEILING, context=_EXACT)
 
 
+def _dearest(rates: list[Decimal | None]) -> Decimal | None:
+    return max((rate for rate in rates if rate is not None), default=None)
+
+
 def _token_lines(lines: list[Line], row: PriceRow, metered: Metered) -> None:
-    input_price, output_price = row.usd_per_input_token, row.usd_per_output_token
-    if input_price is not None:
-        fresh = metered.input_tokens
-        cached = metered.cached_input_tokens
-        cached_price = row.usd_per_cached_input_token
-        if fresh is None:
-            lines.append(_unknown(row, "input_tokens", input_price))
-        elif cached is not None and cached.value and cached_price is not None:
-            rest = Count(
-                max(0, fresh.value - cached.value),
-                fresh.source,
-                max(0, fresh.low - cached.value),
-                None if fresh.high is None else max(0, fresh.high - cached.value),
-            )
-            lines.append(_count_line(row, "input_tokens", input_price, rest))
-            lines.append(_count_line(row, "cached_input_tokens", cached_price, cached))
-        else:
-            lines.append(_count_line(row, "input_tokens", input_price, fresh))
-    if output_price is not None:
+    base, fresh = row.token_rates, metered.input_tokens
+    if base.input is None and base.output is None:
+        return
+    if not row.tiers:
+        reachable = [base]
+    elif fresh is not None:
+        reachable = row.token_rates_between(fresh.low, fresh.high)
+    else:  # how long it was decides about every rate
+        for kind, rate in (("input_tokens", base.input), ("output_tokens", base.output)):
+            if rate is not None:
+                lines.append(_unknown(row, kind, None))
+        return
+    rates = base if fresh is None else row.token_rates_between(fresh.value, fresh.value)[0]
+    if rates.input is not None:
+        _input_lines(lines, row, metered, rates, reachable)
+    if rates.output is not None:
         if metered.output_tokens is None:
-            lines.append(_unknown(row, "output_tokens", output_price))
-        else:
-            lines.append(_count_line(row, "output_tokens", output_price, metered.output_tokens))
+            lines.append(_unknown(row, "output_tokens", rates.output))
+            return
+        possible = [rate for one in reachable for rate in (one.output, one.output_at_most)]
+        lines.append(
+            _count_line(row, "output_tokens", rates.output, metered.output_tokens, possible)
+        )
 
 
-def _count_line(row: PriceRow, kind: str, unit_usd: Decimal, count: Count) -> Line:
-    if count.source != "estimated":
+def _input_lines(
+    lines: list[Line],
+    row: PriceRow,
+    metered: Metered,
+    rates: TokenRates,
+    reachable: list[TokenRates],
+) -> None:
+    fresh, cached = metered.input_tokens, metered.cached_input_tokens
+    assert rates.input is not None
+    if fresh is None:
+        lines.append(_unknown(row, "input_tokens", rates.input))
+        return
+    possible = [rate for one in reachable for rate in (one.input, one.input_at_most)]
+    apart = cached is not None and cached.value > fresh.value and fresh.source != "estimated"
+    if cached is None or not cached.value or (rates.cached is None and not apart):
+        lines.append(_count_line(row, "input_tokens", rates.input, fresh, possible))
+        return
+    cached_price = rates.input if rates.cached is None else rates.cached
+    cached_possible = [one.input if one.cached is None else one.cached for one in reachable]
+    if apart:
+        # It cannot be a part of the input, as it should be: somebody counts it apart. Both stand,
+        # as an estimate; the least is what the counts say if the cached ones are too many.
+        rest = Count(fresh.value, "estimated", 0, fresh.value)
+        cached = Count(cached.value, "estimated", fresh.value, cached.value)
+    else:
+        rest = Count(
+            max(0, fresh.value - cached.value),
+            fresh.source,
+            max(0, fresh.low - cached.value),
+            None if fresh.high is None else max(0, fresh.high - cached.value),
+        )
+    lines.append(_count_line(row, "input_tokens", rates.input, rest, possible))
+    lines.append(_count_line(row, "cached_input_tokens", cached_price, cached, cached_possible))
+
+
+def _count_line(
+    row: PriceRow, kind: str, unit_usd: Decimal, count: Count, possible: list[Decimal | None]
+) -> Line:
+    """A line of tokens; ``possible`` are the rates that some of them may have."""
+    units = [rate for rate in possible if rate is not None]
+    least, most = min(units), max(units)
+    if count.source != "estimated" and (least == most or not count.value):
         return _line(row, kind, unit_usd, Decimal(count.value))
-    high = None if count.high is None else Decimal(count.high)
-    return _line(row, kind, unit_usd, Decimal(count.value), Decimal(count.low), high, "estimated")
+    low = _EXACT.multiply(Decimal(count.low), least)
+    high = None if count.high is None else _EXACT.multiply(Decimal(count.high), most)
+    return _estimate(row, kind, unit_usd, Decimal(count.value), low, high)
 
 
 def second_line(row: PriceRow, kind: str, unit_usd: Decimal, seconds: Seconds) -> Line:
@@ -169,9 +221,16 @@ def second_line(row: PriceRow, kind: str, unit_usd: Decimal, seconds: Seconds) -
     value = _billed_seconds(row, seconds.value)
     if seconds.low is None:
         return _line(row, f"{kind}_seconds", unit_usd, value)
-    low = _billed_seconds(row, seconds.low) if seconds.low else Decimal(0)
+    low = _billed_seconds(row, seconds.low) if seconds.low else _ZERO
     high = None if seconds.high is None else _billed_seconds(row, seconds.high)
-    return _line(row, f"{kind}_seconds", unit_usd, value, low, high, "estimated")
+    return _estimate(
+        row,
+        f"{kind}_seconds",
+        unit_usd,
+        value,
+        _EXACT.multiply(low, unit_usd),
+        None if high is None else _EXACT.multiply(high, unit_usd),
+    )
 
 
 def _billed_seconds(row: PriceRow, seconds: float) -> Decimal:
@@ -183,23 +242,28 @@ def _billed_seconds(row: PriceRow, seconds: float) -> Decimal:
     return (exact / step).to_integral_value(rounding=ROUND_CEILING) * step
 
 
-def _line(
+def _line(row: PriceRow, kind: str, unit_usd: Decimal, quantity: Decimal) -> Line:
+    usd = line_usd(quantity, unit_usd)
+    return Line(kind, quantity, unit_usd, usd, row.id, "measured", usd, usd)
+
+
+def _estimate(
     row: PriceRow,
     kind: str,
     unit_usd: Decimal,
     quantity: Decimal,
-    low: Decimal | None = None,
-    high: Decimal | None = None,
-    status: CostStatus = "measured",
+    low_usd: Decimal,
+    high_usd: Decimal | None,
 ) -> Line:
-    usd = _EXACT.multiply(quantity, unit_usd).quantize(PICO, context=_EXACT)
-    if status == "measured":
-        return Line(kind, quantity, unit_usd, usd, row.id, status, usd, usd)
-    low_usd = usd if low is None else _EXACT.multiply(low, unit_usd).quantize(PICO, context=_EXACT)
-    high_usd = (
-        None if high is None else _EXACT.multiply(high, unit_usd).quantize(PICO, context=_EXACT)
-    )
-    return Line(kind, quantity, unit_usd, usd, row.id, status, low_usd, high_usd)
+    usd = line_usd(quantity, unit_usd)
+    low = low_usd.quantize(PICO, context=_EXACT)
+    high = None if high_usd is None else high_usd.quantize(PICO, context=_EXACT)
+    return Line(kind, quantity, unit_usd, usd, row.id, "estimated", low, high)
+
+
+def line_usd(quantity: Decimal, unit_usd: Decimal) -> Decimal:
+    """What a line costs: the product, half-even to a pico-dollar."""
+    return _EXACT.multiply(quantity, unit_usd).quantize(PICO, context=_EXACT)
 
 
 def unknown_line(row: PriceRow, kind: str, unit_usd: Decimal, high_seconds: float) -> Line:
@@ -209,7 +273,7 @@ def unknown_line(row: PriceRow, kind: str, unit_usd: Decimal, high_seconds: floa
     return Line(kind, None, unit_usd, None, row.id, "unknown", _ZERO, high_usd)
 
 
-def _unknown(row: PriceRow, kind: str, unit_usd: Decimal) -> Line:
+def _unknown(row: PriceRow, kind: str, unit_usd: Decimal | None) -> Line:
     return Line(kind, None, unit_usd, None, row.id, "unknown", Decimal(0), None)
 
 

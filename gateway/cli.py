@@ -251,6 +251,53 @@ def prices(
     show_prices(_settings(config, data_dir), name, _format(as_json, as_csv))
 
 
+@prices_app.command("explain")
+def prices_explain(
+    id_: Annotated[
+        str, typer.Argument(metavar="ID", help="An attempt, att_..., or an operation, gen_....")
+    ],
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Why did this cost that?
+
+    Computes the cost again from the row in the ledger alone, line by line: quantity and where it
+    was counted, price of one, rule, rounding, price row with its source. Exit status 1 when that
+    does not give the booked figure.
+    """
+    from gateway.cli_costs import show_explanation
+
+    data_dir = _ledger_of(_settings(config, data_dir))
+    sys.exit(0 if show_explanation(data_dir, id_, as_json=as_json) else 1)
+
+
+@app.command()
+def reprice(
+    since: Annotated[str, typer.Option(help="RFC 3339: operations from then on.")],
+    until: Annotated[str | None, typer.Option(help="RFC 3339; default: now.")] = None,
+    deployment: Annotated[str | None, typer.Option(help="Only this deployment's.")] = None,
+    provider: Annotated[str | None, typer.Option(help="Only this provider's.")] = None,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Write the corrections; otherwise only look.")
+    ] = False,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What past attempts would cost under today's prices.
+
+    The price in force when an attempt began is used. With --apply, attempts whose cost differs are
+    corrected: the old figures stay beside the new ones. A gateway may run meanwhile.
+    """
+    from gateway.cli_costs import show_repricing
+
+    settings = _settings(config, data_dir)
+    _ledger_of(settings)
+    where = {"deployment": deployment, "provider": provider}
+    show_repricing(settings, since, until, where, apply=apply, as_json=as_json)
+
+
 @keys_app.command("create")
 def keys_create(
     name: Annotated[str, typer.Option(help="The key's id in the ledger.")],

@@ -230,14 +230,22 @@ def _count(row: AttemptRow, metered: Metered) -> None:
     row.images = metered.images
 
 
+def booked(cost: Cost) -> dict[str, Any]:
+    """The columns of an attempt that a cost fills."""
+    return {
+        "cost_status": cost.status,
+        "cost_pico_usd": None if cost.total_usd is None else pico(cost.total_usd),
+        "known_pico_usd": pico(cost.known_usd),
+        "low_pico_usd": pico(cost.low_usd),
+        "high_pico_usd": None if cost.high_usd is None else pico(cost.high_usd),
+        "cost_lines": [_line(line) for line in cost.lines],
+        "pending": list(cost.pending),
+    }
+
+
 def _book(row: AttemptRow, cost: Cost) -> None:
-    row.cost_status = cost.status
-    row.cost_pico_usd = None if cost.total_usd is None else pico(cost.total_usd)
-    row.known_pico_usd = pico(cost.known_usd)
-    row.low_pico_usd = pico(cost.low_usd)
-    row.high_pico_usd = None if cost.high_usd is None else pico(cost.high_usd)
-    row.cost_lines = [_line(line) for line in cost.lines]
-    row.pending = list(cost.pending)
+    for name, value in booked(cost).items():
+        setattr(row, name, value)
 
 
 def _line(line: Line) -> dict[str, Any]:

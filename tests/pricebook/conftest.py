@@ -13,8 +13,8 @@ Here = Callable[..., Ran]
 
 
 @pytest.fixture
-def here(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
-    """The command line in this process."""
+def here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
+    """The command line in this process; what child processes log is not its output."""
 
     def run_here(*command: str | Path) -> Ran:
         monkeypatch.setattr(sys, "argv", ["gateway", *map(str, command)])
@@ -24,7 +24,7 @@ def here(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         except SystemExit as end:
             assert isinstance(end.code, int)
             status = end.code
-        return Ran(status, *capfd.readouterr())
+        return Ran(status, *capsys.readouterr())
 
     return run_here
 

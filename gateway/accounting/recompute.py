@@ -1,0 +1,117 @@
+"""From a row of the ledger back to what it used: to explain a cost, or to price it again.
+
+A row keeps counts, seconds and its cost lines, but not how far an estimate could be off, nor the
+share of a machine that ran others as well (only the line that was booked for it). What cannot be
+told from the row is an estimate here, with the bounds that the row allows, or none.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from gateway.accounting.metering import Count, CountSource, Metered
+from gateway.accounting.prices import PriceRow
+from gateway.accounting.pricing import Billable, Cost, Seconds, price
+from gateway.ledger.rows import AttemptRow
+
+_ZERO = Decimal(0)
+
+
+def refused_before_work(row: AttemptRow) -> bool:
+    """Whether the attempt cost nothing because the provider refused it before any work."""
+    return row.cost_status == "measured" and row.cost_pico_usd == 0 and not row.cost_lines
+
+
+def priced_by_provider(row: AttemptRow) -> bool:
+    """Whether the provider itself put the price on the attempt."""
+    return any(line["kind"] == "reported" for line in row.cost_lines)
+
+
+def recomputed(row: AttemptRow, price_row: PriceRow | None) -> Cost:
+    """What an ended attempt costs under a price row. Raises ValueError on an unreadable line."""
+    if refused_before_work(row):
+        return Cost("measured", _ZERO, _ZERO, _ZERO, _ZERO, ())
+    return price(price_row, billable(row, price_row))
+
+
+def billable(row: AttemptRow, price_row: PriceRow | None) -> Billable:
+    """Everything of an ended attempt that a price row may put money on."""
+    booked = {line["kind"]: line for line in row.cost_lines}
+    if "reported" in booked:
+        return Billable(Metered(), reported_cost_usd=Decimal(booked["reported"]["usd"]))
+    if row.status == "interrupted":
+        return _interrupted(row, price_row)
+    metered = Metered(
+        _count(row.input_tokens, row.input_tokens_source, None),
+        _count(row.output_tokens, row.output_tokens_source, row.max_output_tokens),
+        _count(row.cached_input_tokens, "reported", None),  # nobody estimates these
+        row.reasoning_tokens,
+        row.images,
+    )
+    return Billable(
+        metered,
+        execute=_execute(row, price_row, booked.get("execute_seconds")),
+        boot=_boot(row, booked.get("boot_seconds")),
+        queue=None if row.queue_seconds is None else Seconds(row.queue_seconds),
+    )
+
+
+def _count(value: int | None, source: str | None, high: int | None) -> Count | None:
+    if value is None:
+        return None
+    if source == "estimated" or source is None:
+        return Count(value, "estimated", 0, None if high is None else max(high, value))
+    known: CountSource = "counted" if source == "counted" else "reported"
+    return Count(value, known, value, value)
+
+
+def _execute(
+    row: AttemptRow, price_row: PriceRow | None, booked: dict[str, Any] | None
+) -> Seconds | None:
+    whole = row.execute_seconds
+    if whole is None:
+        return None
+    was_shared = bool((row.price or {}).get("shared"))
+    shared = price_row is not None and price_row.shared
+    if shared and not was_shared:
+        return Seconds(whole, 0.0, whole)  # whose seconds they were beside is not kept
+    if booked is None or booked["quantity"] is None:
+        return Seconds(whole) if row.status == "succeeded" else Seconds(whole, 0.0, None)
+    value = whole
+    if shared:
+        if _rounds(row):
+            return Seconds(whole, 0.0, whole)
+        value = float(booked["quantity"])
+    return Seconds(value) if booked["status"] == "measured" else Seconds(value, 0.0, None)
+
+
+def _boot(row: AttemptRow, booked: dict[str, Any] | None) -> Seconds | None:
+    if row.caused_boot is False:
+        return None
+    billed = "boot" in (row.price or {}).get("bills", ())
+    if booked is None and billed:
+        return None  # it was looked for when the attempt ended, and there was none
+    exact = booked["status"] == "measured" if booked else row.status == "succeeded"
+    if row.boot_seconds is not None:
+        return Seconds(row.boot_seconds) if exact else Seconds(row.boot_seconds, 0.0, None)
+    if row.wait_seconds is None or row.queue_seconds is not None:
+        return None
+    return Seconds(row.wait_seconds, 0.0, row.wait_seconds)  # of it anything may have been a boot
+
+
+def _interrupted(row: AttemptRow, price_row: PriceRow | None) -> Billable:
+    tokens = Metered(
+        Count(row.input_tokens or 0, "estimated", 0, None),
+        Count(0, "estimated", 0, row.max_output_tokens),
+    )
+    seconds = None if row.total_seconds is None else Seconds(row.total_seconds, 0.0, None)
+    if price_row is None or "execute" in price_row.bills:
+        return Billable(tokens, execute=seconds)
+    if "boot" in price_row.bills:
+        return Billable(tokens, boot=seconds)
+    return Billable(tokens, queue=seconds)
+
+
+def _rounds(row: AttemptRow) -> bool:
+    return (row.price or {}).get("round_up_seconds") is not None

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from gateway.accounting.explain import explained
-from gateway.cli_output import instant, print_json, print_line
+from gateway.cli_options import instant
+from gateway.cli_output import print_json, print_line
 from gateway.cli_tables import Column, print_rows
 from gateway.ledger.attempts import attempts_of, corrections_of, ended_attempts
 from gateway.ledger.correcting import catch_up, correct

@@ -22,6 +22,7 @@ from gateway.accounting.prices import Billed, PriceBook, PriceRow, Tariff, built
 from gateway.accounting.sharing import Sharing
 from gateway.limits.gate import Gate
 from gateway.pricebook.stored import stored_rows
+from gateway.pricebook.token_prices import Hints, is_reference, token_tariff
 from gateway.settings import (
     ConfigError,
     DeploymentSettings,
@@ -245,6 +246,8 @@ def tariff_of(
     """What a deployment costs; None where nobody said. Raises ConfigError."""
     if given.price is None:
         return None
+    if isinstance(given.price, str) and is_reference(given.price):
+        return token_tariff(given.price, _hints(given, providers), f"deployments.{name}.price")
     if isinstance(given.price, InlinePrice):
         stated: dict[str, Any] = given.price.model_dump(exclude_unset=True)
         try:
@@ -270,6 +273,17 @@ def tariff_of(
         known = ", ".join(book.names())
         raise ConfigError(f"deployments.{name}.price: no price named {given.price!r} ({known})")
     return tariff
+
+
+def _hints(given: DeploymentSettings, providers: Mapping[str, Mapping[str, Any]]) -> Hints:
+    block = providers.get(given.provider, {})
+    kind, model = str(block.get("kind", given.provider)), given.model
+    named = [given.provider, kind]
+    if kind == "huggingface" and ":" in model:  # the router's names end in who serves
+        model, _, served_by = model.rpartition(":")
+        named = [f"huggingface_{served_by}"]
+    base_url = block.get("base_url")
+    return Hints(named, None if base_url is None else str(base_url), model)
 
 
 def _plugin_with_preset(found: Mapping[str, EntryPoint], name: str) -> ProviderPlugin | None:

@@ -163,7 +163,8 @@ class DeploymentSettings(BaseModel):
     model: str
     """The provider's own name of the model."""
     price: str | InlinePrice | None = None
-    """Name of a price, or the price itself; unset: the cost is unknown, never 0."""
+    """Name of a price, or the price itself; ``genai-prices`` or
+    ``genai-prices:<provider>/<model>``: from that package. Unset: the cost is unknown, never 0."""
     hardware: str | None = None
     """What it runs on; kept with each attempt."""
     idle_window_seconds: float | None = Field(default=None, gt=0)

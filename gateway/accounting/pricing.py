@@ -104,7 +104,8 @@ def price(row: PriceRow | None, used: Billable) -> Cost:
             lines.append(_line(row, "images", row.usd_per_image, Decimal(images)))
     if row.usd_per_request is not None:
         lines.append(_line(row, "requests", row.usd_per_request, ONE))
-    return _sum(tuple(lines), ("idle",) if "idle" in row.bills else ())
+    pending = ("idle",) if "idle" in row.bills and row.usd_per_second is not None else ()
+    return _sum(tuple(lines), (*pending, *row.may_add))
 
 
 def highest_usd(
@@ -119,7 +120,11 @@ def highest_usd(
         return None
     reachable = row.token_rates_between(0, input_tokens)
     highest_input = _dearest(
-        [rate for one in reachable for rate in (one.input, one.input_at_most, one.cached)]
+        [
+            rate
+            for one in reachable
+            for rate in (one.input, one.input_at_most, one.cached, one.cached_at_most)
+        ]
     )
     highest_output = _dearest(
         [rate for one in reachable for rate in (one.output, one.output_at_most)]
@@ -186,7 +191,11 @@ def _input_lines(
         lines.append(_count_line(row, "input_tokens", rates.input, fresh, possible))
         return
     cached_price = rates.input if rates.cached is None else rates.cached
-    cached_possible = [one.input if one.cached is None else one.cached for one in reachable]
+    cached_possible = [
+        rate
+        for one in reachable
+        for rate in (one.input if one.cached is None else one.cached, one.cached_at_most)
+    ]
     if apart:
         # It cannot be a part of the input, as it should be: somebody counts it apart. Both stand,
         # as an estimate; the least is what the counts say if the cached ones are too many.

@@ -142,7 +142,7 @@ class AttemptRow:
     cost_lines: list[dict[str, Any]] = field(default_factory=list)
     """Dicts of strings or None: kind, quantity, unit_price_usd, usd, price_id, status."""
     pending: list[str] = field(default_factory=list)
-    """Kinds of charges that come later, ``idle`` say."""
+    """Charges that come later (``idle``) or that nobody counts here (``web_searches``)."""
     lookup: Literal["looked_up", "found", "gave_up"] | None = None
     """What came of asking the provider afterwards: it told of the job (``looked_up`` by its id,
     ``found`` by its time), or the gateway ``gave_up``; None: not asked, or no answer yet."""

@@ -17,6 +17,7 @@ from gateway.settings import Settings
 RATES: Mapping[str, str] = {  # key of a row -> how a table says it
     "usd_per_million_input_tokens": "${}/M in",
     "usd_per_million_cached_input_tokens": "${}/M cached in",
+    "usd_per_million_cached_input_tokens_at_most": "at most ${}/M cached in",
     "usd_per_million_input_tokens_at_most": "at most ${}/M in",
     "usd_per_million_output_tokens": "${}/M out",
     "usd_per_million_output_tokens_at_most": "at most ${}/M out",
@@ -48,6 +49,7 @@ class Listed:
             "effective_from": row.effective_from.isoformat(),
             "in_force": self.in_force,
             **{key: plain(getattr(row, key)) for key in RATES},
+            "may_add": list(row.may_add),
             "tiers": row.record.get("tiers", []),
             "bills": sorted(row.bills) if row.usd_per_second is not None else [],
             "round_up_seconds": plain(row.round_up_seconds),
@@ -130,6 +132,8 @@ def rates_text(row: PriceRow) -> str:
     parts = [_rates(row)]
     for tier in row.tiers:
         parts.append(f"above {tier.above_input_tokens} tokens in: {_rates(tier)}")
+    if row.may_add:
+        parts.append(f"not counted: {', '.join(row.may_add)}")
     if row.round_up_seconds is not None:
         parts.append(f"rounded up to {plain(row.round_up_seconds)} s")
     return "; ".join(parts)

@@ -25,6 +25,7 @@ class TokenRates:
     input: Decimal | None
     output: Decimal | None
     cached: Decimal | None
+    cached_at_most: Decimal | None
     input_at_most: Decimal | None
     output_at_most: Decimal | None
 
@@ -38,14 +39,20 @@ class _Tokens(BaseModel):
     """USD for a million tokens that come out."""
     usd_per_million_cached_input_tokens: Decimal | None = Field(default=None, ge=0)
     """None: cached tokens cost what other input tokens cost."""
+    usd_per_million_cached_input_tokens_at_most: Decimal | None = Field(default=None, ge=0)
+    """The dearest cached input, where some costs more and is not counted apart: makes a range."""
     usd_per_million_input_tokens_at_most: Decimal | None = Field(default=None, ge=0)
-    """The dearest input, where some costs more and is not counted apart: makes a range."""
+    """The dearest other input, likewise."""
     usd_per_million_output_tokens_at_most: Decimal | None = Field(default=None, ge=0)
     """The dearest output, likewise."""
 
     @model_validator(mode="after")
     def _dearest_is_dearest(self) -> _Tokens:
         for rate, most in (
+            (
+                self.usd_per_million_cached_input_tokens,
+                self.usd_per_million_cached_input_tokens_at_most,
+            ),
             (self.usd_per_million_input_tokens, self.usd_per_million_input_tokens_at_most),
             (self.usd_per_million_output_tokens, self.usd_per_million_output_tokens_at_most),
         ):
@@ -63,6 +70,7 @@ class _Tokens(BaseModel):
                     self.usd_per_million_input_tokens,
                     self.usd_per_million_output_tokens,
                     self.usd_per_million_cached_input_tokens,
+                    self.usd_per_million_cached_input_tokens_at_most,
                     self.usd_per_million_input_tokens_at_most,
                     self.usd_per_million_output_tokens_at_most,
                 )
@@ -107,6 +115,8 @@ class PriceRow(_Tokens):
     """What a reader must know about the figure."""
     tiers: tuple[TokenTier, ...] = ()
     """Token rates of longer requests, ascending."""
+    may_add: tuple[str, ...] = ()
+    """Charges that may come on top and that nobody counts here; named in ``pending``."""
     usd_per_second: Decimal | None = Field(default=None, ge=0)
     """USD for a second of the kinds that are billed."""
     usd_per_image: Decimal | None = Field(default=None, ge=0)

@@ -251,6 +251,28 @@ def prices(
     show_prices(_settings(config, data_dir), name, _format(as_json, as_csv))
 
 
+@prices_app.command("fetch")
+def prices_fetch(
+    source: Annotated[
+        list[str] | None,
+        typer.Argument(help="huggingface, lambda-cloud, modal; default: all that can be asked."),
+    ] = None,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    name: Annotated[str, typer.Option(help="Only prices whose name contains this.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Ask live sources for prices, and keep what has changed.
+
+    New rows are appended to prices/ in the data folder and hold from today; a gateway takes them at
+    its next start. Exit status 1 when a source could not be read.
+    """
+    from gateway.cli_prices import fetch_prices
+
+    settings = _settings(config, data_dir)
+    sys.exit(0 if fetch_prices(settings, tuple(source or ()), name, as_json=as_json) else 1)
+
+
 @prices_app.command("explain")
 def prices_explain(
     id_: Annotated[

@@ -37,6 +37,41 @@ def show_prices(settings: Settings, name: str, form: str) -> None:
         print_line(f"Without a price, so of unknown cost: {', '.join(unpriced)}")
 
 
+def fetch_prices(settings: Settings, sources: tuple[str, ...], name: str, *, as_json: bool) -> bool:
+    """Ask live sources and say what came of it. False when one could not be read."""
+    import asyncio
+
+    from gateway.pricebook.fetching import fetch
+    from providers.toolkit.http import open_http
+
+    done = asyncio.run(fetch(settings, sources, open_http, name=name))
+    if as_json:
+        print_json(
+            [
+                {
+                    "source": one.source,
+                    "new": [row.record for row in one.new],
+                    "unchanged": one.unchanged,
+                    "left_out": one.left_out,
+                    "problem": one.problem,
+                }
+                for one in done
+            ]
+        )
+    else:
+        for one in done:
+            if one.problem is not None:
+                print_line(f"{one.source}: {one.problem}")
+                continue
+            print_line(
+                f"{one.source}: {len(one.new)} new, {one.unchanged} unchanged, "
+                f"{len(one.left_out)} left out"
+            )
+            for row in one.new:
+                print_line(f"  {row.id}  {rates_text(row)}")
+    return all(one.problem is None or one.skipped for one in done)
+
+
 def stale_warnings(found: list[Listed]) -> list[str]:
     """One sentence for each price that is used and was not checked for too long."""
     return [said for one in found if (said := one.warning()) is not None]

@@ -44,7 +44,6 @@ WHY: Mapping[Left, str] = {
     "no_row_in_force": "no price row was in force when they began",
     "cannot_be_computed": "their figures cannot be computed with",
 }
-_ABOUT = {"checked_on", "source", "note", "revision", "fetched_at", "name", "effective_from"}
 
 
 @dataclass(slots=True)
@@ -127,22 +126,17 @@ class Repricing:
         price_row = tariff.at(row.begun_at_us)
         if price_row is None:
             return "no_row_in_force"
-        return "same_terms" if _terms_of(row) == _terms(price_row) else price_row
+        return "same_terms" if _terms_of(row) == price_row.terms else price_row
 
 
 _MONEY = ("cost_status", "cost_pico_usd", "known_pico_usd", "low_pico_usd", "high_pico_usd")
 
 
-def _terms(row: PriceRow) -> dict[str, Any]:
-    """What a row charges, without who says so and since when."""
-    return row.model_dump(exclude=_ABOUT)
-
-
-def _terms_of(row: AttemptRow) -> dict[str, Any] | None:
+def _terms_of(row: AttemptRow) -> dict[str, object] | None:
     if row.price is None:
         return None
     try:
-        return _terms(PriceRow.model_validate(row.price))
+        return PriceRow.model_validate(row.price).terms
     except ValidationError:
         return None  # another release's: today's row is then another one
 

@@ -20,6 +20,7 @@ import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, cast
 
 import modal
@@ -89,6 +90,15 @@ class SdkApi:
         client = await self._client.get()
         with translated():
             await modal.FunctionCall.from_id(call_id, client).cancel.aio()
+
+    async def rates(self) -> Mapping[str, Decimal]:
+        client = await self._client.get()
+        rates = modal.Workspace.from_context(client=client).billing.rates
+        with translated():
+            try:
+                return dict(await asyncio.wait_for(rates.aio(), self._rpc_timeout_seconds))
+            except TimeoutError:
+                raise UpstreamUnreachable("Modal did not say its rates in time.") from None
 
     async def aclose(self) -> None:
         client = await self._client.aclose()

@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Billed: TypeAlias = Literal["execute", "boot", "queue", "idle", "standing"]
 _MILLION = Decimal(1_000_000)
+_ABOUT = {
+    *("name", "effective_from", "source", "checked_on", "note", "revision", "fetched_at"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +176,11 @@ class PriceRow(_Tokens):
                 found.clear()
             found.append(tier.token_rates)
         return found
+
+    @cached_property
+    def terms(self) -> dict[str, object]:
+        """What is charged, without who says so and since when."""
+        return self.model_dump(exclude=_ABOUT)
 
     @cached_property
     def record(self) -> dict[str, object]:

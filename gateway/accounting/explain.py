@@ -141,6 +141,8 @@ def _quantity_from(row: AttemptRow, price_row: PriceRow | None, kind: str) -> st
             return "every attempt is one"
         case "images":
             return "column images"
+        case "input_tokens" | "output_tokens" if getattr(row, kind) is None:
+            return "refused, so none; the booked line says it"
         case "input_tokens":
             less = " less cached_input_tokens" if row.cached_input_tokens else ""
             return f"column input_tokens{less}, {row.input_tokens_source or 'source unknown'}"

@@ -7,6 +7,7 @@ told from the row is an estimate here, with the bounds that the row allows, or n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -43,8 +44,9 @@ def billable(row: AttemptRow, price_row: PriceRow | None) -> Billable:
     if row.status == "interrupted":
         return _interrupted(row, price_row)
     metered = Metered(
-        _count(row.input_tokens, row.input_tokens_source, None),
-        _count(row.output_tokens, row.output_tokens_source, row.max_output_tokens),
+        _count(row.input_tokens, row.input_tokens_source, None) or _none_of(booked, "input_tokens"),
+        _count(row.output_tokens, row.output_tokens_source, row.max_output_tokens)
+        or _none_of(booked, "output_tokens"),
         _count(row.cached_input_tokens, "reported", None),  # nobody estimates these
         row.reasoning_tokens,
         row.images,
@@ -66,6 +68,13 @@ def _count(value: int | None, source: str | None, high: int | None) -> Count | N
     return Count(value, known, value, value)
 
 
+def _none_of(booked: Mapping[str, dict[str, Any]], kind: str) -> Count | None:
+    """Tokens of an attempt that was refused: none, which only its booked line says."""
+    if kind in booked and booked[kind]["quantity"] == "0":
+        return Count(0, "reported", 0, 0)
+    return None
+
+
 def _execute(
     row: AttemptRow, price_row: PriceRow | None, booked: dict[str, Any] | None
 ) -> Seconds | None:
@@ -73,17 +82,20 @@ def _execute(
     if whole is None:
         return None
     was_shared = bool((row.price or {}).get("shared"))
-    shared = price_row is not None and price_row.shared
+    if price_row is None:
+        return Seconds(whole)
+    shared = price_row.shared
     if shared and not was_shared:
         return Seconds(whole, 0.0, whole)  # whose seconds they were beside is not kept
     if booked is None or booked["quantity"] is None:
         return Seconds(whole) if row.status == "succeeded" else Seconds(whole, 0.0, None)
-    value = whole
-    if shared:
-        if _rounds(row):
-            return Seconds(whole, 0.0, whole)
-        value = float(booked["quantity"])
-    return Seconds(value) if booked["status"] == "measured" else Seconds(value, 0.0, None)
+    value = float(booked["quantity"]) if shared else whole
+    if booked["status"] != "measured":
+        return Seconds(value, 0.0, None)
+    step = (row.price or {}).get("round_up_seconds")
+    if shared and step is not None and Decimal(step) != price_row.round_up_seconds:
+        return Seconds(value, max(0.0, value - float(step)), value)  # it was rounded up to this
+    return Seconds(value)
 
 
 def _boot(row: AttemptRow, booked: dict[str, Any] | None) -> Seconds | None:
@@ -95,7 +107,7 @@ def _boot(row: AttemptRow, booked: dict[str, Any] | None) -> Seconds | None:
     exact = booked["status"] == "measured" if booked else row.status == "succeeded"
     if row.boot_seconds is not None:
         return Seconds(row.boot_seconds) if exact else Seconds(row.boot_seconds, 0.0, None)
-    if row.wait_seconds is None or row.queue_seconds is not None:
+    if row.wait_seconds is None or (row.queue_seconds is not None and booked is None):
         return None
     return Seconds(row.wait_seconds, 0.0, row.wait_seconds)  # of it anything may have been a boot
 
@@ -111,7 +123,3 @@ def _interrupted(row: AttemptRow, price_row: PriceRow | None) -> Billable:
     if "boot" in price_row.bills:
         return Billable(tokens, boot=seconds)
     return Billable(tokens, queue=seconds)
-
-
-def _rounds(row: AttemptRow) -> bool:
-    return (row.price or {}).get("round_up_seconds") is not None

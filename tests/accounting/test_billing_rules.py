@@ -16,7 +16,7 @@ from tests.accounting.test_pricing import exact, lines, row
 BOOK = PriceBook(built_in_rows())
 SPENT = Billable(NOTHING, execute=Seconds(10.0), boot=Seconds(20.0), queue=Seconds(40.0))
 
-# Names of a family, the page that its rule stands on, a row of it, what SPENT costs, what comes later.
+# Names of a family, the page of its rule, a row of it, what SPENT costs, what comes later.
 FAMILIES: list[tuple[str, str, str, dict[str, str], tuple[str, ...]]] = [
     (
         # Public models: active seconds alone. 0.000225 x 10.

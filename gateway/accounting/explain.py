@@ -7,8 +7,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from gateway.accounting.lines import Line, line_usd
 from gateway.accounting.prices import PriceRow
-from gateway.accounting.pricing import Cost, Line, line_usd
+from gateway.accounting.pricing import Cost
 from gateway.accounting.recompute import priced_by_provider, recomputed, refused_before_work
 from gateway.accounting.settle import plain
 from gateway.ledger.rows import AttemptRow

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from gateway.accounting.coldstart import ColdStart, classify
+from gateway.accounting.lines import Line
 from gateway.accounting.metering import (
     NOTHING,
     TEMPLATE_TOKENS,
@@ -16,7 +17,7 @@ from gateway.accounting.metering import (
     meter,
 )
 from gateway.accounting.prices import PriceRow
-from gateway.accounting.pricing import Billable, Cost, Line, Seconds, highest_usd, price
+from gateway.accounting.pricing import Billable, Cost, Seconds, highest_usd, price
 from gateway.accounting.timeline import Timeline
 from gateway.ledger.rows import AttemptRow
 from providers.contract import Usage

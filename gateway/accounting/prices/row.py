@@ -32,6 +32,16 @@ class TokenRates:
     input_at_most: Decimal | None
     output_at_most: Decimal | None
 
+    @property
+    def dearest_input(self) -> Decimal | None:
+        """The most that a token that goes in can cost."""
+        return _most(self.input, self.cached, self.cached_at_most, self.input_at_most)
+
+    @property
+    def dearest_output(self) -> Decimal | None:
+        """The most that a token that comes out can cost."""
+        return _most(self.output, self.output_at_most)
+
 
 class _Tokens(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -166,6 +176,22 @@ class PriceRow(_Tokens):
             return f"{self.name}@{self.fetched_at:%Y-%m-%dT%H:%M:%SZ}"
         return f"{self.name}@{self.revision or self.effective_from}"
 
+    @cached_property
+    def simple_tokens(self) -> bool:
+        """Whether every token of a kind costs the same, whatever the request."""
+        rates = self.token_rates
+        ranges = (rates.cached_at_most, rates.input_at_most, rates.output_at_most)
+        return not self.tiers and all(rate is None for rate in ranges)
+
+    @cached_property
+    def dearest_tokens(self) -> tuple[Decimal | None, Decimal | None]:
+        """The most that a token in and a token out can cost, however long the request."""
+        rates = self.token_rates_between(0, None)
+        return (
+            _most(*(one.dearest_input for one in rates)),
+            _most(*(one.dearest_output for one in rates)),
+        )
+
     def token_rates_between(self, low: int, high: int | None) -> list[TokenRates]:
         """Rates that hold somewhere between two counts of input tokens; the lower count's first."""
         found = [self.token_rates]
@@ -186,6 +212,10 @@ class PriceRow(_Tokens):
     def record(self) -> dict[str, object]:
         """The row as the ledger keeps it: set fields only, money as strings."""
         return self.model_dump(mode="json", exclude_defaults=True)
+
+
+def _most(*rates: Decimal | None) -> Decimal | None:
+    return max((rate for rate in rates if rate is not None), default=None)
 
 
 def _priced(rates: _Tokens) -> tuple[bool, ...]:

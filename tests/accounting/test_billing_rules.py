@@ -241,6 +241,9 @@ def test_an_estimate_across_tiers_has_the_bounds_of_all_of_them() -> None:
     assert cost.total_usd == Decimal("0.00019")  # 90 x 1 + 10 x 10
     assert cost.low_usd == Decimal("0.0001")  # none in, 10 x 10
     assert cost.high_usd == Decimal("0.0005")  # 150 x 2 + 10 x 20
+    at_the_step = Metered(Count(120, "estimated", 100, 150), exact(10))
+    cost = price(row(**TIERS), Billable(at_the_step))
+    assert (cost.total_usd, cost.low_usd) == (Decimal("0.00044"), Decimal("0.0002"))
     unbounded = Metered(Count(90, "estimated", 0, None), exact(10))
     assert price(row(**TIERS), Billable(unbounded)).high_usd is None
     unknown = price(row(**TIERS), Billable(Metered(None, exact(10))))

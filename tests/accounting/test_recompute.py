@@ -164,6 +164,44 @@ def test_pricing_again_keeps_within_what_is_known(seed: int) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("caused_boot", "boot_seconds", "wait_seconds", "billed"),
+    [
+        (True, 4.0, 4.0, ("4", "measured", 4.0, 4.0)),
+        (None, 4.0, 4.0, ("4", "measured", 4.0, 4.0)),
+        (False, 4.0, 4.0, None),  # others' boot is theirs to pay
+        (None, None, 6.0, ("6", "estimated", 0.0, 6.0)),  # anything of it may have been one
+        (None, None, None, None),
+    ],
+)
+def test_a_boot_that_no_price_billed_then(
+    caused_boot: bool | None,
+    boot_seconds: float | None,
+    wait_seconds: float | None,
+    billed: tuple[str, str, float, float] | None,
+) -> None:
+    row = attempt()
+    row.status, row.execute_seconds, row.caused_boot = "succeeded", 1.0, caused_boot
+    row.boot_seconds, row.wait_seconds = boot_seconds, wait_seconds
+    today = PriceRow.model_validate(
+        {
+            "name": "p",
+            "effective_from": "2026-01-01",
+            "checked_on": "2026-01-01",
+            "source": "s",
+            "usd_per_second": "1",
+            "bills": ["boot"],
+        }
+    )
+    lines = recomputed(row, today).lines
+    if billed is None:
+        assert lines == ()
+        return
+    (line,) = lines
+    assert (str(line.quantity), line.status) == (f"{billed[0]}.000000", billed[1])
+    assert (float(line.low_usd), float(line.high_usd or -1)) == billed[2:]
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_interrupted_attempts_are_explained_too(seed: int) -> None:
     chance = random.Random(2000 + seed)

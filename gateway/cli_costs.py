@@ -102,7 +102,7 @@ def show_repricing(
     if until is not None:
         until_us = _micros(until, "--until")
     repricing = Repricing(settings, price_book(settings))
-    corrected = 0
+    corrected, shown = 0, True
     try:
         if apply:
             catch_up(data_dir)  # a correction that is still under way must not be made again
@@ -115,7 +115,7 @@ def show_repricing(
                 reason=REASON,
                 rotate_bytes=settings.journal.rotate_bytes,
             )
-            catch_up(data_dir)
+            shown = _caught_up(data_dir)
         else:
             for _ in changes:
                 pass
@@ -132,10 +132,21 @@ def show_repricing(
     changed = sum(row["changed"] for row in rows)
     if apply:
         print_line(f"{corrected} attempts were corrected; their old figures are kept.")
+        if not shown:
+            print_line("They are in the journal; the database is behind and will follow.")
     elif changed:
         print_line(f"{changed} attempts differ; --apply corrects them.")
     else:
         print_line("Nothing differs.")
+
+
+def _caught_up(data_dir: Path) -> bool:
+    """Whether the database has the corrections too; in the journal they are in any case."""
+    try:
+        catch_up(data_dir)
+    except LedgerUnavailable:
+        return False
+    return True
 
 
 def _micros(text: str, option: str) -> int:

@@ -24,9 +24,12 @@ _LOOK_EVERY_SECONDS = 0.05
 
 
 def catch_up(data_dir: Path, patience_seconds: float = _PATIENCE_SECONDS) -> None:
-    """Return when all that was in the journal is in the database. Raises LedgerUnavailable."""
+    """Return when all that was in the journal is in the database.
+
+    Raises LedgerUnavailable when the database has not come nearer for so many seconds.
+    """
     wanted = _whole_bytes(layout.journal_dir(data_dir))
-    deadline = time.monotonic() + patience_seconds
+    nearest, deadline = sum(wanted.values()) + 1, 0.0
     while True:
         lock = layout.take(data_dir / "shipper.lock", create=True)
         if lock is not None:
@@ -36,9 +39,12 @@ def catch_up(data_dir: Path, patience_seconds: float = _PATIENCE_SECONDS) -> Non
                 os.close(lock)
             return
         shipped = shipped_offsets(data_dir)
-        if all(shipped.get(name, 0) >= size for name, size in wanted.items()):
+        missing = sum(max(0, size - shipped.get(name, 0)) for name, size in wanted.items())
+        if not missing:
             return
-        if time.monotonic() > deadline:
+        if missing < nearest:
+            nearest, deadline = missing, time.monotonic() + patience_seconds
+        elif time.monotonic() > deadline:
             raise LedgerUnavailable("The database is behind the journal; try again later.")
         time.sleep(_LOOK_EVERY_SECONDS)
 

@@ -77,6 +77,8 @@ def _agrees(row: AttemptRow, cost: Cost) -> bool:
 def _why(row: AttemptRow, cost: Cost, *, agrees: bool) -> str:
     if not agrees:
         return "The row's own counts and price do not give the booked figure."
+    if not cost.lines:
+        return "Nothing of an attempt is billed by this price; what it bills stands in charges."
     if cost.total_usd is None:
         return "A billable quantity is not known, so the total is not either."
     if row.cost_status == "estimated":

@@ -20,8 +20,12 @@ _ZERO = Decimal(0)
 
 
 def refused_before_work(row: AttemptRow) -> bool:
-    """Whether the attempt cost nothing because the provider refused it before any work."""
-    return row.cost_status == "measured" and row.cost_pico_usd == 0 and not row.cost_lines
+    """Whether the attempt cost nothing because the provider refused it before any work.
+
+    One that succeeded was not; one under a price for standing machines costs nothing either way.
+    """
+    free = row.cost_status == "measured" and row.cost_pico_usd == 0 and not row.cost_lines
+    return free and row.status != "succeeded" and not _for_standing_machines(row)
 
 
 def priced_by_provider(row: AttemptRow) -> bool:
@@ -57,6 +61,12 @@ def billable(row: AttemptRow, price_row: PriceRow | None) -> Billable:
         boot=_boot(row, booked.get("boot_seconds")),
         queue=None if row.queue_seconds is None else Seconds(row.queue_seconds),
     )
+
+
+def _for_standing_machines(row: AttemptRow) -> bool:
+    """Whether the price puts nothing on any attempt."""
+    rates = {key for key in row.price or () if key.startswith("usd_per_")}
+    return rates == {"usd_per_second"} and (row.price or {}).get("bills") == ["standing"]
 
 
 def _count(value: int | None, source: str | None, high: int | None) -> Count | None:
@@ -101,13 +111,18 @@ def _execute(
 def _boot(row: AttemptRow, booked: dict[str, Any] | None) -> Seconds | None:
     if row.caused_boot is False:
         return None
-    billed = "boot" in (row.price or {}).get("bills", ())
-    if booked is None and billed:
+    if booked is not None:
+        waited = row.wait_seconds if row.boot_seconds is None else row.boot_seconds
+        exact = booked["status"] == "measured"
+        return Seconds(waited or 0.0) if exact else Seconds(waited or 0.0, 0.0, None)
+    if "boot" in (row.price or {}).get("bills", ()):
         return None  # it was looked for when the attempt ended, and there was none
-    exact = booked["status"] == "measured" if booked else row.status == "succeeded"
     if row.boot_seconds is not None:
-        return Seconds(row.boot_seconds) if exact else Seconds(row.boot_seconds, 0.0, None)
-    if row.wait_seconds is None or (row.queue_seconds is not None and booked is None):
+        if row.status != "succeeded":
+            return Seconds(row.boot_seconds, 0.0, None)
+        beside_others = row.caused_boot is None and row.idle_before_seconds == 0.0
+        return Seconds(row.boot_seconds, *((0.0, row.boot_seconds) if beside_others else ()))
+    if row.wait_seconds is None or row.queue_seconds is not None:
         return None
     return Seconds(row.wait_seconds, 0.0, row.wait_seconds)  # of it anything may have been a boot
 

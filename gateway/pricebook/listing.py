@@ -150,7 +150,7 @@ def _rates(rates: Any) -> str:
 
 def bills_text(row: PriceRow) -> str:
     """What is billed: kinds of seconds, tokens, images, requests."""
-    kinds = [kind for kind in ("queue", "boot", "execute", "idle") if kind in row.bills]
+    kinds = [kind for kind in ("queue", "boot", "execute", "idle", "standing") if kind in row.bills]
     said = []
     if row.usd_per_second is not None:
         said.append(f"{', '.join(kinds)} seconds{' (shared)' if row.shared else ''}")

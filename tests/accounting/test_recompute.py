@@ -47,6 +47,8 @@ def price_row(chance: random.Random) -> PriceRow | None:
         rates["usd_per_second"] = "0.00013571"
         kinds = ["execute", "boot", "queue", "idle"]
         rates["bills"] = chance.sample(kinds, chance.randint(1, 4))
+        if chance.random() < 0.1:
+            rates["bills"] = ["standing"]
         if chance.random() < 0.3:
             rates["round_up_seconds"] = chance.choice(["1", "0.1", "60"])
         if chance.random() < 0.3:
@@ -74,6 +76,7 @@ def lived(chance: random.Random, priced: PriceRow | None) -> AttemptRow:
         "att_1", "gen_1", 0, "generate", False, "m", "d", "p", "pm", "r", 10**15, 10**15
     )
     row.max_output_tokens = maybe(chance, 64)
+    row.idle_before_seconds = maybe(chance, chance.choice([0.0, 7.0]))
     row.price = None if priced is None else priced.record
     timeline, at = Timeline(0.0), 0.0
     for event in (
@@ -121,10 +124,11 @@ def lived(chance: random.Random, priced: PriceRow | None) -> AttemptRow:
         input_bytes=chance.randint(0, 4000),
         output_bytes=chance.randint(0, 4000),
         complete=succeeded,
-        spends=chance.random() < 0.9,
+        spends=succeeded or chance.random() < 0.7,
         share_seconds=chance.random() if priced is not None and priced.shared else None,
         boot_limit_seconds=600.0,
         goes_on_seconds=maybe(chance, 900.0, 0.2),
+        unsaid_seconds=maybe(chance, 300.0, 0.1),
     )
     settle(row, observed, priced, TokenEstimator())
     return attempt_row(orjson.loads(orjson.dumps(row)))

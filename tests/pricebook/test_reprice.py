@@ -166,7 +166,13 @@ def test_without_a_gateway_and_before_anything_was_shipped(here: Here, tmp_path:
     written(
         data_dir,
         unpriced(begun(1, deployment="images", price=None), images=2),
-        finished(begun(2, deployment="images"), cost_pico_usd=0, known_pico_usd=0, cost_lines=[]),
+        finished(
+            begun(2, deployment="images"),
+            status="failed",
+            cost_pico_usd=0,
+            known_pico_usd=0,
+            cost_lines=[],
+        ),
     )
     (name,) = journal_names(journal_dir(data_dir))
     os.utime(journal_dir(data_dir) / name, (1_000_000, 1_000_000))

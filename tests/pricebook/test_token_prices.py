@@ -16,11 +16,12 @@ from genai_prices import Usage, types
 from genai_prices.data_snapshot import get_snapshot
 
 from gateway.accounting.metering import Count, Metered
-from gateway.accounting.prices import Tariff
+from gateway.accounting.prices import PriceBook, Tariff
 from gateway.accounting.pricing import Billable, Cost, price
 from gateway.pricebook import token_prices
 from gateway.pricebook.token_prices import Hints, token_tariff
-from gateway.settings import ConfigError
+from gateway.registry import tariff_of
+from gateway.settings import ConfigError, DeploymentSettings
 from providers.contract import Delta, Finished
 from providers.contract import Usage as Reported
 from tests.gateway_app.gateways import running_gateway
@@ -134,6 +135,16 @@ def test_the_version_and_the_source_stand_in_every_cost() -> None:
 )
 def test_whose_model_it_is(hints: Hints, name: str) -> None:
     assert token_tariff("genai-prices", hints, "price").name.endswith(name)
+
+
+def test_a_name_at_the_router_ends_in_who_serves_it() -> None:
+    model = "MiniMaxAI/MiniMax-M1-80k"
+    given = DeploymentSettings(provider="hf", model=f"{model}:novita", price="genai-prices")
+    found = tariff_of("d", given, PriceBook([]), {"hf": {"kind": "huggingface"}})
+    assert found is not None and found.name == f"genai-prices:huggingface_novita/{model}"
+    anyone = given.model_copy(update={"model": f"{model}:cheapest"})
+    with pytest.raises(ConfigError, match="knows no provider"):
+        tariff_of("d", anyone, PriceBook([]), {"hf": {"kind": "huggingface"}})
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,8 @@ async def read(asked: Asked) -> Found:
     found = Found("modal 1.6.4: Workspace.billing.rates")
     for key, usd_per_hour in sorted(rates.items()):
         name, note = _named(key)
-        if name is None or not usd_per_hour.is_finite() or usd_per_hour < 0:
+        known = isinstance(usd_per_hour, Decimal) and usd_per_hour.is_finite() and usd_per_hour >= 0
+        if name is None or not known:
             found.left_out.append(key)
             continue
         found.offers[name] = _row(usd_per_hour, note)

@@ -20,7 +20,6 @@ import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any, cast
 
 import modal
@@ -91,12 +90,13 @@ class SdkApi:
         with translated():
             await modal.FunctionCall.from_id(call_id, client).cancel.aio()
 
-    async def rates(self) -> Mapping[str, Decimal]:
+    async def rates(self) -> Mapping[str, Any]:
         client = await self._client.get()
         rates = modal.Workspace.from_context(client=client).billing.rates
         with translated():
             try:
-                return dict(await asyncio.wait_for(rates.aio(), self._rpc_timeout_seconds))
+                async with asyncio.timeout(self._rpc_timeout_seconds):
+                    return dict(await rates.aio())
             except TimeoutError:
                 raise UpstreamUnreachable("Modal did not say its rates in time.") from None
 

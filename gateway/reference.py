@@ -25,6 +25,7 @@ from pydantic_core import PydanticUndefined
 from gateway.accounting.prices import PriceRow, TokenTier
 from gateway.http.errors import STATUSES
 from gateway.ledger.rows import AttemptRow, ChargeRow
+from gateway.price_settings import PriceBookSettings, PriceSourceSettings
 from gateway.reconciliation.options import ReconciliationSettings
 from gateway.registry import installed, load_plugin
 from gateway.settings import (
@@ -36,8 +37,6 @@ from gateway.settings import (
     KeySettings,
     Limits,
     ModelSettings,
-    PriceBookSettings,
-    PriceSourceSettings,
     RateLimitSettings,
     RetrySettings,
     ServerSettings,

@@ -23,7 +23,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    SecretStr,
     ValidationError,
     model_validator,
 )
@@ -31,8 +30,8 @@ from pydantic import (
 from gateway.accounting.prices import PriceRow
 from gateway.configuration import PREFIX, from_environment, from_file, merge
 from gateway.configuration import ConfigError as ConfigError
+from gateway.price_settings import PriceBookSettings
 from gateway.reconciliation.options import ReconciliationSettings
-from providers.contract import ProviderSettings
 
 Scope: TypeAlias = Literal["generate", "reports", "admin"]
 Per: TypeAlias = Literal["hour", "day", "month", "total"]
@@ -188,24 +187,6 @@ class ModelSettings(_Section):
 
     deployments: tuple[str, ...] = Field(min_length=1)
     """Deployments, tried in this order."""
-
-
-class PriceSourceSettings(ProviderSettings):
-    """A source that `gateway prices fetch` reads, reached as a provider is."""
-
-    api_key: SecretStr | None = None
-    """Credential of a source that has no provider block, lambda-cloud say."""
-
-
-class PriceBookSettings(_Section):
-    """When a price is old, and where new ones come from."""
-
-    stale_after_days: int = Field(default=90, ge=1)
-    """A price whose source was read longer ago than this is warned of."""
-    sources: dict[Literal["huggingface", "lambda-cloud", "modal"], PriceSourceSettings] = Field(
-        default_factory=dict
-    )
-    """Address and credentials of live sources, where they differ from the usual ones."""
 
 
 class RetrySettings(_Section):

@@ -16,10 +16,11 @@ from pydantic import ValidationError
 
 from gateway.accounting.prices import PriceBook, PriceRow, built_in_rows
 from gateway.ledger.layout import take
+from gateway.price_settings import PriceSourceSettings
 from gateway.pricebook import source_huggingface, source_lambda_cloud, source_modal
 from gateway.pricebook.asking import Asked, Found
 from gateway.pricebook.stored import append_rows, note_seen, prices_dir, stored_rows
-from gateway.settings import ConfigError, PriceSourceSettings, Settings, explain
+from gateway.settings import ConfigError, Settings, explain
 from providers.contract import Http, ProviderError, ProviderSettings
 
 Read = Callable[[Asked], Awaitable[Found]]

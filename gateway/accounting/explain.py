@@ -10,7 +10,12 @@ from pydantic import ValidationError
 from gateway.accounting.lines import Line, line_usd
 from gateway.accounting.prices import PriceRow
 from gateway.accounting.pricing import Cost
-from gateway.accounting.recompute import priced_by_provider, recomputed, refused_before_work
+from gateway.accounting.recompute import (
+    asked_later,
+    priced_by_provider,
+    recomputed,
+    refused_before_work,
+)
 from gateway.accounting.settle import plain
 from gateway.ledger.rows import AttemptRow
 
@@ -64,6 +69,12 @@ def explained(row: AttemptRow) -> dict[str, Any]:
     found["lines"] += [_left_over(line) for line in booked.values()]
     found["recomputed_usd"] = plain(cost.total_usd)
     found["agrees"] = _agrees(row, cost) and all(line["agrees"] for line in found["lines"])
+    if not found["agrees"] and asked_later(row):
+        found["agrees"] = None
+        found["why"] = (
+            "The provider told of it later, and not enough to price it: the figure was booked "
+            "before that and cannot be computed from what is known now."
+        )
     if not found["why"]:
         found["why"] = _why(row, cost, agrees=found["agrees"])
     return found
@@ -153,7 +164,7 @@ def _quantity_from(row: AttemptRow, price_row: PriceRow | None, kind: str) -> st
             return "column cached_input_tokens, reported"
         case "output_tokens":
             return f"column output_tokens, {row.output_tokens_source or 'source unknown'}"
-    if row.status == "interrupted":
+    if row.status == "interrupted" and not asked_later(row):
         return "column total_seconds, up to the gateway's last sign of life"
     if kind == "execute_seconds" and price_row is not None and price_row.shared:
         return "the booked share of column execute_seconds"

@@ -45,7 +45,7 @@ def billable(row: AttemptRow, price_row: PriceRow | None) -> Billable:
     booked = {line["kind"]: line for line in row.cost_lines}
     if "reported" in booked:
         return Billable(Metered(), reported_cost_usd=Decimal(booked["reported"]["usd"]))
-    if row.status == "interrupted":
+    if row.status == "interrupted" and not _told_later(row):
         return _interrupted(row, price_row)
     metered = Metered(
         _count(row.input_tokens, row.input_tokens_source, None) or _none_of(booked, "input_tokens"),
@@ -61,6 +61,17 @@ def billable(row: AttemptRow, price_row: PriceRow | None) -> Billable:
         boot=_boot(row, booked.get("boot_seconds")),
         queue=None if row.queue_seconds is None else Seconds(row.queue_seconds),
     )
+
+
+def _told_later(row: AttemptRow) -> bool:
+    """Whether the provider's later word was enough to price it."""
+    measured = all(line["status"] == "measured" for line in row.cost_lines)
+    return asked_later(row) and measured
+
+
+def asked_later(row: AttemptRow) -> bool:
+    """Whether the provider told of the attempt after it was booked."""
+    return row.lookup in ("looked_up", "found")
 
 
 def _for_standing_machines(row: AttemptRow) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -10,6 +11,7 @@ import orjson
 import pytest
 
 from gateway.accounting.explain import explained
+from gateway.accounting.later import settle_later
 from gateway.accounting.metering import TokenEstimator
 from gateway.accounting.prices import PriceRow
 from gateway.accounting.recompute import recomputed
@@ -17,7 +19,16 @@ from gateway.accounting.settle import Observed, booked, settle, settle_interrupt
 from gateway.accounting.timeline import Timeline
 from gateway.ledger.codec import attempt_row
 from gateway.ledger.rows import AttemptRow
-from providers.contract import Booting, Delta, Finished, Phases, Queued, Started, Usage
+from providers.contract import (
+    Booting,
+    Delta,
+    Finished,
+    JobReport,
+    Phases,
+    Queued,
+    Started,
+    Usage,
+)
 
 TIER = {"above_input_tokens": 500}
 
@@ -225,3 +236,27 @@ def test_interrupted_attempts_are_explained_too(seed: int) -> None:
         )
         found = explained(attempt_row(orjson.loads(orjson.dumps(row))))
         assert found["agrees"] is True, (row, found)
+
+
+def test_what_the_provider_told_later_is_explained() -> None:
+    priced = PriceRow.model_validate(
+        {
+            "name": "p",
+            "effective_from": "2026-01-01",
+            "checked_on": "2026-01-01",
+            "source": "s",
+            "usd_per_second": "0.5",
+        }
+    )
+    row = attempt()
+    row.price = priced.record
+    settle_interrupted(row, now_us=10**15 + 9_000_000, last_seen_us=10**15, total_seconds=900.0)
+    told = JobReport("job", "succeeded", phases=Phases(execute_seconds=4.0))
+    enough = replace(row, **settle_later(row, told), lookup="looked_up")
+    assert enough.cost_pico_usd == 2 * 10**12
+    found = explained(enough)
+    assert (found["agrees"], found["recomputed_usd"]) == (True, "2")
+    assert found["lines"][0]["quantity_from"] == "column execute_seconds"
+    little = JobReport("job", "succeeded", phases=Phases(queue_seconds=1.0))
+    too_little = replace(row, **settle_later(row, little), lookup="found")
+    assert explained(too_little)["agrees"] in (True, None)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from gateway.accounting.idle import IdleGap, idle_line, standing_line
-from gateway.accounting.pricing import Line
+from gateway.accounting.lines import Line
 from gateway.accounting.settle import pico, plain
 from gateway.clock import Clock
 from gateway.ledger.journal import Journal

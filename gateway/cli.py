@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from gateway.cli_compare import compare
+from gateway.cli_context import form_of, ledger_of, settings_of
 from gateway.cli_estimate import estimate
 from gateway.cli_import import import_app
 from gateway.cli_options import (
@@ -20,9 +19,10 @@ from gateway.cli_options import (
     JsonOption,
     StartOption,
 )
+from gateway.cli_pricebook import prices_app, reprice
 from gateway.cli_reconcile import reconcile
 from gateway.ledger.errors import SchemaMismatch, StoreUnavailable
-from gateway.settings import ConfigError, Settings, load
+from gateway.settings import ConfigError
 
 app = typer.Typer(
     name="gateway",
@@ -39,6 +39,7 @@ ledger_app = typer.Typer(
     help="Look at the durable record.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(keys_app, name="keys")
+app.add_typer(prices_app, name="prices")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(import_app, name="import")
 
@@ -67,22 +68,6 @@ def _fail(message: str) -> NoReturn:
     sys.exit(2)
 
 
-def _settings(config: Path | None, data_dir: Path | None, **server: Any) -> Settings:
-    given = {"data_dir": data_dir, **server}
-    changes = {name: value for name, value in given.items() if value is not None}
-    return load(config, os.environ, {"server": changes} if changes else None)
-
-
-def _ledger_of(settings: Settings) -> Path:
-    """The data folder, which must have been used: a misspelt one must not look like a sound one."""
-    from gateway.ledger.layout import journal_dir
-
-    data_dir = settings.server.data_dir
-    if not journal_dir(data_dir).is_dir():
-        raise ConfigError(f"there is no ledger in {data_dir}")
-    return data_dir
-
-
 @app.command()
 def serve(
     config: ConfigOption = None,
@@ -91,7 +76,7 @@ def serve(
     data_dir: DataDirOption = None,
 ) -> None:
     """Serve until told to stop (SIGTERM, Ctrl-C)."""
-    settings = _settings(config, data_dir, host=host, port=port)
+    settings = settings_of(config, data_dir, host=host, port=port)
     from gateway.cli_local import prepare_weights
     from gateway.serving import serve as run
 
@@ -123,7 +108,7 @@ def generate(
     it was. Asks the gateway at --url, else the one that runs at the configured address, else one
     that is started for this call alone.
     """
-    settings = _settings(config, data_dir)
+    settings = settings_of(config, data_dir)
     from gateway.cli_generate import ask
 
     sys.exit(ask(settings, prompt, model, max_output_tokens, url, api_key))
@@ -135,7 +120,7 @@ def check(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
 
     File, environment, plugins and prices are checked as at a start; nothing is dialled.
     """
-    settings = _settings(config, data_dir)
+    settings = settings_of(config, data_dir)
     from gateway.cli_tables import show_routes
 
     show_routes(settings)
@@ -147,7 +132,7 @@ def providers(
     presets: Annotated[bool, typer.Option("--presets", help="Name the presets as well.")] = False,
 ) -> None:
     """List installed plugins, and how far each was tried."""
-    settings = _settings(config, None)
+    settings = settings_of(config, None)
     from gateway.cli_tables import show_providers
 
     show_providers(settings, presets=presets)
@@ -172,9 +157,9 @@ def costs(
     """
     from gateway.cli_tables import show_costs
 
-    settings = _settings(config, data_dir)
+    settings = settings_of(config, data_dir)
     query = _query(start_time, end_time, group_by, bucket_width, time_zone)
-    show_costs(_ledger_of(settings), query, _format(as_json, as_csv))
+    show_costs(ledger_of(settings), query, form_of(as_json, as_csv))
 
 
 @app.command("cold-starts")
@@ -196,14 +181,15 @@ def cold_starts(
     """
     from gateway.cli_tables import show_cold_starts
 
-    settings = _settings(config, data_dir)
+    settings = settings_of(config, data_dir)
     query = _query(start_time, end_time, group_by or ["deployment"], bucket_width, time_zone)
-    show_cold_starts(_ledger_of(settings), query, _format(as_json, as_csv))
+    show_cold_starts(ledger_of(settings), query, form_of(as_json, as_csv))
 
 
 app.command()(compare)
 app.command()(estimate)
 app.command()(reconcile)
+app.command()(reprice)
 
 
 @app.command()
@@ -220,9 +206,9 @@ def budgets(
     """
     from gateway.cli_budgets import show_budgets
 
-    settings = _settings(config, data_dir)
-    _ledger_of(settings)
-    show_budgets(settings, _format(as_json, as_csv))
+    settings = settings_of(config, data_dir)
+    ledger_of(settings)
+    show_budgets(settings, form_of(as_json, as_csv))
 
 
 @keys_app.command("create")
@@ -265,7 +251,7 @@ def keys_create(
     """
     from gateway import cli_keys
 
-    settings = _settings(config, data_dir)
+    settings = settings_of(config, data_dir)
     given = {
         "name": name,
         "scopes": scope or ["generate"],
@@ -292,7 +278,7 @@ def keys_list(
     """List the keys of the configuration and of the data folder."""
     from gateway import cli_keys
 
-    cli_keys.show(_settings(config, data_dir), as_json=as_json)
+    cli_keys.show(settings_of(config, data_dir), as_json=as_json)
 
 
 @keys_app.command("rotate")
@@ -310,7 +296,7 @@ def keys_rotate(
     """
     from gateway import cli_keys
 
-    cli_keys.rotate(_settings(config, data_dir), name, grace_seconds)
+    cli_keys.rotate(settings_of(config, data_dir), name, grace_seconds)
 
 
 @keys_app.command("revoke")
@@ -322,7 +308,7 @@ def keys_revoke(
     """Refuse a key from now on. Its name stays taken."""
     from gateway import cli_keys
 
-    cli_keys.revoke(_settings(config, data_dir), name)
+    cli_keys.revoke(settings_of(config, data_dir), name)
 
 
 @ledger_app.command("info")
@@ -332,7 +318,7 @@ def ledger_info(
     """Files, rows, totals, and what is not in the database yet."""
     from gateway.cli_tables import show_ledger_info
 
-    show_ledger_info(_ledger_of(_settings(config, data_dir)), as_json=as_json)
+    show_ledger_info(ledger_of(settings_of(config, data_dir)), as_json=as_json)
 
 
 @ledger_app.command("verify")
@@ -344,7 +330,7 @@ def ledger_verify(config: ConfigOption = None, data_dir: DataDirOption = None) -
     """
     from gateway.ledger.inspect import verify
 
-    problems = verify(_ledger_of(_settings(config, data_dir)))
+    problems = verify(ledger_of(settings_of(config, data_dir)))
     for problem in problems:
         typer.echo(problem)
     typer.echo(f"{len(problems)} problems" if problems else "The ledger is sound.")
@@ -365,9 +351,3 @@ def _query(
         "bucket_width": bucket_width,
         "time_zone": time_zone,
     }
-
-
-def _format(as_json: bool, as_csv: bool) -> str:
-    if as_json and as_csv:
-        _fail("--json or --csv, not both")
-    return "json" if as_json else "csv" if as_csv else "table"

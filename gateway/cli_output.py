@@ -17,6 +17,11 @@ def print_json(found: object) -> None:
     sys.stdout.write("\n")
 
 
+def print_line(text: str) -> None:
+    """A sentence below a table."""
+    console().print(text, highlight=False, markup=False, soft_wrap=True)
+
+
 def cell(value: object) -> str:
     """None is "unknown"; three digits of a number."""
     if value is None:

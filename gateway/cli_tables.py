@@ -17,7 +17,7 @@ from typing import Any
 from gateway.cli_options import instant
 from gateway.cli_output import cell as _cell
 from gateway.cli_output import console as _console
-from gateway.cli_output import print_json
+from gateway.cli_output import print_json, print_line
 from gateway.cli_output import table as _table
 from gateway.ledger.errors import BadQuery
 from gateway.ledger.layout import database_path
@@ -29,6 +29,7 @@ Column = tuple[str, Callable[[dict[str, Any]], object]]
 
 def show_routes(settings: Settings) -> None:
     """Each model with the deployments behind it, as they were resolved."""
+    from gateway.cli_prices import check_warnings
     from gateway.registry import Registry
     from providers.toolkit.http import open_http
 
@@ -51,7 +52,9 @@ def show_routes(settings: Settings) -> None:
     routed = {name for given in settings.models.values() for name in given.deployments}
     for name in registry.targets.keys() - routed:
         _console().print(f"deployment:{name} belongs to no model", highlight=False)
-    _console().print("The configuration is sound.", highlight=False)
+    for line in check_warnings(settings):
+        print_line(f"warning: {line}")
+    print_line("The configuration is sound.")
 
 
 def show_providers(settings: Settings, *, presets: bool) -> None:
@@ -208,7 +211,7 @@ def _group_columns(query: dict[str, Any]) -> list[Column]:
 
 
 def print_rows(rows: list[dict[str, Any]], columns: Sequence[Column], form: str) -> None:
-    """A table or CSV."""
+    """A table, or CSV where ``form`` says so."""
     names = [name for name, _ in columns]
     if form == "csv":
         writer = csv.writer(sys.stdout)

@@ -22,10 +22,11 @@ from pydantic import AwareDatetime, BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from gateway.accounting.prices import PriceRow
+from gateway.accounting.prices import PriceRow, TokenTier
 from gateway.http.errors import STATUSES
 from gateway.ledger.rows import AttemptRow, ChargeRow
 from gateway.model_settings import ModelSettings
+from gateway.price_settings import PriceBookSettings, PriceSourceSettings
 from gateway.reconciliation.options import ReconciliationSettings
 from gateway.registry import installed, load_plugin
 from gateway.settings import (
@@ -83,7 +84,14 @@ def configuration_reference() -> str:
         _section("deployments.<name>", DeploymentSettings),
         _section("deployments.<name>.limits", Limits),
         _section("deployments.<name>.price", InlinePrice, like=PriceRow),
-        _section("prices[]", PriceRow, without={"revision"}),
+        _section("prices[]", PriceRow, without={"revision", "fetched_at"}),
+        _section("prices[].tiers[]", TokenTier),
+        _section("price_book", PriceBookSettings),
+        _section(
+            "price_book.sources.<name>",
+            PriceSourceSettings,
+            without=ProviderSettings.model_fields,
+        ),
         _section("providers.<name>", ProviderSettings),
     ]
     common = set(ProviderSettings.model_fields)

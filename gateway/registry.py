@@ -23,6 +23,8 @@ from gateway.accounting.sharing import Sharing
 from gateway.accounting.usual import Usual
 from gateway.limits.circuit import Circuit
 from gateway.limits.gate import Gate
+from gateway.pricebook.stored import stored_rows
+from gateway.pricebook.token_prices import Hints, is_reference, token_tariff
 from gateway.settings import (
     ConfigError,
     DeploymentSettings,
@@ -138,7 +140,7 @@ class Registry:
             provider=given.provider,
             provider_model=given.model,
             deployment=deployment,
-            tariff=tariff_of(name, given, self.prices),
+            tariff=tariff_of(name, given, self.prices, self._settings.providers),
             hardware=given.hardware,
             limits=given.limits,
             timeouts=given.timeouts or self._settings.timeouts,
@@ -239,17 +241,25 @@ def list_plugins(settings: Settings) -> list[PluginInfo]:
 
 
 def price_book(settings: Settings) -> PriceBook:
-    """The built-in rows and the configuration's own. Raises ConfigError."""
+    """The built-in rows, those that were fetched, the configuration's own. Raises ConfigError."""
     try:
-        return PriceBook([*built_in_rows(), *settings.prices])
+        fetched = stored_rows(settings.server.data_dir)
+        return PriceBook([*built_in_rows(), *fetched], own=settings.prices)
     except ValueError as error:
         raise ConfigError(f"prices: {error}") from error
 
 
-def tariff_of(name: str, given: DeploymentSettings, book: PriceBook) -> Tariff | None:
+def tariff_of(
+    name: str,
+    given: DeploymentSettings,
+    book: PriceBook,
+    providers: Mapping[str, Mapping[str, Any]],
+) -> Tariff | None:
     """What a deployment costs; None where nobody said. Raises ConfigError."""
     if given.price is None:
         return None
+    if isinstance(given.price, str) and is_reference(given.price):
+        return token_tariff(given.price, _hints(given, providers), f"deployments.{name}.price")
     if isinstance(given.price, InlinePrice):
         stated: dict[str, Any] = given.price.model_dump(exclude_unset=True)
         try:
@@ -275,6 +285,17 @@ def tariff_of(name: str, given: DeploymentSettings, book: PriceBook) -> Tariff |
         known = ", ".join(book.names())
         raise ConfigError(f"deployments.{name}.price: no price named {given.price!r} ({known})")
     return tariff
+
+
+def _hints(given: DeploymentSettings, providers: Mapping[str, Mapping[str, Any]]) -> Hints:
+    block = providers.get(given.provider, {})
+    kind, model = str(block.get("kind", given.provider)), given.model
+    named = [given.provider, kind]
+    if kind == "huggingface" and ":" in model:  # the router's names end in who serves
+        model, _, served_by = model.rpartition(":")
+        named = [f"huggingface_{served_by}"]
+    base_url = block.get("base_url")
+    return Hints(named, None if base_url is None else str(base_url), model)
 
 
 def _plugin_with_preset(found: Mapping[str, EntryPoint], name: str) -> ProviderPlugin | None:

@@ -31,6 +31,7 @@ from gateway.accounting.prices import PriceRow
 from gateway.configuration import PREFIX, from_environment, from_file, merge
 from gateway.configuration import ConfigError as ConfigError
 from gateway.model_settings import ModelSettings
+from gateway.price_settings import PriceBookSettings
 from gateway.reconciliation.options import ReconciliationSettings
 
 Scope: TypeAlias = Literal["generate", "reports", "admin"]
@@ -162,7 +163,8 @@ class DeploymentSettings(BaseModel):
     model: str
     """The provider's own name of the model."""
     price: str | InlinePrice | None = None
-    """Name of a price, or the price itself; unset: the cost is unknown, never 0."""
+    """Name of a price, or the price itself; ``genai-prices`` or
+    ``genai-prices:<provider>/<model>``: from that package. Unset: the cost is unknown, never 0."""
     hardware: str | None = None
     """What it runs on; kept with each attempt."""
     idle_window_seconds: float | None = Field(default=None, gt=0)
@@ -259,6 +261,7 @@ class Settings(_Section):
     """Limits on what is spent."""
     rate_limits: RateLimitSettings = RateLimitSettings()
     """What all callers together may ask for."""
+    price_book: PriceBookSettings = PriceBookSettings()
     revision: str = "default"
     """Digest of the configuration as written; kept with each attempt."""
 

@@ -146,7 +146,8 @@ USAGE_ERROR = typer.BadParameter.__mro__[1]
 def parse(command: Any, arguments: list[str]) -> None:
     """Parse a command line without running it; raises click's own error on what is not there."""
     with command.make_context("gateway", list(arguments)) as context:
-        if hasattr(command, "resolve_command"):
+        bare = getattr(command, "invoke_without_command", False) and not context._protected_args
+        if hasattr(command, "resolve_command") and not bare:
             _, inner, rest = command.resolve_command(context, context._protected_args)
             parse(inner, [*rest, *context.args])
 
@@ -215,7 +216,9 @@ def test_the_table_of_commands_is_whole() -> None:
     there: set[tuple[str, ...]] = set()
     for name, command in COMMAND.commands.items():
         inner = getattr(command, "commands", None)
-        there |= {(name,)} if inner is None else {(name, other) for other in inner}
+        there |= {(name, other) for other in inner or ()}
+        if inner is None or getattr(command, "invoke_without_command", False):
+            there.add((name,))
     assert told == there
 
 

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from gateway.accounting.coldstart import Verdict
+from gateway.accounting.lines import Line
 from gateway.accounting.prices import PriceRow
-from gateway.accounting.pricing import Line, Seconds, second_line, unknown_line
+from gateway.accounting.pricing import Seconds, second_line, unknown_seconds
 
 _MOST_EXPIRED = 64
 
@@ -132,7 +133,7 @@ def idle_line(row: PriceRow, gap: IdleGap) -> Line | None:
     if "idle" not in row.bills or row.usd_per_second is None:
         return None
     if gap.seconds is None:
-        return unknown_line(row, "idle_seconds", row.usd_per_second, gap.high_seconds)
+        return unknown_seconds(row, "idle_seconds", row.usd_per_second, gap.high_seconds)
     return second_line(row, "idle", row.usd_per_second, gap.seconds)
 
 

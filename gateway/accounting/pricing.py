@@ -11,33 +11,24 @@ Unknown: no price, or no quantity for a billable line, gives a line without ``us
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Context, Decimal
-from typing import Literal, TypeAlias
+from decimal import ROUND_CEILING, Decimal
 
-from gateway.accounting.metering import Count, Metered
+from gateway.accounting.lines import (
+    EXACT,
+    PICO,
+    CostStatus,
+    Line,
+    estimated_line,
+    exact_line,
+    unknown_line,
+)
+from gateway.accounting.metering import Metered
 from gateway.accounting.prices import PriceRow
+from gateway.accounting.token_lines import token_lines
 
-CostStatus: TypeAlias = Literal["measured", "estimated", "unknown"]
-
-PICO = Decimal("1E-12")
 ONE = Decimal(1)
 _MICRO = Decimal("1E-6")
 _ZERO = Decimal(0)
-_EXACT = Context(prec=50, rounding=ROUND_HALF_EVEN)
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One billed thing. ``low_usd`` and ``high_usd`` bound an estimate; high None: no bound."""
-
-    kind: str
-    quantity: Decimal | None
-    unit_price_usd: Decimal | None
-    usd: Decimal | None
-    price_id: str | None
-    status: CostStatus
-    low_usd: Decimal
-    high_usd: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +67,14 @@ class Billable:
 def price(row: PriceRow | None, used: Billable) -> Cost:
     """The cost of one attempt under one price row; ``row`` None: nobody knows the price."""
     if used.reported_cost_usd is not None:
-        usd = used.reported_cost_usd.quantize(PICO, context=_EXACT)
+        usd = used.reported_cost_usd.quantize(PICO, context=EXACT)
         reported = Line("reported", ONE, usd, usd, "reported", "measured", usd, usd)
         return _sum((reported,), ())
     if row is None:
         unknown = Line("unpriced", None, None, None, None, "unknown", Decimal(0), None)
         return _sum((unknown,), ())
     lines: list[Line] = []
-    _token_lines(lines, row, used.metered)
+    token_lines(lines, row, used.metered)
     if row.usd_per_second is not None:
         for kind, seconds in (
             ("execute", used.execute),
@@ -95,16 +86,17 @@ def price(row: PriceRow | None, used: Billable) -> Cost:
             if seconds is not None:
                 lines.append(second_line(row, kind, row.usd_per_second, seconds))
             elif kind == "execute":
-                lines.append(_unknown(row, "execute_seconds", row.usd_per_second))
+                lines.append(unknown_line(row, "execute_seconds", row.usd_per_second))
     if row.usd_per_image is not None:
         images = used.metered.images
         if images is None:
-            lines.append(_unknown(row, "images", row.usd_per_image))
+            lines.append(unknown_line(row, "images", row.usd_per_image))
         elif images:
-            lines.append(_line(row, "images", row.usd_per_image, Decimal(images)))
+            lines.append(exact_line(row, "images", row.usd_per_image, Decimal(images)))
     if row.usd_per_request is not None:
-        lines.append(_line(row, "requests", row.usd_per_request, ONE))
-    return _sum(tuple(lines), ("idle",) if "idle" in row.bills else ())
+        lines.append(exact_line(row, "requests", row.usd_per_request, ONE))
+    pending = ("idle",) if "idle" in row.bills and row.usd_per_second is not None else ()
+    return _sum(tuple(lines), (*pending, *row.may_add) if row.may_add else pending)
 
 
 def highest_usd(
@@ -117,61 +109,52 @@ def highest_usd(
     high = row.usd_per_request or Decimal(0)
     if row.usd_per_image is not None:
         return None
-    if row.usd_per_input_token is not None:
-        high += input_tokens * row.usd_per_input_token
-    if row.usd_per_output_token is not None:
+    if row.tiers:
+        rates = row.token_rates_between(0, input_tokens)
+        highest_input = _dearest([one.dearest_input for one in rates])
+        highest_output = _dearest([one.dearest_output for one in rates])
+    else:
+        highest_input, highest_output = row.dearest_tokens
+    if highest_input is not None:
+        high += input_tokens * highest_input
+    if highest_output is not None:
         if output_tokens is None:
             return None
-        high += output_tokens * row.usd_per_output_token
+        high += output_tokens * highest_output
     if row.usd_per_second is not None:
         billed = _billed_seconds(row, seconds)
         if row.round_up_seconds is not None:
             billed += row.round_up_seconds * len(row.bills)
         high += billed * row.usd_per_second
-    return high.quantize(PICO, rounding=ROUND_CEILING, context=_EXACT)
+    return high.quantize(PICO, rounding=ROUND_CEILING, context=EXACT)
 
 
-def _token_lines(lines: list[Line], row: PriceRow, metered: Metered) -> None:
-    input_price, output_price = row.usd_per_input_token, row.usd_per_output_token
-    if input_price is not None:
-        fresh = metered.input_tokens
-        cached = metered.cached_input_tokens
-        cached_price = row.usd_per_cached_input_token
-        if fresh is None:
-            lines.append(_unknown(row, "input_tokens", input_price))
-        elif cached is not None and cached.value and cached_price is not None:
-            rest = Count(
-                max(0, fresh.value - cached.value),
-                fresh.source,
-                max(0, fresh.low - cached.value),
-                None if fresh.high is None else max(0, fresh.high - cached.value),
-            )
-            lines.append(_count_line(row, "input_tokens", input_price, rest))
-            lines.append(_count_line(row, "cached_input_tokens", cached_price, cached))
-        else:
-            lines.append(_count_line(row, "input_tokens", input_price, fresh))
-    if output_price is not None:
-        if metered.output_tokens is None:
-            lines.append(_unknown(row, "output_tokens", output_price))
-        else:
-            lines.append(_count_line(row, "output_tokens", output_price, metered.output_tokens))
-
-
-def _count_line(row: PriceRow, kind: str, unit_usd: Decimal, count: Count) -> Line:
-    if count.source != "estimated":
-        return _line(row, kind, unit_usd, Decimal(count.value))
-    high = None if count.high is None else Decimal(count.high)
-    return _line(row, kind, unit_usd, Decimal(count.value), Decimal(count.low), high, "estimated")
+def _dearest(rates: list[Decimal | None]) -> Decimal | None:
+    return max((rate for rate in rates if rate is not None), default=None)
 
 
 def second_line(row: PriceRow, kind: str, unit_usd: Decimal, seconds: Seconds) -> Line:
     """Seconds of one kind, with the row's rounding."""
     value = _billed_seconds(row, seconds.value)
     if seconds.low is None:
-        return _line(row, f"{kind}_seconds", unit_usd, value)
-    low = _billed_seconds(row, seconds.low) if seconds.low else Decimal(0)
+        return exact_line(row, f"{kind}_seconds", unit_usd, value)
+    low = _billed_seconds(row, seconds.low) if seconds.low else _ZERO
     high = None if seconds.high is None else _billed_seconds(row, seconds.high)
-    return _line(row, f"{kind}_seconds", unit_usd, value, low, high, "estimated")
+    return estimated_line(
+        row,
+        f"{kind}_seconds",
+        unit_usd,
+        value,
+        EXACT.multiply(low, unit_usd),
+        None if high is None else EXACT.multiply(high, unit_usd),
+    )
+
+
+def unknown_seconds(row: PriceRow, kind: str, unit_usd: Decimal, high_seconds: float) -> Line:
+    """Seconds that nobody knows, but for the most that they can be."""
+    high_usd = EXACT.multiply(_billed_seconds(row, high_seconds), unit_usd)
+    high_usd = high_usd.quantize(PICO, rounding=ROUND_CEILING, context=EXACT)
+    return Line(kind, None, unit_usd, None, row.id, "unknown", _ZERO, high_usd)
 
 
 def _billed_seconds(row: PriceRow, seconds: float) -> Decimal:
@@ -181,36 +164,6 @@ def _billed_seconds(row: PriceRow, seconds: float) -> Decimal:
     if step is None:
         return exact
     return (exact / step).to_integral_value(rounding=ROUND_CEILING) * step
-
-
-def _line(
-    row: PriceRow,
-    kind: str,
-    unit_usd: Decimal,
-    quantity: Decimal,
-    low: Decimal | None = None,
-    high: Decimal | None = None,
-    status: CostStatus = "measured",
-) -> Line:
-    usd = _EXACT.multiply(quantity, unit_usd).quantize(PICO, context=_EXACT)
-    if status == "measured":
-        return Line(kind, quantity, unit_usd, usd, row.id, status, usd, usd)
-    low_usd = usd if low is None else _EXACT.multiply(low, unit_usd).quantize(PICO, context=_EXACT)
-    high_usd = (
-        None if high is None else _EXACT.multiply(high, unit_usd).quantize(PICO, context=_EXACT)
-    )
-    return Line(kind, quantity, unit_usd, usd, row.id, status, low_usd, high_usd)
-
-
-def unknown_line(row: PriceRow, kind: str, unit_usd: Decimal, high_seconds: float) -> Line:
-    """Seconds that nobody knows, but for the most that they can be."""
-    high_usd = _EXACT.multiply(_billed_seconds(row, high_seconds), unit_usd)
-    high_usd = high_usd.quantize(PICO, rounding=ROUND_CEILING, context=_EXACT)
-    return Line(kind, None, unit_usd, None, row.id, "unknown", _ZERO, high_usd)
-
-
-def _unknown(row: PriceRow, kind: str, unit_usd: Decimal) -> Line:
-    return Line(kind, None, unit_usd, None, row.id, "unknown", Decimal(0), None)
 
 
 def _sum(lines: tuple[Line, ...], pending: tuple[str, ...]) -> Cost:

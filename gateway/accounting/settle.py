@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from gateway.accounting.coldstart import ColdStart, classify
+from gateway.accounting.lines import Line
 from gateway.accounting.metering import (
     NOTHING,
     TEMPLATE_TOKENS,
@@ -16,7 +17,7 @@ from gateway.accounting.metering import (
     meter,
 )
 from gateway.accounting.prices import PriceRow
-from gateway.accounting.pricing import Billable, Cost, Line, Seconds, highest_usd, price
+from gateway.accounting.pricing import Billable, Cost, Seconds, highest_usd, price
 from gateway.accounting.timeline import Timeline
 from gateway.ledger.rows import AttemptRow
 from providers.contract import Usage
@@ -230,14 +231,22 @@ def _count(row: AttemptRow, metered: Metered) -> None:
     row.images = metered.images
 
 
+def booked(cost: Cost) -> dict[str, Any]:
+    """The columns of an attempt that a cost fills."""
+    return {
+        "cost_status": cost.status,
+        "cost_pico_usd": None if cost.total_usd is None else pico(cost.total_usd),
+        "known_pico_usd": pico(cost.known_usd),
+        "low_pico_usd": pico(cost.low_usd),
+        "high_pico_usd": None if cost.high_usd is None else pico(cost.high_usd),
+        "cost_lines": [_line(line) for line in cost.lines],
+        "pending": list(cost.pending),
+    }
+
+
 def _book(row: AttemptRow, cost: Cost) -> None:
-    row.cost_status = cost.status
-    row.cost_pico_usd = None if cost.total_usd is None else pico(cost.total_usd)
-    row.known_pico_usd = pico(cost.known_usd)
-    row.low_pico_usd = pico(cost.low_usd)
-    row.high_pico_usd = None if cost.high_usd is None else pico(cost.high_usd)
-    row.cost_lines = [_line(line) for line in cost.lines]
-    row.pending = list(cost.pending)
+    for name, value in booked(cost).items():
+        setattr(row, name, value)
 
 
 def _line(line: Line) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def candidates(
     found = []
     for name in deployments_of(settings, ask.model):
         given = settings.deployments[name]
-        tariff = tariff_of(name, given, book)
+        tariff = tariff_of(name, given, book, settings.providers)
         row = None if tariff is None else tariff.at(now_us)
         fact = fact_of(_price_family(given, settings))
         found.append(

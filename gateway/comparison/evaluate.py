@@ -365,6 +365,11 @@ def _notes(
         found.append(
             "tokens are reckoned as if none were in a cache; the range begins where all are"
         )
+    if row is not None and not row.simple_tokens:
+        found.append(
+            "what its tokens cost depends on each request (tiers, or tokens that nobody counts "
+            "apart); a sum of requests does not tell it"
+        )
     if row is not None and row.round_up_seconds is not None and bills_machine(row):
         found.append("rounding up of the machine's time is left out")
     if row is not None and row.note:

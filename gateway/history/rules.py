@@ -61,7 +61,12 @@ def _place(settings: Settings, book: PriceBook, name: str) -> Place:
         known = ", ".join(settings.deployments)
         raise ConfigError(f"no deployment is called {name!r} in the configuration ({known})")
     models = (model for model, of in settings.models.items() if name in of.deployments)
-    return Place(name, next(models, given.model), tariff_of(name, given, book), given.hardware)
+    return Place(
+        name,
+        next(models, given.model),
+        tariff_of(name, given, book, settings.providers),
+        given.hardware,
+    )
 
 
 def _tariff(book: PriceBook, kind: str, name: str) -> Tariff:

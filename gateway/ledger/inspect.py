@@ -18,7 +18,7 @@ from gateway.ledger.schema import attempts, charges, corrections, journal_files,
 from gateway.ledger.store import engine_for
 from gateway.ledger.views import usd
 
-__all__ = ["Problem", "info", "verify"]
+__all__ = ["Problem", "info", "shipped_offsets", "verify"]
 
 
 def info(data_dir: Path) -> dict[str, Any]:
@@ -76,6 +76,12 @@ def verify(data_dir: Path) -> list[Problem]:
         )
         problems.extend(audit_rows(connection, layout.journal_dir(data_dir)))
         return problems
+
+
+def shipped_offsets(data_dir: Path) -> dict[str, int]:
+    """How many bytes of each journal file are in the database."""
+    with _database(data_dir) as connection:
+        return {} if connection is None else _shipped(connection)
 
 
 def _totals(connection: Connection | None) -> dict[str, Any]:

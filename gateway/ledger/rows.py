@@ -145,7 +145,7 @@ class AttemptRow:
     """On the first attempt: the deployments that were considered, and what was expected of each;
     None: there was nothing to choose."""
     pending: list[str] = field(default_factory=list)
-    """Kinds of charges that come later, ``idle`` say."""
+    """Charges that come later (``idle``) or that nobody counts here (``web_searches``)."""
     lookup: Literal["looked_up", "found", "gave_up"] | None = None
     """What came of asking the provider afterwards: it told of the job (``looked_up`` by its id,
     ``found`` by its time), or the gateway ``gave_up``; None: not asked, or no answer yet."""

@@ -100,6 +100,9 @@ def seconds_usd(microseconds: int, usd_per_second: Decimal) -> Decimal:
 
 
 def _tokens(row: PriceRow, used: Used) -> Decimal | None:
+    """None where a count is not known, or where what a token costs depends on its request."""
+    if not row.simple_tokens:
+        return None
     total = Decimal(0)
     for rate, count in (
         (row.usd_per_input_token, used.input_tokens),

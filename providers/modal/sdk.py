@@ -90,6 +90,16 @@ class SdkApi:
         with translated():
             await modal.FunctionCall.from_id(call_id, client).cancel.aio()
 
+    async def rates(self) -> Mapping[str, Any]:
+        client = await self._client.get()
+        rates = modal.Workspace.from_context(client=client).billing.rates
+        with translated():
+            try:
+                async with asyncio.timeout(self._rpc_timeout_seconds):
+                    return dict(await rates.aio())
+            except TimeoutError:
+                raise UpstreamUnreachable("Modal did not say its rates in time.") from None
+
     async def aclose(self) -> None:
         client = await self._client.aclose()
         if client is not None:

@@ -16,6 +16,7 @@ The scenario is the model's name (``providers.testing.scenarios``), without its 
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections import Counter
 from collections.abc import MutableMapping
 from typing import Any
@@ -118,6 +119,7 @@ class HuggingFace:
         self.clock: Clock = clock or RealClock()
         self.classic_ended = classic_ended
         self.served_by: str | None = SERVED_BY
+        self.models = copy.deepcopy(MODELS)
         self.chat = OpenAIChat(KEY)
         self.tasks = Tasks()
         self.endpoints: dict[str, Endpoint] = {}
@@ -181,7 +183,7 @@ class HuggingFace:
     async def router(self, call: Call, rest: list[str]) -> None:
         if rest[:1] == ["models"] and call.method == "GET":  # for everybody
             wanted = "/".join(rest[1:])
-            found = [row for row in MODELS if row["id"] == wanted or not wanted]
+            found = [row for row in self.models if row["id"] == wanted or not wanted]
             if not found:
                 return await call.json(404, {"error": "Not Found"})
             return await call.json(200, found[0] if wanted else {"object": "list", "data": found})

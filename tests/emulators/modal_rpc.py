@@ -37,6 +37,17 @@ REFUSALS: dict[str, tuple[Status, list[Any] | None]] = {
     "unimplemented": (Status.UNIMPLEMENTED, None),
 }
 
+# USD an hour. Names as public programs of 2026 read them; that Modal has others is likely.
+RATES = {
+    "gpu_hour_cost_a10g": "1.10",
+    "gpu_hour_cost_a100_80gb": "2.50",
+    "gpu_hour_cost_h100": "3.95",
+    "cpu_hour_cost": "0.0473",
+    "mem_gib_hour_cost": "0.008",
+    "cpu_hour_cost_sandbox": "0.142",
+    "volume_gib_month_cost": "0.09",
+}
+
 
 @dataclass(slots=True)
 class Received:
@@ -71,6 +82,7 @@ class ControlPlane:
         self.formats: dict[str, tuple[int, ...]] = {"pickle-only": (PICKLE,)}
         self.resources = Resources()
         self.input_plane = True  # deployed functions have one, and the SDK's streams go there
+        self.rates = dict(RATES)
         self.hidden: set[str] = set()  # functions that no longer exist
         self.slow_create_seconds = 0.0
         self.stats_fail = False
@@ -275,6 +287,12 @@ class ControlPlane:
         maximum = given.max_containers if given.HasField("max_containers") else None
         self.world.scale(self._tag(request.function_id), given.min_containers, maximum or None)
         return api_pb2.FunctionUpdateSchedulingParamsResponse(current_settings=given)
+
+    async def workspace_name_lookup(self, request: Any, stream: Any) -> Any:
+        return api_pb2.WorkspaceNameLookupResponse(username="emulated")
+
+    async def workspace_billing_rates(self, request: Any, stream: Any) -> Any:
+        return api_pb2.WorkspaceBillingRatesResponse(rates=self.rates)
 
     async def blob_create(self, request: Any, stream: Any) -> Any:
         blob_id = self.world.new_id("bl")

@@ -44,7 +44,7 @@ def test_within_the_same_warmth_cost_and_waiting_are_weighed() -> None:
 def test_where_nothing_is_known_the_configuration_decides() -> None:
     names = [candidate(name, NOBODY_KNOWS, None) for name in "bca"]
     for strategy in ("balanced", "cheapest", "fastest", "priority"):
-        assert order(*names, strategy=strategy) == "b c a"  # type: ignore[arg-type]
+        assert order(*names, strategy=strategy) == "b c a"
 
 
 def test_an_unknown_price_is_never_the_cheapest() -> None:

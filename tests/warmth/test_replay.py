@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -167,3 +168,32 @@ def test_each_duration_is_rounded_up() -> None:
     by_tens = row("execute", "boot", round_up_seconds="10")
     found = bill(by_tens, replay.close(), Used(2), execute_us=2 * billed_us(by_tens, S))
     assert (found.active_usd, found.boot_usd) == (20 * RATE, 20 * RATE)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {
+            "tiers": [
+                {
+                    "above_input_tokens": 100,
+                    "usd_per_million_input_tokens": "2",
+                    "usd_per_million_output_tokens": "4",
+                }
+            ]
+        },
+        {"usd_per_million_input_tokens_at_most": "3"},
+    ],
+)
+def test_tokens_whose_price_is_each_requests_own_are_unknown(more: dict[str, Any]) -> None:
+    given = {
+        "name": "p",
+        "effective_from": "2026-01-01",
+        "source": "test",
+        "checked_on": "2026-01-01",
+        "usd_per_million_input_tokens": "1",
+        "usd_per_million_output_tokens": "2",
+    }
+    used = Used(3, input_tokens=300, output_tokens=30)
+    assert bill(PriceRow.model_validate(given), None, used).tokens_usd == Decimal("0.00036")
+    assert bill(PriceRow.model_validate({**given, **more}), None, used).tokens_usd is None

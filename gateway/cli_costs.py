@@ -1,0 +1,168 @@
+"""What ``gateway prices explain`` and ``gateway reprice`` print: costs computed again."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from gateway.accounting.explain import explained
+from gateway.cli_options import instant
+from gateway.cli_output import print_json, print_line
+from gateway.cli_tables import Column, print_rows
+from gateway.ledger.attempts import attempts_of, corrections_of, ended_attempts
+from gateway.ledger.correcting import catch_up, correct
+from gateway.ledger.errors import LedgerUnavailable
+from gateway.pricebook.repricing import Repricing, left_as_they_are
+from gateway.registry import price_book
+from gateway.settings import ConfigError, Settings
+
+REASON = "repriced"
+
+
+def show_explanation(data_dir: Path, id_: str, *, as_json: bool) -> bool:
+    """Each attempt's cost, computed again. False when one is not what was booked."""
+    rows = attempts_of(data_dir, id_)
+    if not rows:
+        raise ConfigError(f"there is no attempt or operation {id_!r} in the ledger's database")
+    found = [
+        {**explained(row), "corrections": corrections_of(data_dir, row.attempt_id)} for row in rows
+    ]
+    if as_json:
+        print_json(found)
+    else:
+        for one in found:
+            _print_explanation(one)
+    return all(one["agrees"] is not False for one in found)
+
+
+def _print_explanation(one: dict[str, Any]) -> None:
+    booked = _usd(one["booked_usd"])
+    print_line(
+        f"{one['attempt_id']} of {one['operation_id']}: {one['deployment']} at {one['provider']}, "
+        f"{one['status']}, cost {booked} ({one['cost_status']})"
+    )
+    price = one["price"]
+    if price is not None:
+        print_line(
+            f"price {price['name']}, from {price['effective_from']}, "
+            f"checked {price['checked_on']}, source {price['source']}"
+        )
+        if price.get("note"):
+            print_line(f"note  {price['note']}")
+    if one["lines"]:
+        print_rows(one["lines"], _LINE, "table")
+    verdict = {True: "agrees with", False: "DIFFERS from", None: "cannot be held against"}
+    print_line(
+        f"Computed again: {_usd(one['recomputed_usd'])}, which {verdict[one['agrees']]} "
+        f"the booked {booked}. {one['why']}"
+    )
+    if one["pending"]:
+        print_line(f"Not in it, because it comes later: {', '.join(one['pending'])}")
+    for change in one["corrections"]:
+        was = (change["old"] or {}).get("cost_lines")
+        print_line(f"Corrected {change['at']} ({change['reason']}); before: {_sum(was)}")
+
+
+def _usd(text: str | None) -> str:
+    return "unknown" if text is None else f"{text} USD"
+
+
+def _sum(lines: list[dict[str, Any]] | None) -> str:
+    said = [f"{line['kind']} {_usd(line['usd'])}" for line in lines or ()]
+    return ", ".join(said) or "no lines"
+
+
+_LINE: list[Column] = [
+    ("line", lambda row: row["kind"]),
+    ("quantity", lambda row: row["quantity"]),
+    ("from", lambda row: row["quantity_from"]),
+    ("x price of one", lambda row: row["unit_price_usd"]),
+    ("= USD", lambda row: row["usd"]),
+    ("booked", lambda row: row["booked_usd"]),
+    ("status", lambda row: row["status"]),
+    ("rule", lambda row: row["rule"]),
+    ("price row", lambda row: row["price_id"]),
+]
+
+
+def show_repricing(
+    settings: Settings,
+    since: str,
+    until: str | None,
+    where: dict[str, str | None],
+    *,
+    apply: bool,
+    as_json: bool,
+) -> None:
+    """Differences by deployment and price; with ``apply`` they are written as corrections."""
+    data_dir = settings.server.data_dir
+    now_us = time.time_ns() // 1000
+    since_us, until_us = _micros(since, "--since"), now_us + 1
+    if until is not None:
+        until_us = _micros(until, "--until")
+    repricing = Repricing(settings, price_book(settings))
+    corrected, shown = 0, True
+    try:
+        if apply:
+            catch_up(data_dir)  # a correction that is still under way must not be made again
+        changes = repricing.changes(ended_attempts(data_dir, since_us, until_us, **where))
+        if apply:
+            corrected = correct(
+                data_dir,
+                changes,
+                at_us=now_us,
+                reason=REASON,
+                rotate_bytes=settings.journal.rotate_bytes,
+            )
+            shown = _caught_up(data_dir)
+        else:
+            for _ in changes:
+                pass
+    except LedgerUnavailable as error:
+        raise ConfigError(f"the ledger cannot be corrected: {error}") from error
+    rows = [one.json(*which) for which, one in sorted(repricing.sums.items())]
+    left = left_as_they_are(repricing.left)
+    if as_json:
+        print_json({"applied": apply, "corrected": corrected, "data": rows, "left": left})
+        return
+    print_rows(rows, _REPRICED, "table")
+    for one in left:
+        print_line(f"{one['attempts']} attempts stay as they are: {one['because']}.")
+    changed = sum(row["changed"] for row in rows)
+    if apply:
+        print_line(f"{corrected} attempts were corrected; their old figures are kept.")
+        if not shown:
+            print_line("They are in the journal; the database is behind and will follow.")
+    elif changed:
+        print_line(f"{changed} attempts differ; --apply corrects them.")
+    else:
+        print_line("Nothing differs.")
+
+
+def _caught_up(data_dir: Path) -> bool:
+    """Whether the database has the corrections too; in the journal they are in any case."""
+    try:
+        catch_up(data_dir)
+    except LedgerUnavailable:
+        return False
+    return True
+
+
+def _micros(text: str, option: str) -> int:
+    at = instant(text, option)
+    assert at is not None
+    return round(at.timestamp() * 1e6)
+
+
+_REPRICED: list[Column] = [
+    ("deployment", lambda row: row["deployment"]),
+    ("price today", lambda row: row["price"]),
+    ("attempts", lambda row: row["attempts"]),
+    ("differ", lambda row: row["changed"]),
+    ("booked USD", lambda row: row["booked_usd"]),
+    ("unknown then", lambda row: row["booked_unknown"]),
+    ("today USD", lambda row: row["now_usd"]),
+    ("unknown still", lambda row: row["now_unknown"]),
+    ("difference of the known", lambda row: row["difference_usd"]),
+]

@@ -1,0 +1,29 @@
+"""Configuration of the price book: when a price is old, and the live sources."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from providers.contract import ProviderSettings
+
+
+class PriceSourceSettings(ProviderSettings):
+    """A source that `gateway prices fetch` reads, reached as a provider is."""
+
+    api_key: SecretStr | None = None
+    """Credential of a source that has no provider block, lambda-cloud say."""
+
+
+class PriceBookSettings(BaseModel):
+    """When a price is old, and where new ones come from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    stale_after_days: int = Field(default=90, ge=1)
+    """A price whose source was read longer ago than this is warned of."""
+    sources: dict[Literal["huggingface", "lambda-cloud", "modal"], PriceSourceSettings] = Field(
+        default_factory=dict
+    )
+    """Address and credentials of live sources, where they differ from the usual ones."""

@@ -54,10 +54,12 @@ class Attempt:
 
     __slots__ = (
         "_asked_at",
+        "_cancels",
         "_hold",
         "_operation",
         "_share_mark",
         "_share_seconds",
+        "_streams",
         "_target",
         "_watchdog",
         "row",
@@ -79,6 +81,9 @@ class Attempt:
         self._watchdog: Watchdog | None = None
         self._hold: Hold | None = None
         self._share_seconds = 0.0
+        capabilities, order = target.deployment.capabilities, operation.order
+        self._streams = order.request.stream and (order.streamed or not capabilities.cancels_whole)
+        self._cancels = capabilities.cancels or (capabilities.cancels_whole and not self._streams)
         self._share_mark: float | None = target.sharing.begin(timeline.begun_at)
         target.running += 1
 
@@ -116,7 +121,7 @@ class Attempt:
                 given.input,
                 given.parameters,
                 given.task,
-                given.stream,
+                self._streams,
                 given.dialect,
                 given.extra,
                 operation.id,
@@ -210,7 +215,7 @@ class Attempt:
                 watchdog.arm("boot", waiting_since + timeouts.boot_seconds)
             else:
                 watchdog.arm("queue", waiting_since + timeouts.queue_seconds)
-        elif self._operation.order.request.stream:
+        elif self._streams:
             watchdog.arm("first_output", at + timeouts.first_output_seconds)
         else:
             watchdog.arm("total", math.inf)
@@ -240,7 +245,7 @@ class Attempt:
         # Without a sure record of its begin the provider was not asked.
         usage, spends = self.usage, not isinstance(failure, LedgerUnavailable)
         phases: Phases | None = None
-        goes_on = cut_short and not target.deployment.capabilities.cancels
+        goes_on = cut_short and not self._cancels
         if isinstance(failure, ProviderError):
             usage = usage or believable(failure.usage)
             spends, phases = failure.spends, failure.phases

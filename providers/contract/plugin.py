@@ -33,6 +33,8 @@ class Capabilities:
 
     ``dialect``: requests of this dialect pass through unchanged, and so do its native frames.
     ``cancels``: closing the generator ends the upstream work, so it stops costing.
+    ``cancels_whole``: the same of a request whose ``stream`` is False, whatever holds for streams;
+    the gateway then asks for a stream only where its caller wants one.
     ``reports_seconds``: the provider itself says how long its work took (``Phases``) and bills by
     that; where it has not said so, the gateway's own clock is an estimate and no measure.
     ``keep_alive_seconds``: how long it stays up when idle, where it is known.
@@ -41,6 +43,7 @@ class Capabilities:
     tasks: frozenset[Task] = frozenset({"generate"})
     dialect: str | None = None
     cancels: bool = True
+    cancels_whole: bool = False
     reports_seconds: bool = False
     keep_alive_seconds: float | None = None
 

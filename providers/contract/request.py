@@ -31,7 +31,8 @@ class GenerateRequest:
     what stands in it: a deployment of the same dialect sends ``extra`` as it is, another one
     reads ``parameters``, names the keys of ``extra`` that it honours and refuses the others with
     ``RequestRejected(param=...)``.
-    ``stream`` asks for output as it comes; a provider that cannot yields one ``Delta``.
+    ``stream`` asks for output as it comes; a provider that cannot yields one ``Delta``. The gateway
+    asks for it where its caller does not, too, to see the work begin and stall.
     ``deadline_seconds`` is what is left of the operation's time, for providers that can end a
     job by themselves; bounding the attempt stays the gateway's work.
     """

@@ -58,8 +58,12 @@ class FunctionDeployment:
 
     @property
     def capabilities(self) -> Capabilities:
-        """Generators cannot be cancelled, so nothing is promised where one may be called."""
-        return Capabilities(cancels=self._streaming is None, reports_seconds=True)
+        """Generators cannot be cancelled; calls that return can."""
+        return Capabilities(
+            cancels=self._streaming is None,
+            cancels_whole=self._unary is not None,
+            reports_seconds=True,
+        )
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
         arguments = self._arguments(request)  # first: a request that cannot be said boots nothing

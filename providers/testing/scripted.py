@@ -79,6 +79,8 @@ class ScriptedOptions(DeploymentOptions):
     """Dialect it passes through."""
     cancels: bool = True
     """Whether closing ends the work."""
+    cancels_whole: bool = False
+    """Whether it does so where no stream was asked for."""
     reports_seconds: bool = False
     """Whether it bills by seconds of its own account."""
     keep_alive_seconds: float | None = Field(default=None, ge=0)
@@ -137,6 +139,7 @@ class ScriptedDeployment:
             tasks=options.tasks,
             dialect=options.dialect,
             cancels=options.cancels,
+            cancels_whole=options.cancels_whole,
             reports_seconds=options.reports_seconds,
             keep_alive_seconds=options.keep_alive_seconds,
         )

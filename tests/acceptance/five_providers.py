@@ -55,6 +55,8 @@ deployments:
                    input: *names, price: *h100}}
   modal-streaming: {{provider: modal, model: streaming, app: emulated, stream_method: stalls@stream,
                      input: *names, price: *h100}}
+  modal-both: {{provider: modal, model: both, app: emulated, function: never-answers,
+                stream_method: stalls@stream, input: *names, price: *h100}}
   huggingface: {{provider: huggingface, model: warm, via: endpoint, url: "{huggingface}/e/warm",
                  endpoint: {org}/warm, price: &t4 huggingface-endpoint-aws-t4-x1}}
   huggingface-held: {{provider: huggingface, model: held, via: endpoint,
@@ -80,7 +82,7 @@ models: {{{models}}}
 """
 MODELS = (
     *("replicate", "replicate-quick", "replicate-endless"),
-    *("modal", "modal-generator", "modal-silent", "modal-endless", "modal-streaming"),
+    *("modal", "modal-generator", "modal-silent", "modal-endless", "modal-streaming", "modal-both"),
     *(
         "huggingface",
         "huggingface-held",

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
 from collections.abc import Iterator
@@ -239,6 +240,18 @@ def test_modal_ends_a_function_whose_caller_left(five: Five) -> None:
     operation = left(five, "modal-endless", "booting")
     until(lambda: five.modal.app.stopped("never-answers") == 1, SOON_SECONDS)
     assert booked(five, operation)["cold_start"]["verdict"] == "cold"
+
+
+def test_modal_is_asked_for_what_can_be_ended_where_no_stream_is_wanted(five: Five) -> None:
+    """A deployment with both: who wants no stream gets the function that returns."""
+    app = five.modal.app
+    begun, stopped = app.began("never-answers"), app.stopped("never-answers")
+    connection = five.gateway.connect()
+    body = json.dumps({**BODY, "model": "modal-both"})
+    connection.request("POST", "/v1/generate", body, {"content-type": "application/json"})
+    until(lambda: app.began("never-answers") == begun + 1)
+    connection.close()
+    until(lambda: app.stopped("never-answers") == stopped + 1, SOON_SECONDS)
 
 
 def test_modal_s_generators_go_on_and_their_cost_says_so(five: Five) -> None:

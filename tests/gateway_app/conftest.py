@@ -45,6 +45,7 @@ def configuration(emulator_url: str) -> dict[str, Any]:
         "second": scripted("second"),
         "seconds": scripted("seconds", price=PER_SECOND),
         "uncancellable": scripted("uncancellable", price=PER_SECOND, cancels=False),
+        "whole": scripted("whole", price=PER_SECOND, cancels=False, cancels_whole=True),
         "shared": scripted("shared", price={**PER_SECOND, "shared": True}),
         "unpriced": scripted("unpriced", price=None),
         "impatient": scripted("impatient", timeouts=SHORT),

@@ -93,6 +93,30 @@ def test_hanging_up_on_work_that_cannot_be_stopped(gateway: Gateway, scripts: Sc
     assert row["high_pico_usd"] == 900 * 100_000_000
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["unstreamed", "streamed"])
+def test_what_cannot_be_stopped_once_it_streams_is_streamed_for_those_who_ask(
+    gateway: Gateway, scripts: Scripts, stream: bool
+) -> None:
+    scripts.only("whole", (Started(), Wait(30), *END))
+    body = {"model": "whole", "input": "hi", "stream": stream}
+    connection = opened(gateway, "/v1/generate", body)
+    eventually(lambda: bool(scripts.calls("whole")))
+    connection.close()
+    assert eventually(lambda: stopped(gateway, "whole")) < SOON_SECONDS
+    eventually(lambda: not gateway.running())
+    assert [call.request.stream for call in scripts.calls("whole")] == [stream]
+    (row,) = gateway.last_rows("whole")
+    assert row["status"] == "cancelled"
+    assert row["cost_status"] == ("estimated" if stream else "measured")
+
+
+def test_everything_else_is_streamed_for_whoever_asks(gateway: Gateway, scripts: Scripts) -> None:
+    """So that the gateway sees the work begin, and stall."""
+    scripts.only("plain", END)
+    gateway.answer("plain")
+    assert [call.request.stream for call in scripts.calls("plain")] == [True]
+
+
 def test_hanging_up_during_a_boot(gateway: Gateway, scripts: Scripts) -> None:
     scripts.only("seconds", (Booting("process_started", True), Wait(30), *END))
     with gateway.streaming("seconds") as response:

@@ -115,15 +115,28 @@ def generate(
 
 
 @app.command()
-def check(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
+def check(
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    hardware: Annotated[
+        bool,
+        typer.Option("--hardware", help="Ask providers what deployments run on, and price that."),
+    ] = False,
+) -> None:
     """Check the configuration and print its routes.
 
-    File, environment, plugins and prices are checked as at a start; nothing is dialled.
+    File, environment, plugins and prices are checked as at a start; nothing is dialled, except by
+    --hardware: it asks the providers that can say it (Modal), which starts no machine.
     """
     settings = settings_of(config, data_dir)
     from gateway.cli_tables import show_routes
 
     show_routes(settings)
+    if hardware:
+        from gateway.cli_hardware import show_hardware
+
+        if not show_hardware(settings):
+            raise typer.Exit(1)
 
 
 @app.command()

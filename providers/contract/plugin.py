@@ -97,6 +97,25 @@ class Scalable(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Hardware:
+    """What one machine of a deployment was asked to have. None: nothing was asked.
+
+    ``gpus`` are kinds, in the provider's own words, each with its number.
+    """
+
+    gpus: tuple[tuple[str, int], ...] = ()
+    cpu_cores: float | None = None
+    memory_mib: float | None = None
+
+
+@runtime_checkable
+class Describable(Protocol):
+    """A deployment whose provider says what it runs on, without waking it."""
+
+    async def hardware(self) -> Hardware: ...
+
+
+@dataclass(frozen=True, slots=True)
 class JobReport:
     """What a provider says later about a job: how it ended, what it used, where its time went.
 

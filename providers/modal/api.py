@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from providers.contract import ProviderError
+from providers.contract import Hardware, ProviderError
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +27,12 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What Modal says of a deployed function when it is looked up.
-
-    ``hardware``: GPUs, cores and memory as requested, "H100:2 cpu=4 memory=16384MiB" say.
-    """
+    """What Modal says of a deployed function when it is looked up."""
 
     yields: bool
     speaks_cbor: bool
     is_web: bool
-    hardware: str
+    hardware: Hardware
 
 
 @dataclass(frozen=True, slots=True)

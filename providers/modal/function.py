@@ -12,6 +12,7 @@ from providers.contract import (
     Capabilities,
     Event,
     GenerateRequest,
+    Hardware,
     JobReport,
     ModelNotFound,
     ProbeState,
@@ -88,7 +89,7 @@ class FunctionDeployment:
     async def scale(self, minimum: int, maximum: int | None = None) -> None:
         await self._scaled.set(minimum, maximum)
 
-    async def hardware(self) -> str:
+    async def hardware(self) -> Hardware:
         """GPUs, cores and memory as the app requests them: what a price is put on."""
         return (await self._lookup.target()).facts.hardware
 

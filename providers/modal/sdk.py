@@ -30,7 +30,7 @@ from modal.config import config
 from modal.exception import OutputExpiredError
 from modal_proto import api_pb2
 
-from providers.contract import ProtocolViolation, UpstreamFailed, UpstreamUnreachable
+from providers.contract import Hardware, ProtocolViolation, UpstreamFailed, UpstreamUnreachable
 from providers.modal.api import Facts, Outcome, Ref, Scale, Target
 from providers.modal.errors import error_of_status, translated
 from providers.modal.once import Once
@@ -241,10 +241,9 @@ def _moment(unix_seconds: float) -> datetime | None:
     return datetime.fromtimestamp(unix_seconds, UTC) if unix_seconds else None
 
 
-def _hardware(info: Any) -> str:
-    parts = [f"{gpu}:{count}" for gpu, count in info.gpus]
-    for name, value, unit in (("cpu", info.cpu, ""), ("memory", info.memory_mib, "MiB")):
-        if value is not None:
-            shown = f"{value[0]:g}-{value[1]:g}" if isinstance(value, tuple) else f"{value:g}"
-            parts.append(f"{name}={shown}{unit}")
-    return " ".join(parts) or "default"
+def _hardware(info: Any) -> Hardware:
+    """As requested; of a request with a limit, the request: the least that is billed."""
+    cpu, memory = (
+        value[0] if isinstance(value, tuple) else value for value in (info.cpu, info.memory_mib)
+    )
+    return Hardware(tuple((name, count) for name, count in info.gpus), cpu, memory)

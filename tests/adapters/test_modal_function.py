@@ -18,6 +18,7 @@ from providers.contract import (
     Delta,
     Event,
     GenerateRequest,
+    Hardware,
     ModelNotFound,
     Output,
     Parameters,
@@ -360,7 +361,7 @@ async def test_a_function_that_moved_is_looked_up_anew(modal: Modal) -> None:
 
 async def test_scale_probe_and_hardware(modal: Modal) -> None:
     async with deployment(modal, function="plain") as bound:
-        assert await bound.hardware() == "H100:1 cpu=4 memory=16384MiB"
+        assert await bound.hardware() == Hardware((("H100", 1),), 4, 16384)
         assert await bound.probe() == "down"
         asking = asyncio.create_task(ask(bound))
         await seen(lambda: modal.began("plain") == 1)

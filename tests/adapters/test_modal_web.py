@@ -15,6 +15,7 @@ from providers.contract import (
     CredentialsRejected,
     Delta,
     GenerateRequest,
+    Hardware,
     ModelNotFound,
     Output,
     ProtocolViolation,
@@ -212,7 +213,7 @@ async def test_the_function_behind_is_evidence(
         assert await bound.probe() == "down"
         cold = await ask(bound)
         await bound.scale(1)
-        assert await bound.hardware() == "H100:1 cpu=4 memory=16384MiB"
+        assert await bound.hardware() == Hardware((("H100", 1),), 4, 16384)
         await seen(lambda: modal.world.stats("plain").num_total_tasks == 1)
         assert await bound.probe() == "ready"
         warm = await ask(bound)

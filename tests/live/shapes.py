@@ -281,7 +281,12 @@ MODAL = (
             "yields": "boolean",
             "speaks_cbor": "boolean",
             "is_web": "boolean",
-            "hardware": "string",
+            "hardware": "object",
+            "hardware.gpus": "array",
+            "hardware.gpus[]": "array",
+            "hardware.gpus[][]": "string|number",
+            "hardware.cpu_cores": "number|null",
+            "hardware.memory_mib": "number|null",
         },
     ),
     Row(

@@ -40,6 +40,7 @@ class Answer:
     ) -> None:
         self._rule = rule
         self._containers = containers
+        self._mark = containers.mark()
         self._opening = opening
         self._streamed = streamed
         self._items = 0
@@ -70,7 +71,7 @@ class Answer:
 
     def phases(self, said: Phases | None = None) -> Phases | None:
         """Where the time went: what Modal ``said``, completed by the function."""
-        phases = with_report(said or Phases(), self._began, self._containers)
+        phases = with_report(said or Phases(), self._began, self._containers, self._mark)
         if phases.execute_seconds is None and self._execute_seconds is not None:
             phases = replace(phases, execute_seconds=self._execute_seconds)
         if isinstance(self._opening, Booting) and not phases.boot_seconds:

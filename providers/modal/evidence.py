@@ -30,7 +30,8 @@ class Containers:
     """The containers that answered, and since when each is known to have worked."""
 
     def __init__(self) -> None:
-        self._worked_at: OrderedDict[str, datetime | None] = OrderedDict()
+        self._worked_at: OrderedDict[str, tuple[int, datetime | None]] = OrderedDict()
+        self._met = 0
 
     def __repr__(self) -> str:
         return f"Containers({len(self._worked_at)})"
@@ -39,10 +40,11 @@ class Containers:
         """Take note; True at the first time. Of the calls that waited for a boot, the first to
         be answered counts as its cause, so that one boot is paid once."""
         first = container_id not in self._worked_at
-        known = self._worked_at.get(container_id)
+        self._met += first
+        number, known = self._worked_at.get(container_id, (self._met, None))
         if worked_at is not None and (known is None or worked_at < known):
             known = worked_at
-        self._worked_at[container_id] = known
+        self._worked_at[container_id] = (number, known)
         self._worked_at.move_to_end(container_id)
         if len(self._worked_at) > _MOST_CONTAINERS:
             self._worked_at.popitem(last=False)
@@ -50,8 +52,18 @@ class Containers:
 
     def worked_before(self, container_id: str, moment: datetime) -> bool:
         """Whether it is known to have worked on something before."""
-        worked_at = self._worked_at.get(container_id)
+        _, worked_at = self._worked_at.get(container_id, (0, None))
         return worked_at is not None and worked_at < moment
+
+    def mark(self) -> int:
+        """A point in the order of things, for ``met_before``; there is no clock here."""
+        return self._met
+
+    def met_before(self, container_id: str | None, mark: int) -> bool:
+        """Whether it had answered something already."""
+        if container_id is None or container_id not in self._worked_at:
+            return False
+        return self._worked_at[container_id][0] <= mark
 
 
 def before_the_call(scale: Scale | None) -> Booting | Started | None:
@@ -94,8 +106,11 @@ def phases_of(call_id: str, outcome: Outcome, containers: Containers | None = No
     return phases
 
 
-def with_report(phases: Phases, report: Report | None, containers: Containers) -> Phases:
-    """The account completed by the function's own; Modal's stamps stand where both speak."""
+def with_report(phases: Phases, report: Report | None, containers: Containers, mark: int) -> Phases:
+    """The account completed by the function's own; Modal's stamps stand where both speak.
+
+    ``mark``: of the containers, taken before the call. Who had answered by then was up.
+    """
     if report is None:
         return phases
     instance_id = phases.instance_id or report.instance_id
@@ -105,6 +120,8 @@ def with_report(phases: Phases, report: Report | None, containers: Containers) -
         execute_seconds=_first(phases.execute_seconds, report.execute_seconds),
     )
     boot_seconds = _boot_waited_for(report, phases.wait_seconds)
+    if boot_seconds and containers.met_before(instance_id, mark):
+        boot_seconds = 0.0
     if phases.evidence is not None or boot_seconds is None:
         return phases
     first = containers.meet(instance_id) if instance_id is not None else None
@@ -122,7 +139,9 @@ def _boot_waited_for(report: Report, wait_seconds: float | None) -> float | None
     if age is None:
         return None
     if boot is not None:
-        if age - boot > GRACE_SECONDS:
+        # Whoever has waited for less time than it is ready came later.
+        ready_seconds = age - boot
+        if ready_seconds > (GRACE_SECONDS if wait_seconds is None else wait_seconds):
             return 0.0
         return boot if wait_seconds is None else min(boot, wait_seconds)
     if wait_seconds is None:

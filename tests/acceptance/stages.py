@@ -124,12 +124,6 @@ class ModalStage(Stage):
         self.app.do(lambda: world.advance(world.scaledown_seconds + 1))
         until(lambda: not any(pool.up for pool in world.pools.values()))
 
-    @contextmanager
-    def asked(self) -> Iterator[None]:
-        # Not within the second in which the function's own word would count it among the waiting.
-        self.app.do(lambda: self.app.world.advance(2))
-        yield
-
     def stated(self, truth: Known) -> dict[str, float | None]:
         """The seconds that its wire carries."""
         return {

@@ -61,6 +61,25 @@ async def test_a_stream_without_a_look_is_cold_and_then_warm_by_its_own_word(mod
     assert warm.timeline.boot_seconds == 0
 
 
+@pytest.mark.parametrize("read_scale", [False, True])
+async def test_who_asks_again_at_once_did_not_wait_for_the_boot(read_scale: bool) -> None:
+    with serve_modal(speed=5.0, boot_seconds=1.0, execute_seconds=0.05) as modal:
+        async with deployment(modal, stream_method="warm@stream", read_scale=read_scale) as bound:
+            got = [await ask(bound) for _ in range(3)]
+        truths = modal.truths("warm")
+    assert [truth.cold for truth in truths] == [True, False, False]
+    assert [one.cold.verdict for one in got] == ["cold", "warm", "warm"]
+    assert [one.cold.caused_boot for one in got] == [True, False, False]
+
+
+async def test_streams_that_wait_for_one_boot_are_all_cold() -> None:
+    with serve_modal(speed=20.0, boot_seconds=12.0, max_inputs=8) as modal:
+        async with deployment(modal, stream_method="warm@stream", read_scale=False) as bound:
+            got = await asyncio.gather(*(ask(bound) for _ in range(4)))
+    assert [one.cold.verdict for one in got] == ["cold"] * 4
+    assert sum(one.cold.caused_boot is True for one in got) == 1
+
+
 async def test_a_stream_that_says_nothing_of_itself(modal: Modal) -> None:
     async with deployment(modal, stream_method="plain@stream", read_scale=False) as bound:
         got = await ask(bound)

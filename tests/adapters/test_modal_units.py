@@ -160,6 +160,8 @@ def test_the_scale_before_a_call(scale: Scale | None, told: Booting | Started | 
     [
         ({"process_age_seconds": 12.1, "boot_seconds": 12.0}, None, 12.0),
         ({"process_age_seconds": 12.1, "boot_seconds": 12.0}, 5.0, 5.0),
+        ({"process_age_seconds": 12.5, "boot_seconds": 12.0}, 0.4, 0.0),  # it came after the boot
+        ({"process_age_seconds": 14.0, "boot_seconds": 12.0}, 3.0, 3.0),  # it came before its end
         ({"process_age_seconds": 60.0, "boot_seconds": 12.0}, None, 0.0),
         ({"process_age_seconds": 60.0}, None, None),
         ({"process_age_seconds": 60.0}, 3.0, 0.0),
@@ -171,7 +173,7 @@ def test_the_scale_before_a_call(scale: Scale | None, told: Booting | Started | 
 def test_the_functions_own_word(
     report: dict[str, float], wait: float | None, boot: float | None
 ) -> None:
-    said = with_report(Phases(wait_seconds=wait), Report(**report), Containers())
+    said = with_report(Phases(wait_seconds=wait), Report(**report), Containers(), 0)
     assert said.boot_seconds == boot
     assert said.evidence == (None if boot is None else "delay_reported")
 

@@ -11,7 +11,6 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import anyio
-from pydantic import SecretStr
 
 from providers.banana.answers import (
     MAX_ANSWER_BYTES,
@@ -22,29 +21,26 @@ from providers.banana.answers import (
     refuse_retired,
     usage_of,
 )
-from providers.banana.options import BananaOptions
+from providers.banana.deployment import BananaDeployment
 from providers.banana.status import Status
 from providers.contract import (
-    Capabilities,
     Delta,
     Event,
     Finished,
     GenerateRequest,
-    Http,
     HttpResponse,
     ModelLoading,
     Output,
     Phases,
     ProbeState,
     ProviderError,
-    RequestRejected,
     Started,
     UpstreamFailed,
     UpstreamUnreachable,
 )
 from providers.toolkit.http import connection_refused
 from providers.toolkit.jobs import backoff_seconds
-from providers.toolkit.mapping import kind_of, model_input
+from providers.toolkit.mapping import kind_of
 
 STATUS_READ_TIMEOUT_SECONDS = 1.0  # a proxy that holds it during a boot must not make it look warm
 STATUS_BYTES = 64 << 10
@@ -53,27 +49,11 @@ _WARM = Phases(boot_seconds=0.0, evidence="scale_state", caused_boot=False)
 _WHOLE = ("image", "audio", "video", "file")
 
 
-class PotassiumDeployment:
+class PotassiumDeployment(BananaDeployment):
     """One route of one server."""
 
-    def __init__(
-        self, http: Http, url: str, api_key: SecretStr | None, model: str, options: BananaOptions
-    ) -> None:
-        self._http = http
-        self._url = url
-        self._api_key = api_key
-        self._model = model
-        self._options = options
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return Capabilities(cancels=False)
-
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
-        if request.task != "generate":
-            raise RequestRejected("This deployment only generates.", param="task")
-        content = json_body(model_input(self._options.input, request))
-        refuse_retired(self._url)
+        content = json_body(self._input(request))
         before = await self._status()
         if before is not None and before.free:
             yield Started(evidence="scale_state")

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator
 from typing import Any, Literal
 
 import anyio
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from providers.banana.answers import (
     MAX_ANSWER_BYTES,
@@ -23,22 +23,18 @@ from providers.banana.answers import (
     refuse_retired,
     usage_of,
 )
-from providers.banana.options import BananaOptions
+from providers.banana.deployment import BananaDeployment
 from providers.contract import (
     Accepted,
-    Capabilities,
     Event,
     Finished,
     GenerateRequest,
-    Http,
     JobReport,
     ProtocolViolation,
     ProviderError,
-    RequestRejected,
     UpstreamFailed,
 )
 from providers.toolkit.jobs import backoff_seconds, running_job
-from providers.toolkit.mapping import model_input
 
 READ_TIMEOUT_SECONDS = 75.0  # a long poll is held for up to 50 s, a start for up to 60
 _log = logging.getLogger(__name__)
@@ -67,27 +63,11 @@ class Call(BaseModel):
         return outputs[0] if isinstance(outputs, list) and len(outputs) == 1 else outputs
 
 
-class StartCheckDeployment:
+class StartCheckDeployment(BananaDeployment):
     """One model, by its key."""
 
-    def __init__(
-        self, http: Http, url: str, api_key: SecretStr | None, model: str, options: BananaOptions
-    ) -> None:
-        self._http = http
-        self._url = url
-        self._api_key = api_key
-        self._model = model
-        self._options = options
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return Capabilities(cancels=False)
-
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
-        if request.task != "generate":
-            raise RequestRejected("This deployment only generates.", param="task")
-        inputs = model_input(self._options.input, request)
-        refuse_retired(self._url)
+        inputs = self._input(request)
         order = {"modelKey": self._model, "modelInputs": inputs, "startOnly": True}
         async with running_job(lambda: self._start(order), self._leave) as job:
             call = job.created

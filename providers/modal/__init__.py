@@ -7,8 +7,9 @@ Reported: of a call that returns, its id, its container, when it started and end
           stamps in those ids when it was made and its container was; the number of containers
           before every call. Of a generator nothing. Usage and more only where the deployed
           function says it (``EXAMPLE.md``). Of a web endpoint what it answers.
-Cancels:  a call that returns, by its id. A generator never: it goes on, and bills, when its caller
-          has left. A web endpoint: Modal does not say; see the option ``cancels``.
+Cancels:  a call that returns, by its id; where both are configured, it is taken for a caller who
+          wants no stream. A generator never: it goes on, and bills, when its caller has left. A web
+          endpoint: Modal does not say; see the option ``cancels``.
 Billing:  a container's life, from its start to its end, idle time included, per second and GPU,
           core and GiB; no price is put on a request.
 Status:   emulator only.

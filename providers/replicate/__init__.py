@@ -7,6 +7,8 @@ Sources:  https://replicate.com/docs/reference/http (as recorded 2026-06-30; mar
           /docs/reference/webhooks, the ``replicate`` SDK 1.0.7, and the 3,808 public predictions in
           the npm package ``all-the-public-replicate-models`` 1.352.0 (marked "recorded
           predictions"); all read 2026-11-23.
+Webhooks: never asked for; streams and looks need no address of ours. ``verify_webhook`` is for
+          whoever gets them.
 Reported: when a prediction was created, began and ended, and the seconds that its model ran;
           images, and tokens only by the provider's own language models.
 Not told: queueing and booting apart (both are ``starting``), which machine served, any price, the

@@ -236,7 +236,7 @@ def shown_prediction(world: World, made: Made, url: str) -> dict[str, Any]:
             shown["error"] = model.error
         if made.status == "succeeded":
             shown["output"] = list(model.pieces) if model.pieces is not None else model.output
-    if now >= made.completed + KEPT:
+    if now - KEPT >= made.completed:
         shown |= {"input": {}, "output": None, "logs": "", "data_removed": True}
     return shown if model.record is None else _as_recorded(shown, model.record)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from typing import TypeAlias
 
@@ -57,6 +57,7 @@ class Attempt:
         "_cancels",
         "_hold",
         "_operation",
+        "_says_when_it_begins",
         "_share_mark",
         "_share_seconds",
         "_streams",
@@ -83,6 +84,9 @@ class Attempt:
         self._share_seconds = 0.0
         capabilities, order = target.deployment.capabilities, operation.order
         self._streams = order.request.stream and (order.streamed or not capabilities.cancels_whole)
+        # A caller who wants the whole of a model's own output gets it in one piece, at the end.
+        native = isinstance(order.request.input, Mapping) and not order.streamed
+        self._says_when_it_begins = self._streams and not native
         self._cancels = capabilities.cancels or (capabilities.cancels_whole and not self._streams)
         self._share_mark: float | None = target.sharing.begin(timeline.begun_at)
         target.running += 1
@@ -215,7 +219,7 @@ class Attempt:
                 watchdog.arm("boot", waiting_since + timeouts.boot_seconds)
             else:
                 watchdog.arm("queue", waiting_since + timeouts.queue_seconds)
-        elif self._streams:
+        elif self._says_when_it_begins:
             watchdog.arm("first_output", at + timeouts.first_output_seconds)
         else:
             watchdog.arm("total", math.inf)

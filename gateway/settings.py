@@ -117,7 +117,8 @@ class Timeouts(_Section):
     boot_seconds: float = Field(default=600, gt=0)
     """Waiting for a boot."""
     first_output_seconds: float = Field(default=120, gt=0)
-    """From the begin of work to the first output of a stream."""
+    """From the begin of work to the first output; not for an unstreamed call with an input in the
+    model's own words, whose output comes in one piece."""
     stall_seconds: float = Field(default=60, gt=0)
     """Between two outputs of a stream."""
     total_seconds: float = Field(default=900, gt=0)

@@ -195,6 +195,15 @@ def test_the_deadline_of_a_phase(
     assert error["cost"]["status"] == "estimated"
 
 
+def test_a_models_own_output_may_come_late_and_in_one_piece(
+    gateway: Gateway, scripts: Scripts
+) -> None:
+    scripts.only("impatient", (Started(), Wait(0.4), *END))  # its first output may take 0.2 s
+    native = {"prompt": "a film"}
+    assert gateway.answer("impatient", native)["status"] == "succeeded"
+    assert gateway.stream("impatient", native)[-1].name == "error"
+
+
 def test_news_of_a_boot_do_not_prolong_it(gateway: Gateway, scripts: Scripts) -> None:
     loading: Any = (ModelLoading(retry_after_seconds=0.01),)
     scripts.only("impatient", *([loading] * 50))

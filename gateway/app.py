@@ -22,7 +22,7 @@ from gateway.accounting.settle import settle_interrupted
 from gateway.charging import Charging
 from gateway.clock import Clock
 from gateway.errors import GatewayError, ResultsUnavailable
-from gateway.execution import Executor
+from gateway.executor import Executor
 from gateway.http import budgets as budget_routes
 from gateway.http import chat, comparison, deployments, docs, generate, keys, reports, system
 from gateway.http.body import ClientGone
@@ -168,7 +168,6 @@ async def _open(
     stack.push_async_callback(shipper.aclose)
     fsync = settings.journal.fsync == "group"
     charging = Charging(journal, clock, registry.targets.values())
-    executor = Executor(journal, clock, settings.retries, charging, fsync=fsync)
     budgets = Budgets(
         settings.budgets,
         MemoryBook(clock.monotonic),
@@ -177,6 +176,7 @@ async def _open(
         wait_seconds=settings.server.budget_wait_seconds,
     )
     stack.push_async_callback(budgets.aclose)
+    executor = Executor(journal, clock, settings.retries, charging, fsync=fsync, ceilings=budgets)
     keyring = Keyring(
         settings.auth.keys,
         required=settings.needs_keys,

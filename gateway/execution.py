@@ -10,23 +10,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from gateway.attempt import Attempt, Failure
-from gateway.charging import Charging
-from gateway.clock import Clock
 from gateway.draft import draft
 from gateway.errors import (
     BudgetRanOut,
     DeadlineExceeded,
-    Draining,
     GatewayError,
     InternalError,
     OperationCancelled,
     QueueFull,
 )
 from gateway.ledger.errors import LedgerUnavailable
-from gateway.ledger.journal import Journal
 from gateway.ledger.rows import AttemptRow
 from gateway.limits.budgets import Budgets, Covering
 from gateway.limits.gate import GateFull
@@ -39,85 +35,20 @@ from gateway.retrying import (
     worth_repeating,
     worth_trying_elsewhere,
 )
-from gateway.settings import RetrySettings
 from gateway.watchdog import Watchdog
 from providers.contract import (
     ProtocolViolation,
     ProviderError,
 )
 
+if TYPE_CHECKING:
+    from gateway.executor import Executor
+
 logger = logging.getLogger(__name__)
 
 RunStatus: TypeAlias = Literal["running", "succeeded", "failed", "cancelled"]
 Keep: TypeAlias = Callable[["Run"], Awaitable[None]]
 _NOBODY = "client disconnected"
-
-
-class Executor:
-    """Starts runs and knows those that live."""
-
-    def __init__(
-        self,
-        journal: Journal,
-        clock: Clock,
-        retries: RetrySettings,
-        charging: Charging,
-        *,
-        fsync: bool = False,
-        budgets: Budgets | None = None,
-    ) -> None:
-        self.journal = journal
-        self.clock = clock
-        self.charging = charging
-        self.retries = retries
-        self.fsync = fsync
-        self.budgets = budgets
-        self.runs: dict[str, Run] = {}
-        self.left: dict[str, Run] = {}
-        self.newest: dict[str, Run] = {}
-        self.draining = False
-
-    def start(self, order: Order, keep: Keep | None = None) -> Run:
-        """Begin an operation; ``keep`` gets it once it has ended, before its callers hear of that.
-
-        Raises Draining.
-        """
-        if self.draining:
-            raise Draining(retry_after_seconds=1.0)
-        run = Run(self, order, keep)
-        self.runs[run.id] = run
-        if order.retry_scope is not None:
-            self.newest[order.retry_scope] = run
-        return run
-
-    def ended(self, run: Run) -> None:
-        """A run has come to its end."""
-        self.runs.pop(run.id, None)
-        scope = run.order.retry_scope
-        if scope is not None and self.newest.get(scope) is run:
-            del self.newest[scope]
-
-    def rejoin(self, retry_scope: str) -> Run | None:
-        """The run that callers of this scope have left, for the one who has come back."""
-        run = self.left.get(retry_scope)
-        if run is None:
-            # A retry can be here before its first call is known to have hung up.
-            run = self.newest.get(retry_scope)
-            if run is None or run.answer.size_bytes:
-                return None
-        return run if run.join(ended=True) else None
-
-    async def drain(self, seconds: float) -> None:
-        """Let running operations end; cancel those that have not after ``seconds``."""
-        self.draining = True
-        tasks = [run.task for run in self.runs.values()]
-        if tasks:
-            await asyncio.wait(tasks, timeout=seconds)
-        for run in list(self.runs.values()):
-            run.cancel("shutdown")
-        tasks = [run.task for run in self.runs.values()]
-        if tasks:
-            await asyncio.wait(tasks, timeout=10.0)
 
 
 class Run(Operation):
@@ -277,7 +208,8 @@ class Run(Operation):
 
     async def _attempt(self, target: Target) -> Failure | None:
         """Dispatch once, observe, book. Returns why it failed, or None."""
-        budgets = self._executor.budgets
+        executor, order = self._executor, self.order
+        budgets = executor.budgets if order.max_cost_pico_usd is None else executor.ceilings
         try:
             covering = () if budgets is None else await self._covering(budgets)
             begun_at = self.clock.monotonic()
@@ -332,9 +264,13 @@ class Run(Operation):
         """The budgets that the operation is under. Raises GatewayError."""
         order = self.order
         try:
-            return await budgets.over(order.key_id, order.tags, self.received_at_us)
+            covering = await budgets.over(order.key_id, order.tags, self.received_at_us)
         except asyncio.CancelledError:
             raise self._interruption() from None
+        most = order.max_cost_pico_usd
+        if most is None:
+            return covering
+        return [*covering, budgets.ceiling(self.id, self.received_at_us, most)]
 
     async def _reserve(
         self, budgets: Budgets, covering: Sequence[Covering], target: Target, row: AttemptRow

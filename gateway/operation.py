@@ -27,7 +27,8 @@ class Order:
     ``on_disconnect``: what becomes of it when nobody waits for the answer any more; cancelling
     waits ``grace_seconds`` for somebody to come back. ``retry_scope``: by what the retry of an SDK
     finds the run that its first call has begun, as long as it has no output.
-    ``deadline_seconds``: the longest that the whole may take, by the caller's own word.
+    ``deadline_seconds``: the longest that the whole may take, by the caller's own word;
+    ``max_cost_pico_usd``: the most that it may cost, all attempts together.
     """
 
     plan: Plan[Target]
@@ -41,6 +42,7 @@ class Order:
     grace_seconds: float = 0.0
     retry_scope: str | None = None
     deadline_seconds: float | None = None
+    max_cost_pico_usd: int | None = None
 
     def total_seconds(self, target: Target) -> float:
         """How long the whole may take at a deployment."""

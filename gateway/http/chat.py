@@ -217,4 +217,5 @@ def _order(state: State, body: ChatBody, sent: dict[str, Any], key_id: str | Non
         tags,
         ours.on_disconnect,
         deadline_seconds=wish.deadline_seconds,
+        max_cost_pico_usd=wish.max_cost_pico_usd,
     )

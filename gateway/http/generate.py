@@ -199,6 +199,7 @@ def _order(state: State, body: GenerateBody, key_id: str | None) -> Order:
         body.tags,
         body.on_disconnect,
         deadline_seconds=wish.deadline_seconds,
+        max_cost_pico_usd=wish.max_cost_pico_usd,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
-from gateway.execution import Executor
+from gateway.executor import Executor
 from gateway.http.doors import Keyring
 from gateway.http.idempotency import Idempotency
 from gateway.ledger.reports import Reports

@@ -33,8 +33,8 @@ class RoutingBody(BaseModel):
     ignore: Names = Field(default_factory=list)
     """Deployments or providers that are not asked."""
     max_cost_usd: Usd | None = None
-    """The most that it may be expected to cost, as text; a deployment of unknown price is left out.
-    """
+    """The most that it may cost, all attempts together, as text. Money is set aside as for a
+    budget; deployments that are expected to cost more, or have no known price, are left out."""
     deadline_seconds: float | None = Field(default=None, gt=0, le=86_400)
     """The longest that all of it may take."""
     allow_fallbacks: bool = True

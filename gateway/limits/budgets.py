@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 _LEASE_SLACK_SECONDS = 120.0
 _KEEP_CLOSED_US = 3_600_000_000
 _PICO = Decimal(10) ** 12
+_CALL = "call "  # no budget's name has a space
 
 
 ReadSpent = Callable[[Sequence[SpendQuery]], Awaitable[Sequence[Spent]]]
@@ -139,6 +140,19 @@ class Budgets:
                 await self._opened(budget, window)
             found.append(Covering(budget, window, account))
         return found
+
+    def ceiling(self, operation_id: str, at_us: int, limit_pico_usd: int) -> Covering:
+        """A limit that one request sets itself, over all of its attempts; ``lift`` ends it."""
+        given = BudgetSettings.model_construct(
+            name="max_cost_usd", limit_usd=Decimal(limit_pico_usd) / _PICO, per="total"
+        )
+        account = f"{_CALL}{operation_id}"
+        self._book.open(account, 0, 0)
+        return Covering(Budget(given), Window(at_us, None), account)
+
+    def lift(self, operation_id: str) -> None:
+        """The request has ended: its own limit is no account any more."""
+        self._book.close(f"{_CALL}{operation_id}")
 
     async def reserve(
         self,
@@ -263,19 +277,18 @@ class Budgets:
         if balance is not None and balance.spent_pico_usd + wanted <= budget.limit_pico_usd:
             return BudgetExceeded(
                 f"The budget {budget.name} has no room for this request beside those that run; "
-                f"try again when they have ended. {_renews(over.window)}",
+                f"try again when they have ended. {_renews(over)}",
                 retry_after_seconds=1.0,
             )
         return BudgetExceeded(
-            f"The budget {budget.name} has too little left for this request. "
-            f"{_renews(over.window)}",
+            f"The budget {budget.name} has too little left for this request. {_renews(over)}",
             retry_after_seconds=self._until_end_seconds(over.window),
         )
 
     def _ran_out(self, over: Covering) -> BudgetRanOut:
         return BudgetRanOut(
             f"The budget {over.budget.name} was used up while the answer was being made; what was "
-            f"made is booked. {_renews(over.window)}",
+            f"made is booked. {_renews(over)}",
             retry_after_seconds=self._until_end_seconds(over.window),
         )
 
@@ -285,7 +298,10 @@ class Budgets:
         return max(0.0, (window.end_at_us - self._clock.wall_us()) / 1e6)
 
 
-def _renews(window: Window) -> str:
+def _renews(over: Covering) -> str:
+    window = over.window
+    if over.account.startswith(_CALL):
+        return "The request set that limit itself."
     if window.end_at_us is None:
         return "It does not begin anew; the operator can raise it."
     return f"It begins anew at {rfc3339(window.end_at_us)}."

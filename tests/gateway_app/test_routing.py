@@ -19,6 +19,7 @@ from providers.contract import (
     Usage,
 )
 from providers.testing import Wait
+from providers.testing.scripted import Step
 from tests.gateway_app.conftest import KEYS
 from tests.gateway_app.gateways import Gateway, running_gateway
 
@@ -101,7 +102,26 @@ def test_a_ceiling_on_the_cost(routed: Gateway) -> None:
     status, error = routed.error("any", routing={"max_cost_usd": "0.000000001"})
     assert (status, error["code"]) == (402, "max_cost_exceeded")
     assert "unpriced: its price is not known" in error["message"]
-    assert chosen(routed, "ordered", max_cost_usd="0.0001") == "cheap"
+    bounded = {"parameters": {"max_output_tokens": 20}, "routing": {"max_cost_usd": "0.0003"}}
+    assert routed.answer("ordered", **bounded)["deployment"] == "cheap"
+
+
+def test_the_ceiling_holds_while_an_answer_is_made(routed: Gateway) -> None:
+    """Nothing bounds its output: it is cut when what it has made is worth the ceiling."""
+    endless: tuple[Step, ...] = (
+        Started(),
+        *(Delta("word " * 200) for _ in range(2000)),
+        Finished(("stop",)),
+    )
+    routed.scripts.only("cheap", endless)
+    events = routed.stream("any", routing={"max_cost_usd": "0.01", "only": ["cheap"]})
+    error = events[-1].data["error"]
+    assert (events[-1].name, error["code"]) == ("error", "budget_exceeded")
+    assert "max_cost_usd" in error["message"] and "set that limit itself" in error["message"]
+    assert 0.005 < float(error["cost"]["known_usd"]) <= 0.01
+    # it was this request's own: the next one has one of its own
+    routed.scripts.only("cheap", END)
+    assert chosen(routed, "any", max_cost_usd="0.01", only=["cheap"]) == "cheap"
 
 
 def test_without_fallbacks_the_first_failure_is_the_answer(routed: Gateway) -> None:

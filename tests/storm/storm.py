@@ -50,8 +50,8 @@ deployments:
 {deployments}
 models:
   chat: {{deployments: [chat]}}
-  jobs: {{deployments: [{names}]}}
-  either: {{deployments: [job-breaks, chat, job-quick]}}
+  jobs: {{deployments: [{names}], strategy: weighted}}
+  either: {{deployments: [job-breaks, chat, job-quick], strategy: weighted}}
 """
 
 

@@ -57,16 +57,16 @@ def test_cancelled_work_is_stopped_and_its_bill_is_bounded(
 
 
 def test_a_parked_answer_is_fetched_and_erased(gateway: Gateway, scripts: Scripts) -> None:
-    scripts.only("plain", SLOWLY)
+    scripts.only("plain", (Started(), Delta("said nowhere else, "), Wait(0.15), *SLOWLY[1:]))
     operation_id = leave_in_mid_stream(gateway, on_disconnect="park", tags={"team": "park"})
     told = gateway.operation(operation_id)
     assert (told["status"], told["cost"]["status"]) == ("succeeded", "measured")
-    assert told["output"] == [{"type": "text", "text": "one two"}]
+    assert told["output"] == [{"type": "text", "text": "said nowhere else, one two"}]
     assert gateway.http.delete(f"/v1/operations/{operation_id}").status_code == 204
     assert "output" not in gateway.operation(operation_id)  # what it cost stays
     assert gateway.http.delete(f"/v1/operations/{operation_id}").status_code == 204
     for file in gateway.data_dir.glob("results.sqlite3*"):
-        assert b"one two" not in file.read_bytes(), file.name
+        assert b"said nowhere else" not in file.read_bytes(), file.name
 
 
 def test_an_unstreamed_caller_who_leaves_can_fetch_it_too(

@@ -9,8 +9,9 @@ READY  := $(VENV)/.ready
 run: $(READY)
 	@$(BIN)/gateway serve $(ARGS)
 
+# All of it: several files at once. With ARGS: as they say.
 test: $(READY)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),--numprocesses auto --maxprocesses 4 --dist loadfile)
 
 lint: $(READY)
 	@$(BIN)/ruff check .

@@ -163,7 +163,12 @@ async def _open(
         )
 
     recover(journal_dir(data_dir), journal, close_books)
-    shipper = ShipperProcess(data_dir, log=log_attempts)
+    shipper = ShipperProcess(
+        data_dir,
+        log=log_attempts,
+        rollup_tags=settings.ledger.rollup_tags,
+        keep_days=settings.ledger.attempts_days,
+    )
     await shipper.start()
     stack.push_async_callback(shipper.aclose)
     fsync = settings.journal.fsync == "group"

@@ -11,6 +11,7 @@ from gateway.cli_compare import compare
 from gateway.cli_context import form_of, ledger_of, settings_of
 from gateway.cli_estimate import estimate
 from gateway.cli_import import import_app
+from gateway.cli_ledger import ledger_app
 from gateway.cli_options import (
     ConfigOption,
     CsvOption,
@@ -35,9 +36,6 @@ app = typer.Typer(
 keys_app = typer.Typer(
     help="Make, list, rotate, revoke API keys.", no_args_is_help=True, rich_markup_mode=None
 )
-ledger_app = typer.Typer(
-    help="Look at the durable record.", no_args_is_help=True, rich_markup_mode=None
-)
 app.add_typer(keys_app, name="keys")
 app.add_typer(prices_app, name="prices")
 app.add_typer(ledger_app, name="ledger")
@@ -60,7 +58,7 @@ def main() -> None:
     except ConfigError as error:
         _fail(str(error))
     except (StoreUnavailable, SchemaMismatch) as error:
-        _fail(f"the ledger cannot be read: {error}")
+        _fail(f"the ledger cannot be used: {error}")
 
 
 def _fail(message: str) -> NoReturn:
@@ -322,32 +320,6 @@ def keys_revoke(
     from gateway import cli_keys
 
     cli_keys.revoke(settings_of(config, data_dir), name)
-
-
-@ledger_app.command("info")
-def ledger_info(
-    config: ConfigOption = None, data_dir: DataDirOption = None, as_json: JsonOption = False
-) -> None:
-    """Files, rows, totals, and what is not in the database yet."""
-    from gateway.cli_tables import show_ledger_info
-
-    show_ledger_info(ledger_of(settings_of(config, data_dir)), as_json=as_json)
-
-
-@ledger_app.command("verify")
-def ledger_verify(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
-    """Hold journal, rows and sums against each other.
-
-    Exit status 1 when something is wrong. An attempt that a dead gateway left open is: the next
-    start ends it. One that runs in a living gateway is not.
-    """
-    from gateway.ledger.inspect import verify
-
-    problems = verify(ledger_of(settings_of(config, data_dir)))
-    for problem in problems:
-        typer.echo(problem)
-    typer.echo(f"{len(problems)} problems" if problems else "The ledger is sound.")
-    sys.exit(1 if problems else 0)
 
 
 def _query(

@@ -37,6 +37,7 @@ from gateway.reconciliation.options import ReconciliationSettings
 Scope: TypeAlias = Literal["generate", "reports", "admin"]
 Per: TypeAlias = Literal["hour", "day", "month", "total"]
 Usd: TypeAlias = Annotated[Decimal, Field(gt=0, le=1_000_000, decimal_places=12)]
+TagName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -107,6 +108,15 @@ class JournalSettings(_Section):
     """never: survives the death of the process; group: of the machine too (answers wait for it)."""
     rotate_bytes: int = Field(default=64 << 20, ge=1 << 16)
     """Size at which a new journal file is begun."""
+
+
+class LedgerSettings(_Section):
+    """What is kept of attempts, and how it is summed up."""
+
+    attempts_days: int | None = Field(default=400, ge=31)
+    """Months that are wholly older are deleted; hourly sums stay. null keeps all."""
+    rollup_tags: tuple[TagName, ...] = Field(default=(), max_length=4)
+    """Tags that hourly sums tell apart; reports by other tags read every attempt of their range."""
 
 
 class Timeouts(_Section):
@@ -247,6 +257,7 @@ class Settings(_Section):
     server: ServerSettings = ServerSettings()
     auth: AuthSettings = AuthSettings()
     journal: JournalSettings = JournalSettings()
+    ledger: LedgerSettings = LedgerSettings()
     timeouts: Timeouts = Timeouts()
     retries: RetrySettings = RetrySettings()
     reconciliation: ReconciliationSettings = ReconciliationSettings()

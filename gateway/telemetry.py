@@ -13,6 +13,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -53,34 +54,31 @@ _COUNTERS = {  # name -> labels, help
 _MOST_VALUES = 500  # of one label; a configuration has fewer
 _CLASS_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
 _PICO = 10**12
+_HAS_INPUT, _HAS_OUTPUT = 1, 2
+_LOGGED = (
+    *("request_id", "attempt", "provider", "deployment", "model", "status", "error_type"),
+    *("verdict", "evidence", "queue_seconds", "boot_seconds", "first_output_seconds"),
+    *("total_seconds", "input_tokens", "output_tokens", "cost_status"),
+)
+_COLUMNS = {"request_id": "operation_id", "attempt": "attempt_id"}  # where the names differ
+_logged = itemgetter(*(_COLUMNS.get(name, name) for name in _LOGGED))
 
 
 def log_line(row: Mapping[str, Any]) -> dict[str, Any]:
     """The log's line for one finished attempt, ready for JSON."""
-    sources = {row["input_tokens_source"], row["output_tokens_source"]} - {None}
+    source, other = row["input_tokens_source"], row["output_tokens_source"]
+    if source is None or other is None:
+        source = source or other
+    elif source != other:
+        source = "mixed"
     price = row["price"]
     return {
         "time": rfc3339(row["completed_at_us"] or row["begun_at_us"]),
         "level": "INFO",
         "event": "attempt",
-        "request_id": row["operation_id"],
-        "attempt": row["attempt_id"],
-        "provider": row["provider"],
-        "deployment": row["deployment"],
-        "model": row["model"],
-        "status": row["status"],
-        "error_type": row["error_type"],
-        "verdict": row["verdict"],
-        "evidence": row["evidence"],
-        "queue_seconds": row["queue_seconds"],
-        "boot_seconds": row["boot_seconds"],
-        "first_output_seconds": row["first_output_seconds"],
-        "total_seconds": row["total_seconds"],
-        "input_tokens": row["input_tokens"],
-        "output_tokens": row["output_tokens"],
-        "token_source": "mixed" if len(sources) > 1 else next(iter(sources), None),
+        **dict(zip(_LOGGED, _logged(row), strict=True)),
+        "token_source": source,
         "cost_usd": usd_or_null(row["cost_pico_usd"]),
-        "cost_status": row["cost_status"],
         "price_source": None if price is None else price.get("source"),
     }
 
@@ -105,41 +103,48 @@ class Metrics(Collector):
     """Prometheus metrics in a registry of their own. Labels come from bounded sets.
 
     Sums are kept in plain dicts: through the client library's own counters, one attempt would
-    cost 20 us instead of 4.
+    cost 20 us instead of 3.
     """
 
     def __init__(self) -> None:
-        self._sums: dict[str, defaultdict[tuple[str, ...], float]] = {
-            name: defaultdict(float) for name in _COUNTERS
-        }
+        # By all labels at once: attempts, pico-USD and attempts with a cost, tokens in and out,
+        # and whether there were such tokens. Taken apart when somebody asks.
+        self._kinds: dict[tuple[Any, ...], list[int]] = {}
         self._seconds: dict[tuple[str, str], dict[str, _Seconds]] = {}
         self._seen: dict[str, set[str]] = defaultdict(set)
+        self._which: dict[tuple[str, str, str], tuple[str, str, str]] = {}
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
     def observe(self, row: Mapping[str, Any]) -> None:
         """Count one finished attempt."""
-        where = (
-            self._bounded("provider", row["provider"]),
-            self._bounded("deployment", row["deployment"]),
+        given = (row["provider"], row["deployment"], row["model"])
+        which = self._which.get(given) or self._bound(given)
+        where = which[:2]
+        error_type = row["error_type"]
+        kind = (
+            *which,
+            row["status"],
+            "" if error_type is None else self._error_type(error_type),
+            row["cost_status"],
+            row["input_tokens_source"],
+            row["output_tokens_source"],
+            row["verdict"],
+            row["caused_boot"],
         )
-        which = (*where, self._bounded("model", row["model"]))
-        sums = self._sums
-        sums["attempts"][(*which, row["status"], self._error_type(row["error_type"]))] += 1
-        cost_pico_usd = row["cost_pico_usd"]
-        if cost_pico_usd is None:
-            sums["unpriced_attempts"][which] += 1
-        else:  # counted in pico-dollars, which are exact up to 9,007 USD a series
-            sums["cost_usd"][(*which, row["cost_status"])] += cost_pico_usd
-        if row["input_tokens"] is not None:
-            source = row["input_tokens_source"] or "unknown"
-            sums["tokens"][(*which, "input", source)] += row["input_tokens"]
-        if row["output_tokens"] is not None:
-            source = row["output_tokens_source"] or "unknown"
-            sums["tokens"][(*which, "output", source)] += row["output_tokens"]
-        sums["cold_starts"][(*where, row["verdict"])] += 1
-        if row["caused_boot"]:
-            sums["boots"][where] += 1
+        found = self._kinds.get(kind)
+        if found is None:
+            found = self._kinds[kind] = [0] * 6
+        found[0] += 1
+        if (cost_pico_usd := row["cost_pico_usd"]) is not None:
+            found[1] += cost_pico_usd
+            found[2] += 1
+        if (tokens := row["input_tokens"]) is not None:
+            found[3] += tokens
+            found[5] |= _HAS_INPUT
+        if (tokens := row["output_tokens"]) is not None:
+            found[4] += tokens
+            found[5] |= _HAS_OUTPUT
         seconds = self._seconds.get(where)
         if seconds is None:
             seconds = self._seconds[where] = {
@@ -156,10 +161,11 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The families, as the client library asks for them."""
+        sums = self._counters()
         for name, (labels, text) in _COUNTERS.items():
             counter = CounterMetricFamily(f"gateway_{name}", text, labels=labels)
             unit = _PICO if name == "cost_usd" else 1
-            for values, total in self._sums[name].items():
+            for values, total in sums[name].items():
                 counter.add_metric(values, total / unit)
             yield counter
         for name, _, text, _ in _HISTOGRAMS:
@@ -167,6 +173,38 @@ class Metrics(Collector):
             for where, seconds in self._seconds.items():
                 histogram.add_metric(where, seconds[name].buckets(), seconds[name].sum)
             yield histogram
+
+    def _counters(self) -> dict[str, defaultdict[tuple[str, ...], int]]:
+        sums: dict[str, defaultdict[tuple[str, ...], int]] = {
+            name: defaultdict(int) for name in _COUNTERS
+        }
+        for kind, counted in self._kinds.items():
+            *which, status, error_type, cost_status, source_in, source_out, verdict, boot = kind
+            attempts, cost, priced, tokens_in, tokens_out, has = counted
+            sums["attempts"][(*which, status, error_type)] += attempts
+            if priced < attempts:
+                sums["unpriced_attempts"][(*which,)] += attempts - priced
+            if priced:  # counted in pico-dollars, which are exact up to 9,007 USD a series
+                sums["cost_usd"][(*which, cost_status)] += cost
+            if has & _HAS_INPUT:
+                sums["tokens"][(*which, "input", source_in or "unknown")] += tokens_in
+            if has & _HAS_OUTPUT:
+                sums["tokens"][(*which, "output", source_out or "unknown")] += tokens_out
+            sums["cold_starts"][(*which[:2], verdict)] += attempts
+            if boot:
+                sums["boots"][(*which[:2],)] += attempts
+        return sums
+
+    def _bound(self, given: tuple[str, str, str]) -> tuple[str, str, str]:
+        provider, deployment, model = given
+        which = (
+            self._bounded("provider", provider),
+            self._bounded("deployment", deployment),
+            self._bounded("model", model),
+        )
+        if len(self._which) < _MOST_VALUES:
+            self._which[given] = which
+        return which
 
     def _bounded(self, label: str, value: str) -> str:
         seen = self._seen[label]
@@ -176,9 +214,7 @@ class Metrics(Collector):
             seen.add(value)
         return value
 
-    def _error_type(self, name: str | None) -> str:
-        if name is None:
-            return ""
+    def _error_type(self, name: str) -> str:
         return self._bounded("error_type", name) if _CLASS_NAME.fullmatch(name) else "other"
 
 

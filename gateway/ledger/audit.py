@@ -8,14 +8,24 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
+from gateway.clock import rfc3339
 from gateway.ledger import codec, layout
+from gateway.ledger.audit_rollups import differing
+from gateway.ledger.months import EVER_US, Snapshot
 from gateway.ledger.schema import attempts, charges, corrections
 from gateway.ledger.tail import read_lines
 
 Kind: TypeAlias = Literal[
-    "broken_line", "seq_gap", "two_ends", "without_end", "not_in_database", "differs", "money"
+    "broken_line",
+    "seq_gap",
+    "two_ends",
+    "without_end",
+    "not_in_database",
+    "differs",
+    "money",
+    "sums",
 ]
 _READ_LINES = 500
 _PICO = Decimal("1E12")
@@ -34,7 +44,7 @@ class Problem:
 
 
 def audit_journal(
-    directory: Path, shipped: Mapping[str, int], connection: Connection | None
+    directory: Path, shipped: Mapping[str, int], snapshot: Snapshot | None
 ) -> Iterator[Problem]:
     """Check every file there is; ``shipped`` are the database's offsets, as of its snapshot."""
     ended: dict[str, str] = {}
@@ -73,8 +83,8 @@ def audit_journal(
                     ended[attempt_id] = where
                 if offset <= shipped.get(name, 0):
                     known.append(said)
-            if connection is not None:
-                yield from _compare(connection, name, known)
+            if snapshot is not None:
+                yield from _compare(snapshot, name, known)
             offset = end
     for attempt_id, where in left_open.items():
         if not (directory / where.partition(" ")[0]).exists():
@@ -82,13 +92,17 @@ def audit_journal(
         yield Problem("without_end", where, f"{attempt_id} has begun and not ended")
 
 
-def audit_rows(connection: Connection, directory: Path) -> Iterator[Problem]:
-    """Check each row's money, and that what runs stands in some journal that is still there."""
+def audit_rows(snapshot: Snapshot, directory: Path) -> Iterator[Problem]:
+    """Check each row's money, its sums, and that what runs stands in a journal that is there."""
     running: list[str] = []
-    for row in connection.execution_options(yield_per=1000).execute(select(attempts)).mappings():
-        yield from _money(dict(row))
+    for found in snapshot.attempts(select(attempts), 0, EVER_US):
+        row = found._mapping
+        yield from _money(row)
         if row["status"] == "running":
             running.append(row["attempt_id"])
+    for hour_at_us, of, wrong in differing(snapshot):
+        where = f"{rfc3339(hour_at_us)} {of.deployment}"
+        yield Problem("sums", where, f"the sums are not those of the rows in {wrong}")
     if running:
         begun = b"\n".join(_begins(directory))
         for attempt_id in running:
@@ -96,14 +110,27 @@ def audit_rows(connection: Connection, directory: Path) -> Iterator[Problem]:
                 yield Problem("without_end", attempt_id, "runs, but in no journal file")
 
 
-def _compare(connection: Connection, name: str, said: list[dict[str, Any]]) -> Iterator[Problem]:
+def _compare(snapshot: Snapshot, name: str, said: list[dict[str, Any]]) -> Iterator[Problem]:
     """Hold shipped lines against the rows they have become."""
-    rows = _rows(connection, attempts, "attempt_id", [x["attempt"] for x in said if "attempt" in x])
-    paid = _rows(connection, charges, "charge_id", [x["charge"] for x in said if "charge" in x])
-    ids = list(rows)
+    rows = {
+        row.attempt_id: row._mapping
+        for row in snapshot.find(
+            sorted({x["attempt"]["attempt_id"] for x in said if "attempt" in x}),
+            attempts.c.attempt_id,
+            select(attempts),
+        )
+    }
+    paid = {
+        row.charge_id: row._mapping
+        for row in snapshot.find(
+            sorted({x["charge"]["charge_id"] for x in said if "charge" in x}),
+            charges.c.charge_id,
+            select(charges),
+        )
+    }
     corrected: dict[str, set[str]] = {}
     changes = select(corrections.c.attempt_id, corrections.c.new)
-    for attempt_id, new in connection.execute(changes.where(corrections.c.attempt_id.in_(ids))):
+    for attempt_id, new in snapshot.find(sorted(rows), corrections.c.attempt_id, changes):
         corrected.setdefault(attempt_id, set()).update(new)
     for line in said:
         where = f"{name} seq {line['seq']}"
@@ -116,6 +143,9 @@ def _compare(connection: Connection, name: str, said: list[dict[str, Any]]) -> I
             line_row, skip, only = line["charge"], set(), None
             row = paid.get(line_row["charge_id"])
         else:
+            continue
+        at_us = line_row["period_start_at_us" if line["kind"] == "charge" else "operation_at_us"]
+        if row is None and snapshot.is_pruned(at_us):
             continue
         if row is None:
             yield Problem("not_in_database", where, "shipped, but there is no such row")
@@ -134,14 +164,7 @@ _AT_BEGIN = frozenset(
 )
 
 
-def _rows(
-    connection: Connection, table: Any, key: str, wanted: list[dict[str, Any]]
-) -> dict[str, Mapping[str, Any]]:
-    found = select(table).where(table.c[key].in_({row[key] for row in wanted}))
-    return {row[key]: dict(row) for row in connection.execute(found).mappings()}
-
-
-def _money(row: Mapping[str, Any]) -> Iterator[Problem]:
+def _money(row: Any) -> Iterator[Problem]:
     where = row["attempt_id"]
     cost, known = row["cost_pico_usd"], row["known_pico_usd"]
     low, high = row["low_pico_usd"], row["high_pico_usd"]

@@ -57,13 +57,13 @@ def booked(data_dir: Path, provider: str, since_us: int, until_us: int) -> Itera
     paid = select(charges).where(
         c.period_start_at_us >= since_us, c.period_start_at_us < until_us, c.provider == provider
     )
-    with reading(data_dir) as connection:
-        if connection is None:
+    with reading(data_dir) as snapshot:
+        if snapshot is None:
             return
-        for row in connection.execution_options(yield_per=1000).execute(wanted).mappings():
-            yield _attempt(row)
-        for row in connection.execute(paid).mappings():
-            yield _charge(row)
+        for row in snapshot.attempts(wanted, since_us - 24 * _HOUR_US, until_us):
+            yield _attempt(row._mapping)
+        for row in snapshot.charges(paid, since_us, until_us):
+            yield _charge(row._mapping)
 
 
 def _attempt(row: Any) -> Booked:

@@ -23,6 +23,7 @@ class BulkInsert:
         self._sql = str(compiled)
         self._names = list(compiled.positiontup or names) if compiled.positional else names
         self._values = itemgetter(*self._names)
+        self._order = tuple(self._names)  # a row as the journal has it is in this order already
         self._positional = compiled.positional
         json_columns = {column.name for column in table.columns if isinstance(column.type, JSON)}
         self._json = [at for at, name in enumerate(self._names) if name in json_columns]
@@ -30,11 +31,16 @@ class BulkInsert:
     def execute(self, connection: Connection, rows: Iterable[dict[str, Any]]) -> None:
         """Insert the rows; None in a JSON column becomes NULL."""
         given: list[Any] = []
+        last: list[tuple[Any, str | None]] = [(None, None)] * len(self._names)
         for row in rows:
-            values = list(self._values(row))
+            values = list(row.values() if tuple(row) == self._order else self._values(row))
             for at in self._json:
-                if values[at] is not None:
-                    values[at] = orjson.dumps(values[at]).decode()
+                value = values[at]
+                if value is not None:
+                    # Prices, tags and so on are mostly those of the row before.
+                    if value != last[at][0]:
+                        last[at] = (value, orjson.dumps(value).decode())
+                    values[at] = last[at][1]
             given.append(tuple(values))
         if not given:
             return

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import func, select
 
+from gateway.ledger.months import EVER_US, Snapshot
 from gateway.ledger.schema import attempts, charges
 
 
 def last_ended(
-    connection: Connection, deployments: Sequence[str], since_us: int
+    snapshot: Snapshot, deployments: Sequence[str], since_us: int
 ) -> dict[str, tuple[str, int]]:
     """The attempt that ended last at each deployment since an instant: its id, and when it ended.
 
@@ -25,20 +26,20 @@ def last_ended(
         a.completed_at_us.is_not(None),
         (a.status == "succeeded") | (a.cost_pico_usd.is_(None)) | (a.cost_pico_usd != 0),
     )
-    newest = (
-        select(a.deployment, func.max(a.completed_at_us).label("at_us"))
+    # SQLite gives the other columns of the row that has the greatest value.
+    found = (
+        select(a.deployment, func.max(a.completed_at_us), a.attempt_id)
         .where(*of_interest)
         .group_by(a.deployment)
-        .subquery()
     )
-    found = select(a.deployment, a.attempt_id, a.completed_at_us).join(
-        newest,
-        (a.deployment == newest.c.deployment) & (a.completed_at_us == newest.c.at_us),
-    )
-    return {name: (attempt_id, at_us) for name, attempt_id, at_us in connection.execute(found)}
+    last: dict[str, tuple[str, int]] = {}
+    for name, at_us, attempt_id in snapshot.attempts(found, since_us, EVER_US):
+        if name not in last or last[name][1] < at_us:
+            last[name] = (attempt_id, at_us)
+    return last
 
 
-def standing_until(connection: Connection, deployments: Sequence[str]) -> dict[str, int]:
+def standing_until(snapshot: Snapshot, deployments: Sequence[str]) -> dict[str, int]:
     """Until when standing machines have been booked, in microseconds since the epoch."""
     c = charges.c
     found = (
@@ -46,4 +47,7 @@ def standing_until(connection: Connection, deployments: Sequence[str]) -> dict[s
         .where(c.kind == "standing", c.deployment.in_(deployments))
         .group_by(c.deployment)
     )
-    return {name: until_us for name, until_us in connection.execute(found)}
+    last: dict[str, int] = {}
+    for name, until_us in snapshot.charges(found, 0, EVER_US):
+        last[name] = max(until_us, last.get(name, 0))
+    return last

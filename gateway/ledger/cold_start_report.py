@@ -8,8 +8,27 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.ledger.grouping import Groups
+from gateway.ledger import sketch
+from gateway.ledger.grouping import Groups, Place
 from gateway.ledger.query import ReportQuery
+
+
+@dataclass(slots=True)
+class _Waited:
+    """Seconds one by one, or in the buckets of ``sketch``."""
+
+    exact: list[float] = field(default_factory=list)
+    buckets: Counter[int] = field(default_factory=Counter)
+    microseconds: int = 0
+
+    def distribution(self) -> dict[str, Any]:
+        if not self.buckets:
+            return distribution(self.exact)
+        microseconds = self.microseconds
+        for seconds in self.exact:
+            self.buckets[sketch.bucket(seconds)] += 1
+            microseconds += round(seconds * 1e6)
+        return sketch.distribution(self.buckets, microseconds)
 
 
 @dataclass(slots=True)
@@ -17,8 +36,8 @@ class _ColdSum:
     verdicts: Counter[str] = field(default_factory=Counter)
     evidence: Counter[str] = field(default_factory=Counter)
     boots: int = 0
-    boot_seconds: list[float] = field(default_factory=list)
-    wait_seconds: list[float] = field(default_factory=list)
+    boot: _Waited = field(default_factory=_Waited)
+    wait: _Waited = field(default_factory=_Waited)
 
     def row(self) -> dict[str, Any]:
         cold, warm = self.verdicts["cold"], self.verdicts["warm"]
@@ -29,35 +48,60 @@ class _ColdSum:
             "unknown": self.verdicts["unknown"],
             "cold_rate": cold / (cold + warm) if cold + warm else None,
             "boots": self.boots,
-            "boot_seconds": distribution(self.boot_seconds),
-            "wait_seconds": distribution(self.wait_seconds),
+            "boot_seconds": self.boot.distribution(),
+            "wait_seconds": self.wait.distribution(),
             "evidence": dict(sorted(self.evidence.items())),
         }
 
 
-def cold_start_report(query: ReportQuery, attempts: Iterable[Sequence[Any]]) -> dict[str, Any]:
-    """A page of cold-start rows.
+class ColdStartReport:
+    """Counts by bucket and group, from rollups and from rows; then a page of them.
 
-    Shape: attempts are (operation_at_us, verdict, evidence, caused_boot, boot_seconds,
-           wait_seconds), each followed by its group's values.
     Boots: whoever waited for somebody else's boot is cold, but saw only a part of it; its seconds
            count as waiting and not as a boot.
     """
-    groups = Groups(query, _ColdSum)
-    for at_us, verdict, evidence, caused_boot, boot, wait, *values in attempts:
-        total = groups.of(at_us, values)
-        total.verdicts[verdict] += 1
-        if evidence is not None:
-            total.evidence[evidence] += 1
-        if caused_boot:
-            total.boots += 1
-        if verdict != "cold":
-            continue
-        if boot is not None and caused_boot is not False:
-            total.boot_seconds.append(boot)
-        if wait is not None:
-            total.wait_seconds.append(wait)
-    return groups.page(_ColdSum.row)
+
+    def __init__(self, query: ReportQuery) -> None:
+        self._groups = Groups(query, _ColdSum)
+
+    def rolled(self, counts: Iterable[tuple[Place, str, str | None, int, int]]) -> None:
+        """Verdict, evidence, attempts and boots of whole hours."""
+        for place, verdict, evidence, attempts, boots in counts:
+            total = self._groups.of(place.hour_at_us, place.values)
+            total.verdicts[verdict] += attempts
+            if evidence is not None:
+                total.evidence[evidence] += attempts
+            total.boots += boots
+
+    def sketched(self, counts: Iterable[tuple[Place, str, int, int, int]]) -> None:
+        """``boot`` or ``wait``, bucket, attempts and microseconds of whole hours."""
+        for place, what, bucket, attempts, microseconds in counts:
+            total = self._groups.of(place.hour_at_us, place.values)
+            waited = total.boot if what == "boot" else total.wait
+            waited.buckets[bucket] += attempts
+            waited.microseconds += microseconds
+
+    def attempts(self, rows: Iterable[Sequence[Any]]) -> None:
+        """(operation_at_us, verdict, evidence, caused_boot, boot_seconds, wait_seconds), each
+        followed by its group's values.
+        """
+        for at_us, verdict, evidence, caused_boot, boot, wait, *values in rows:
+            total = self._groups.of(at_us, values)
+            total.verdicts[verdict] += 1
+            if evidence is not None:
+                total.evidence[evidence] += 1
+            if caused_boot:
+                total.boots += 1
+            if verdict != "cold":
+                continue
+            if boot is not None and caused_boot is not False:
+                total.boot.exact.append(boot)
+            if wait is not None:
+                total.wait.exact.append(wait)
+
+    def page(self) -> dict[str, Any]:
+        """The rows that were asked for."""
+        return self._groups.page(_ColdSum.row)
 
 
 def distribution(seconds: list[float]) -> dict[str, Any]:

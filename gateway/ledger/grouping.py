@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from gateway.clock import rfc3339
 from gateway.ledger.errors import BadQuery
 from gateway.ledger.query import ReportQuery, bucketing, cursor
 
 Sum = TypeVar("Sum")
+
+
+class Place(NamedTuple):
+    """Where a sum of whole hours belongs: its hour, 0 where there is one bucket only, and group."""
+
+    hour_at_us: int
+    values: tuple[Any, ...]
 
 
 class Groups(Generic[Sum]):

@@ -45,6 +45,8 @@ class Housekeeper:
         if not older or (folder := layout.take_folder(self._directory)) is None:
             return  # nothing to do, or a starting gateway is reading the files
         try:
+            if layout.is_held(layout.backup_lock(self._directory)):
+                return
             for name in older:
                 if layout.is_held(self._directory / name):
                     continue

@@ -21,6 +21,8 @@ from gateway.ledger.tail import read_lines
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
+    from gateway.ledger.months import Archive
+
 _PAUSE_SECONDS = 0.05
 
 
@@ -104,6 +106,7 @@ class Origins:
     def __init__(self, data_dir: Path) -> None:
         self._path = layout.database_path(data_dir)
         self._engine: Engine | None = None
+        self._archive: Archive | None = None
 
     def __enter__(self) -> Origins:
         return self
@@ -116,18 +119,23 @@ class Origins:
     ) -> None:
         if self._engine is not None:
             self._engine.dispose()
+        if self._archive is not None:
+            self._archive.close()
 
     def of(self, upstream_ids: Sequence[str], since_us: int, until_us: int) -> dict[str, str]:
         """Those of a provider's ids that attempts of that time have, with the attempts' origin."""
         from sqlalchemy import select
         from sqlalchemy.exc import DBAPIError
 
+        from gateway.ledger.engines import engine_for
+        from gateway.ledger.months import Archive, Snapshot
         from gateway.ledger.schema import attempts
-        from gateway.ledger.store import engine_for
 
         if not self._path.exists():
             return {}
         self._engine = self._engine or engine_for(self._path, read_only=True)
+        if self._archive is None:
+            self._archive = Archive(layout.archive_dir(self._path.parent))
         a = attempts.c
         query = select(a.upstream_id, a.origin).where(
             a.operation_at_us >= since_us,
@@ -136,14 +144,15 @@ class Origins:
         )
         try:
             with self._engine.begin() as connection:
-                return {row[0]: row[1] for row in connection.execute(query)}
+                found = Snapshot(connection, self._archive).attempts(query, since_us, until_us + 1)
+                return {row[0]: row[1] for row in found}
         except DBAPIError as error:
             raise StoreUnavailable(str(error.orig)) from error
 
 
 def _holds(data_dir: Path, wanted: Mapping[str, int]) -> bool:
-    with reading(data_dir) as connection:
-        shipped = {} if connection is None else shipped_offsets(connection)
+    with reading(data_dir) as snapshot:
+        shipped = {} if snapshot is None else shipped_offsets(snapshot)
     directory = layout.journal_dir(data_dir)
     return all(
         (offset := shipped.get(name, 0)) >= size or not read_lines(directory / name, offset, 1)[0]

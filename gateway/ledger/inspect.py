@@ -13,9 +13,22 @@ from sqlalchemy.exc import DBAPIError
 from gateway.clock import rfc3339
 from gateway.ledger import layout
 from gateway.ledger.audit import Problem, audit_journal, audit_rows
+from gateway.ledger.engines import engine_for
 from gateway.ledger.errors import StoreUnavailable
-from gateway.ledger.schema import attempts, charges, corrections, journal_files, meta
-from gateway.ledger.store import engine_for
+from gateway.ledger.migration import check_schema, version_of
+from gateway.ledger.months import Archive, Snapshot, listed
+from gateway.ledger.numbers import PICO
+from gateway.ledger.progress import rolled_to
+from gateway.ledger.rolled import existing_hours
+from gateway.ledger.schema import (
+    SCHEMA_VERSION,
+    attempts,
+    charges,
+    corrections,
+    journal_files,
+    rollups,
+    series,
+)
 from gateway.ledger.views import usd
 
 __all__ = ["Problem", "info", "shipped_offsets", "verify"]
@@ -50,7 +63,7 @@ def info(data_dir: Path) -> dict[str, Any]:
             "files": files,
             "kept_files": sorted(path.name for path in directory.glob(f"*{layout.KEPT_SUFFIX}")),
             "lag_bytes": sum(file["lag_bytes"] for file in files),
-            **_totals(connection),
+            **_totals(connection, data_dir),
             "database_bytes": sum(
                 path.stat().st_size
                 for suffix in ("", "-wal")
@@ -66,15 +79,21 @@ def verify(data_dir: Path) -> list[Problem]:
               is left without an end by a process that is gone.
     Database: it holds each shipped line, equal but for the columns that were corrected since.
     Money:    a cost is the sum of its lines, and lies within its bounds, to the last digit.
+    Sums:     the rollups of each hour are those of the rows, as far as rows are there.
     Raises StoreUnavailable. A gateway may run meanwhile.
     """
     with _database(data_dir) as connection:
         if connection is None:
             return list(audit_journal(layout.journal_dir(data_dir), {}, None))
-        problems = list(
-            audit_journal(layout.journal_dir(data_dir), _shipped(connection), connection)
-        )
-        problems.extend(audit_rows(connection, layout.journal_dir(data_dir)))
+        check_schema(connection)
+        archive = Archive(layout.archive_dir(data_dir))
+        try:
+            snapshot = Snapshot(connection, archive)
+            directory = layout.journal_dir(data_dir)
+            problems = list(audit_journal(directory, _shipped(connection), snapshot))
+            problems.extend(audit_rows(snapshot, directory))
+        finally:
+            archive.close()
         return problems
 
 
@@ -84,34 +103,59 @@ def shipped_offsets(data_dir: Path) -> dict[str, int]:
         return {} if connection is None else _shipped(connection)
 
 
-def _totals(connection: Connection | None) -> dict[str, Any]:
+def _totals(connection: Connection | None, data_dir: Path) -> dict[str, Any]:
     if connection is None:
         return {"schema_version": None, "rows": {}, "oldest": None, "newest": None}
-    a = attempts.c
-    tables = (attempts, charges, corrections, journal_files)
-    oldest, newest, known = connection.execute(
-        select(func.min(a.begun_at_us), func.max(a.begun_at_us), func.sum(a.known_pico_usd))
-    ).one()
-    by_status = connection.execute(select(a.status, func.count()).group_by(a.status)).all()
+    version = version_of(connection)
     shipped_at = connection.scalar(select(func.max(journal_files.c.shipped_at_us)))
     rejected = connection.scalar(select(func.sum(journal_files.c.rejected_lines)))
-    version = connection.scalar(select(meta.c.value).where(meta.c.name == "schema_version"))
+    tables = (attempts, charges, corrections, journal_files)
+    ours = version == SCHEMA_VERSION
     return {
-        "schema_version": None if version is None else int(version),
+        "schema_version": version,
+        "rollups_complete": ours and not rolled_to(connection),
         "rows": {
             str(table.name): connection.scalar(select(func.count()).select_from(table))
             for table in tables
         },
-        "attempts_by_status": {status: count for status, count in sorted(by_status)},
-        "unpriced_attempts": connection.scalar(
-            select(func.count()).where(a.cost_pico_usd.is_(None))
-        ),
-        "known_usd": usd(int(known or 0)),
+        **(_sums(connection) if ours else {}),
         "rejected_lines": int(rejected or 0),
-        "oldest": None if oldest is None else rfc3339(oldest),
-        "newest": None if newest is None else rfc3339(newest),
         "shipped_at": None if shipped_at is None else rfc3339(shipped_at),
+        "months": _months(connection, data_dir) if ours else [],
     }
+
+
+def _sums(connection: Connection) -> dict[str, Any]:
+    """Of attempts in all months, and of charges, by the rollups: also of what was pruned."""
+    sums = [func.sum(rollups.c[name]) for name in ("attempts", "unknown_attempts")]
+    money = [func.sum(rollups.c[name]) for name in ("known_usd", "pico_known_usd")]
+    wanted = (
+        select(series.c.status, *sums, *money)
+        .select_from(rollups.join(series, series.c.id == rollups.c.series_id))
+        .group_by(series.c.status)
+    )
+    found = connection.execute(wanted).all()
+    hours = existing_hours(connection)
+    return {
+        "attempts_by_status": {
+            status: int(count)
+            for status, count, *_ in sorted(found, key=lambda row: row[0] or "")
+            if count
+        },
+        "unpriced_attempts": sum(int(row[2]) for row in found),
+        "known_usd": usd(sum(int(row[3]) * PICO + int(row[4]) for row in found)),
+        "oldest_hour": None if hours is None else rfc3339(hours[0]),
+        "newest_hour": None if hours is None else rfc3339(hours[1]),
+    }
+
+
+def _months(connection: Connection, data_dir: Path) -> list[dict[str, Any]]:
+    found = []
+    for month in listed(connection).values():
+        path = layout.archive_dir(data_dir) / month.file
+        size = path.stat().st_size if month.file and path.exists() else 0
+        found.append({"month": month.name, "bytes": size, "pruned": month.pruned})
+    return found
 
 
 def _shipped(connection: Connection) -> dict[str, int]:

@@ -32,6 +32,11 @@ def results_path(data_dir: Path) -> Path:
     return data_dir / "results.sqlite3"
 
 
+def archive_dir(data_dir: Path) -> Path:
+    """The folder of months that were moved out of the database."""
+    return data_dir / "ledger"
+
+
 def metrics_path(data_dir: Path) -> Path:
     """The metrics folded from the journal, in Prometheus text format."""
     return data_dir / "metrics.prom"
@@ -92,6 +97,11 @@ def take(path: Path, *, create: bool = False) -> int | None:
 def take_folder(directory: Path) -> int | None:
     """The lock for adopting or deleting files: who does the one must not meet the other."""
     return take(directory / ".lock", create=True)
+
+
+def backup_lock(directory: Path) -> Path:
+    """Held by whoever copies the journal: nothing is deleted meanwhile."""
+    return directory / ".backup"
 
 
 def is_held(path: Path) -> bool:

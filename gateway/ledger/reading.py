@@ -12,53 +12,56 @@ from gateway.ledger.errors import StoreUnavailable
 from gateway.ledger.tail import read_lines
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from gateway.ledger.months import Snapshot
 
 _MOST_AT_ONCE = 500
 
 
 @contextmanager
-def reading(data_dir: Path) -> Iterator[Connection | None]:
+def reading(data_dir: Path) -> Iterator[Snapshot | None]:
     """One snapshot; None while there is no database. Raises StoreUnavailable, SchemaMismatch."""
     from sqlalchemy import inspect
     from sqlalchemy.exc import DBAPIError
 
-    from gateway.ledger.store import check_schema, engine_for
+    from gateway.ledger.engines import engine_for
+    from gateway.ledger.migration import check_schema
+    from gateway.ledger.months import Archive, Snapshot
 
     path = layout.database_path(data_dir)
     if not path.exists():
         yield None
         return
-    engine = engine_for(path, read_only=True)
+    engine, archive = engine_for(path, read_only=True), Archive(layout.archive_dir(data_dir))
     try:
         with engine.begin() as connection:
             if not inspect(connection).has_table("meta"):
                 yield None
                 return
             check_schema(connection)
-            yield connection
+            yield Snapshot(connection, archive)
     except DBAPIError as error:
         raise StoreUnavailable(str(error.orig)) from error
     finally:
+        archive.close()
         engine.dispose()
 
 
-def shipped_offsets(connection: Connection) -> dict[str, int]:
+def shipped_offsets(snapshot: Snapshot) -> dict[str, int]:
     """How far each journal file is in the tables, in bytes."""
     from sqlalchemy import select
 
     from gateway.ledger.schema import journal_files
 
     columns = (journal_files.c.name, journal_files.c.offset_bytes)
-    return {name: offset for name, offset in connection.execute(select(*columns))}
+    return {name: offset for name, offset in snapshot.connection.execute(select(*columns))}
 
 
-def is_behind(data_dir: Path, connection: Connection | None, before: str | None = None) -> bool:
+def is_behind(data_dir: Path, snapshot: Snapshot | None, before: str | None = None) -> bool:
     """Whether whole lines of the journal are not in the database yet.
 
     ``before``: only the files that come before this one.
     """
-    shipped = {} if connection is None else shipped_offsets(connection)
+    shipped = {} if snapshot is None else shipped_offsets(snapshot)
     directory = layout.journal_dir(data_dir)
     return any(
         read_lines(directory / name, shipped.get(name, 0), 1)[0]
@@ -68,7 +71,7 @@ def is_behind(data_dir: Path, connection: Connection | None, before: str | None 
 
 
 def known_upstream_ids(
-    connection: Connection, upstream_ids: Iterable[str], since_us: int, until_us: int
+    snapshot: Snapshot, upstream_ids: Iterable[str], since_us: int, until_us: int
 ) -> set[str]:
     """Those of a provider's ids that attempts which came in between the two instants have."""
     from sqlalchemy import select
@@ -85,5 +88,5 @@ def known_upstream_ids(
             a.operation_at_us <= until_us,
             a.upstream_id.in_(some),
         )
-        found.update(connection.scalars(query))
+        found.update(row[0] for row in snapshot.attempts(query, since_us, until_us + 1))
     return found

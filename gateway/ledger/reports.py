@@ -1,31 +1,39 @@
 """Questions to the ledger's database, answered as JSON-ready dicts. Reads only.
 
-Call it from a worker thread: it blocks, and a report reads each attempt of its range (about 8 us
-of one core for each). SQLAlchemy is imported when the first question is asked.
+Call it from a worker thread: it blocks. Whole hours are answered by their rollups, whatever is less
+by the rows themselves (about 8 us of one core for each); ``planning`` says which is which.
+SQLAlchemy is imported when the first question is asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.clock import rfc3339
 from gateway.ledger.codec import attempt_row
-from gateway.ledger.cold_start_report import cold_start_report
-from gateway.ledger.cost_report import cost_report
+from gateway.ledger.cold_start_report import ColdStartReport
+from gateway.ledger.cost_report import COUNTED, CostReport
 from gateway.ledger.errors import BadQuery, StoreUnavailable
+from gateway.ledger.planning import Plan, by_rows, may_share_hours, plan
 from gateway.ledger.query import ReportQuery, cursor
+from gateway.ledger.rollup import HOUR_US
 from gateway.ledger.rows import AttemptRow
 from gateway.ledger.traffic import MOST_ROWS, read_traffic
 from gateway.ledger.views import operation_json
 from gateway.warmth.arrivals import Traffic
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Engine, Select
+
+    from gateway.ledger.months import Archive, Month, Snapshot
 
 __all__ = ["BadQuery", "ReportQuery", "Reports", "StoreUnavailable"]
+
+EXACT_ATTEMPTS = 50_000
 
 
 class Reports:
@@ -37,17 +45,21 @@ class Reports:
     def __init__(self, database: Path | str) -> None:
         self._database = database
         self._engine: Engine | None = None
+        self._archive: Archive | None = None
 
     def close(self) -> None:
         if self._engine is not None:
             self._engine.dispose()
+        if self._archive is not None:
+            self._archive.close()
 
     def as_of(self) -> str | None:
         """When the last line of the journal came into the database; None: never."""
         from gateway.ledger import selection
 
-        with self._reading() as connection:
-            at_us = None if connection is None else connection.scalar(selection.shipped_at())
+        with self._reading() as snapshot:
+            wanted = selection.shipped_at()
+            at_us = None if snapshot is None else snapshot.connection.scalar(wanted)
         return None if at_us is None else rfc3339(at_us)
 
     def operations(self, query: ReportQuery) -> dict[str, Any]:
@@ -58,13 +70,14 @@ class Reports:
         if after is not None and not isinstance(after[1], str):
             raise BadQuery("cursor", "cursor belongs to another report.")
         before = None if after is None else (after[0], after[1])
-        with self._reading() as connection:
-            if connection is None:
+        with self._reading() as snapshot:
+            if snapshot is None:
                 return _nothing()
-            found = connection.execute(selection.operations_of(query, before)).all()
+            found = _newest(snapshot, query, selection.operations_of(query, before))
             shown = found[: query.limit]
             wanted = [operation_id for _, operation_id in shown]
-            rows = self._operations(connection, wanted, query.key_id)
+            span = (shown[-1][0], shown[0][0] + 1) if shown else (0, 0)
+            rows = _operations(snapshot, wanted, query.key_id, span)
         places = [list(place) for place in shown]
         return {
             "data": [operation_json(rows[operation_id]) for operation_id in wanted],
@@ -73,112 +86,187 @@ class Reports:
 
     def operation(self, operation_id: str, key_id: str | None = None) -> dict[str, Any] | None:
         """One operation without its output; None if there is none, or it is another key's."""
-        with self._reading() as connection:
-            if connection is None:
+        with self._reading() as snapshot:
+            if snapshot is None:
                 return None
-            rows = self._operations(connection, [operation_id], key_id).get(operation_id)
+            rows = _operations(snapshot, [operation_id], key_id, None).get(operation_id)
         return None if rows is None else operation_json(rows)
 
     def costs(self, query: ReportQuery) -> dict[str, Any]:
         """What attempts and charges cost; see ``cost_report``."""
         from gateway.ledger import selection
-        from gateway.ledger.schema import attempts, charges
-
-        a, c = attempts.c, charges.c
-        with self._reading() as connection:
-            if connection is None:
-                return _nothing()
-            money = (a.cost_pico_usd, a.known_pico_usd, a.low_pico_usd, a.high_pico_usd)
-            columns = (a.operation_at_us, a.cost_status, *money, a.cost_lines)
-            bounds = (c.low_pico_usd, c.high_pico_usd)
-            charged = (c.period_start_at_us, c.status, c.cost_pico_usd, *bounds, c.kind, c.quantity)
-            return cost_report(
-                query,
-                _stream(connection, selection.attempts_of(query, *columns)),
-                _stream(connection, selection.charges_of(query, *charged)),
-            )
-
-    def cold_starts(self, query: ReportQuery) -> dict[str, Any]:
-        """How often attempts were cold; see ``cold_start_report``. Running ones have no verdict."""
-        from gateway.ledger import selection
+        from gateway.ledger.charge_rows import charges_of
+        from gateway.ledger.rolled import sums_of
         from gateway.ledger.schema import attempts
 
         a = attempts.c
-        columns = (
-            a.operation_at_us,
-            a.verdict,
-            a.evidence,
-            a.caused_boot,
-            a.boot_seconds,
-            a.wait_seconds,
-        )
-        found = selection.attempts_of(query, *columns).where(a.status != "running")
-        with self._reading() as connection:
-            if connection is None:
+        money = (a.cost_pico_usd, a.known_pico_usd, a.low_pico_usd, a.high_pico_usd)
+        columns = (a.operation_at_us, a.cost_status, *money, a.cost_lines)
+        with self._reading() as snapshot:
+            if snapshot is None:
                 return _nothing()
-            return cold_start_report(query, _stream(connection, found))
+            report = CostReport(query)
+            plan = _plan(snapshot, query)
+            report.rolled(sums_of(snapshot.connection, query, plan, COUNTED))
+            for start, end in plan.rows:
+                part = replace(query, start_at_us=start, end_at_us=end)
+                rows = snapshot.attempts(selection.attempts_of(part, *columns), start, end)
+                report.attempts(rows)
+                report.charges(charges_of(snapshot, part))
+            return report.page()
+
+    def cold_starts(self, query: ReportQuery) -> dict[str, Any]:
+        """How often attempts were cold; see ``cold_start_report``. Running ones have no verdict.
+
+        Percentiles are exact while the range has at most ``EXACT_ATTEMPTS`` attempts whose rows
+        are there; beyond, they are within 1 %, and a distribution says so.
+        """
+        from gateway.ledger import selection
+        from gateway.ledger.rolled import cold_by_evidence, seconds_of
+        from gateway.ledger.schema import attempts
+
+        a = attempts.c
+        seconds = (a.caused_boot, a.boot_seconds, a.wait_seconds)
+        columns = (a.operation_at_us, a.verdict, a.evidence, *seconds)
+        with self._reading() as snapshot:
+            if snapshot is None:
+                return _nothing()
+            connection = snapshot.connection
+            report = ColdStartReport(query)
+            plan = _plan(snapshot, query)
+            counts = list(cold_by_evidence(connection, query, plan))
+            few = sum(count for _, _, _, count, _ in counts) <= EXACT_ATTEMPTS
+            if few and _first_pruned(snapshot, [plan.hours]) is None:
+                plan = by_rows(query)
+            else:
+                report.rolled(counts)
+                report.sketched(seconds_of(connection, query, plan))
+            for start, end in plan.rows:
+                part = replace(query, start_at_us=start, end_at_us=end)
+                found = selection.attempts_of(part, *columns).where(a.status != "running")
+                report.attempts(snapshot.attempts(found, start, end))
+            return report.page()
 
     def last_ended(self, deployments: list[str], since_us: int) -> dict[str, tuple[str, int]]:
         """See ``charged.last_ended``."""
         from gateway.ledger import charged
 
-        with self._reading() as connection:
-            if connection is None:
-                return {}
-            return charged.last_ended(connection, deployments, since_us)
+        with self._reading() as snapshot:
+            return {} if snapshot is None else charged.last_ended(snapshot, deployments, since_us)
 
     def standing_until(self, deployments: list[str]) -> dict[str, int]:
         """See ``charged.standing_until``."""
         from gateway.ledger import charged
 
-        with self._reading() as connection:
-            return {} if connection is None else charged.standing_until(connection, deployments)
+        with self._reading() as snapshot:
+            return {} if snapshot is None else charged.standing_until(snapshot, deployments)
 
     def traffic(self, query: ReportQuery, most_rows: int = MOST_ROWS) -> Traffic:
         """The requests themselves, in columns; a sample beyond ``most_rows`` attempts."""
-        with self._reading() as connection:
-            if connection is None:
+        with self._reading() as snapshot:
+            if snapshot is None:
                 return Traffic("ledger", query.start_at_us, query.end_at_us, [], 0)
-            return read_traffic(connection, query, most_rows)
-
-    def _operations(
-        self, connection: Connection, wanted: list[str], key_id: str | None
-    ) -> dict[str, list[AttemptRow]]:
-        from gateway.ledger import selection
-
-        rows: dict[str, list[AttemptRow]] = {}
-        for found in connection.execute(selection.whole_operations(wanted, key_id)).mappings():
-            rows.setdefault(found["operation_id"], []).append(attempt_row(dict(found)))
-        return rows
+            return read_traffic(snapshot, query, most_rows)
 
     @contextmanager
-    def _reading(self) -> Iterator[Connection | None]:
+    def _reading(self) -> Iterator[Snapshot | None]:
         """One snapshot of the database; None while there is none."""
         from sqlalchemy import inspect
         from sqlalchemy.exc import DBAPIError
 
-        from gateway.ledger.store import check_schema, engine_for
+        from gateway.ledger.engines import engine_for
+        from gateway.ledger.layout import archive_dir
+        from gateway.ledger.migration import check_schema
+        from gateway.ledger.months import Archive, Snapshot
 
         if isinstance(self._database, Path) and not self._database.exists():
             yield None
             return
         if self._engine is None:
             self._engine = engine_for(self._database, read_only=True)
+            if isinstance(self._database, Path):
+                self._archive = Archive(archive_dir(self._database.parent))
         try:
             with self._engine.begin() as connection:
                 if not inspect(connection).has_table("meta"):
                     yield None
                     return
                 check_schema(connection)
-                yield connection
+                yield Snapshot(connection, self._archive)
         except DBAPIError as error:
             raise StoreUnavailable(str(error.orig)) from error
 
 
-def _stream(connection: Connection, query: Any) -> Iterator[Any]:
-    result = connection.execution_options(yield_per=2000).execute(query)
-    for part in result.partitions():
-        yield from part
+def _plan(snapshot: Snapshot, query: ReportQuery) -> Plan:
+    """How a question is answered. Raises BadQuery if it needs rows that were pruned."""
+    from gateway.ledger import rolled
+    from gateway.ledger.progress import rolled_to
+
+    connection = snapshot.connection
+    existing = rolled.existing_hours(connection)
+    if rolled_to(connection) or not rolled.tags_are_rolled(connection, query):
+        found = by_rows(query)
+        if _first_pruned(snapshot, found.rows) is None:
+            return found
+        if not rolled_to(connection):
+            raise _pruned(snapshot, found.rows, "group_by")
+    elif existing is None:
+        return by_rows(query)
+    first, last = existing or (0, 0)
+    hours: list[int] = []
+    if may_share_hours(query):
+        start, end = max(query.start_at_us, first), min(query.end_at_us, last + HOUR_US)
+        hours = rolled.hours_of(connection, start - start % HOUR_US, end)
+    found = plan(query, (first, last + HOUR_US), hours)
+    if _first_pruned(snapshot, found.rows) is not None:
+        raise _pruned(snapshot, found.rows, "start_time")
+    return found
+
+
+def _first_pruned(snapshot: Snapshot, spans: Iterable[tuple[int, int]]) -> Month | None:
+    pruned = [month for month in snapshot.months.values() if month.pruned]
+    for start, end in spans:
+        for month in pruned:
+            if month.span[0] < end and start < month.span[1]:
+                return month
+    return None
+
+
+def _pruned(snapshot: Snapshot, spans: Iterable[tuple[int, int]], param: str) -> BadQuery:
+    month = _first_pruned(snapshot, spans)
+    assert month is not None
+    return BadQuery(
+        param,
+        f"The single attempts of {month.name} were pruned; sums are left, by whole hours of UTC "
+        "and by the dimensions and tags that were rolled up.",
+    )
+
+
+def _newest(
+    snapshot: Snapshot, query: ReportQuery, statement: Select[Any]
+) -> list[tuple[int, str]]:
+    """Places of operations, newest first, one more than the limit if there are more."""
+    found = {(row[0], row[1]) for row in snapshot.connection.execute(statement)}
+    for month in snapshot.within(query.start_at_us, query.end_at_us):
+        best = sorted(found, reverse=True)
+        if len(best) > query.limit and best[query.limit][0] >= month.span[1]:
+            break  # all that is older is not shown
+        found.update((row[0], row[1]) for row in snapshot.of_month(month, statement))
+    return sorted(found, reverse=True)[: query.limit + 1]
+
+
+def _operations(
+    snapshot: Snapshot, wanted: list[str], key_id: str | None, span: tuple[int, int] | None
+) -> dict[str, list[AttemptRow]]:
+    """All attempts of operations; where it is not known when they came in, of all months."""
+    from gateway.ledger import selection
+    from gateway.ledger.months import EVER_US
+
+    rows: dict[str, list[AttemptRow]] = {}
+    found = selection.whole_operations(wanted, key_id)
+    for row in snapshot.attempts(found, *(span or (0, EVER_US))):
+        rows.setdefault(row.operation_id, []).append(attempt_row(dict(row._mapping)))
+    return rows
 
 
 def _nothing() -> dict[str, Any]:

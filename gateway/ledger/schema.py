@@ -1,7 +1,12 @@
 """The tables, right for SQLite and for PostgreSQL. Import this only where SQL is spoken.
 
 ``attempts`` and ``charges`` have the columns of their row classes, one to one: a column is added
-by adding a field. Money and instants are BIGINT, so that sums are exact in both databases.
+by adding a field (``migration`` adds it to what is there already). Money and instants are BIGINT,
+so that sums are exact in both databases.
+
+``rollups`` and the two tables beside it are sums of those rows by hour and series. A sum of money
+or of a quantity stands in two columns, whole units and 10**-12ths of one: each is added up by
+itself, so no sum runs over 64 bits.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ from sqlalchemy import (
     Column,
     Double,
     Index,
+    Integer,
     MetaData,
     PrimaryKeyConstraint,
     Table,
@@ -27,7 +33,7 @@ from sqlalchemy.types import TypeEngine
 
 from gateway.ledger.rows import AttemptRow, ChargeRow
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 metadata = MetaData()
 json_type = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
@@ -76,6 +82,13 @@ Index(
 )
 Index("attempts_by_operation", attempts.c.operation_id)
 Index("charges_by_time", charges.c.period_start_at_us)
+_has_attempt = charges.c.attempt_id.is_not(None)
+Index(
+    "charges_by_attempt",
+    charges.c.attempt_id,
+    sqlite_where=_has_attempt,
+    postgresql_where=_has_attempt,
+)
 
 corrections = Table(
     "corrections",
@@ -99,6 +112,110 @@ journal_files = Table(
     Column("rejected_lines", BigInteger, nullable=False),
     Column("shipped_at_us", BigInteger, nullable=False),
     Column("removed_at_us", BigInteger),
+)
+
+# What the attempts of a rollup have in common. ``identity`` is all of it as JSON, since NULLs are
+# never equal to each other. Charges take what is not theirs from their attempt, or NULL.
+series = Table(
+    "series",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("identity", Text, nullable=False, unique=True),
+    Column("provider", Text, nullable=False),
+    Column("deployment", Text, nullable=False),
+    Column("model", Text),
+    Column("key_id", Text),
+    Column("verdict", Text),
+    Column("evidence", Text),
+    Column("status", Text),
+    Column("origin", Text),
+    Column("tags", json_type, nullable=False),  # those of ``rolled_tags``; false: some other value
+)
+
+
+def _counts(*names: str) -> list[Column[Any]]:
+    return [Column(name, BigInteger, nullable=False) for name in names]
+
+
+def _amounts(*names: str) -> list[Column[Any]]:
+    return _counts(*(part for name in names for part in (name, f"pico_{name}")))
+
+
+def _place() -> list[Column[Any]]:
+    return [
+        Column("hour_at_us", BigInteger, primary_key=True, autoincrement=False),
+        Column("series_id", BigInteger, primary_key=True, autoincrement=False),
+    ]
+
+
+COUNTS = (
+    *("attempts", "unknown_attempts", "charges", "unknown_charges", "unbounded", "boots"),
+    *("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens", "images"),
+    *("uncounted_input_attempts", "uncounted_output_attempts"),
+)
+AMOUNTS = ("known_usd", "measured_usd", "estimated_usd", "low_usd", "high_usd")
+rollups = Table(
+    "rollups",
+    metadata,
+    *_place(),
+    *_counts(*COUNTS),
+    *_amounts(*AMOUNTS),
+    sqlite_with_rowid=False,
+)
+
+# Cost lines of attempts, and charges, by kind. What is finer than 10**-12 stands in the texts.
+rollup_lines = Table(
+    "rollup_lines",
+    metadata,
+    *_place(),
+    Column("kind", Text, primary_key=True),
+    *_counts("lines", "unknown_lines", "unquantified_lines"),
+    *_amounts("quantity", "usd"),
+    Column("finer_quantity", Text),
+    Column("finer_usd", Text),
+    sqlite_with_rowid=False,
+)
+
+# How long cold attempts waited: how many in each bucket of ``sketch``.
+rollup_seconds = Table(
+    "rollup_seconds",
+    metadata,
+    *_place(),
+    Column("what", Text, primary_key=True),  # boot or wait
+    Column("bucket", BigInteger, primary_key=True, autoincrement=False),
+    *_counts("attempts", "microseconds"),
+    sqlite_with_rowid=False,
+)
+
+# Tags that are rolled up, for operations that came in between two whole hours.
+rolled_tags = Table(
+    "rolled_tags",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("from_at_us", BigInteger, primary_key=True, autoincrement=False),
+    Column("until_at_us", BigInteger),
+)
+tag_values = Table(
+    "tag_values",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, primary_key=True),
+)
+
+# Months whose rows lie in files of their own; see ``months``.
+months = Table(
+    "months",
+    metadata,
+    Column("month", Text, primary_key=True),  # 2026-01, UTC
+    Column("file", Text, nullable=False),
+    *_counts("attempts_rowid", "charges_rowid", "corrections_rowid"),  # rows beyond do not count
+    Column("pruned_at_us", BigInteger),
+)
+overridden = Table(
+    "overridden",
+    metadata,
+    Column("attempt_id", Text, primary_key=True),  # its row in the month's file does not count
+    Column("month", Text, nullable=False, index=True),
 )
 
 meta = Table(

@@ -21,33 +21,16 @@ def attempt_dimension(name: str) -> ColumnElement[Any]:
     return attempts.c[_COLUMNS.get(name, name)]
 
 
-def charge_dimension(name: str) -> ColumnElement[Any]:
-    """The same for a charge: its own provider and deployment, all else of its attempt, if any."""
-    return charges.c[name] if name in ("provider", "deployment") else attempt_dimension(name)
-
-
 def attempts_of(query: ReportQuery, *columns: ColumnElement[Any]) -> Select[Any]:
     """Columns and then dimensions of the attempts that a query is about."""
     dimensions = [attempt_dimension(name) for name in query.group_by]
     return select(*columns, *dimensions).where(*_conditions(query))
 
 
-def charges_of(query: ReportQuery, *columns: ColumnElement[Any]) -> Select[Any]:
-    """Columns and then dimensions of the charges that a query is about, by their begin."""
-    dimensions = [charge_dimension(name) for name in query.group_by]
-    found = (
-        select(*columns, *dimensions)
-        .select_from(charges.outerjoin(attempts, charges.c.attempt_id == attempts.c.attempt_id))
-        .where(
-            charges.c.period_start_at_us >= query.start_at_us,
-            charges.c.period_start_at_us < query.end_at_us,
-        )
-    )
-    if query.key_id is not None:
-        found = found.where(attempts.c.key_id == query.key_id)
-    for name, values in query.filters.items():
-        found = found.where(charge_dimension(name).in_(values))
-    return found
+def charges_of(query: ReportQuery) -> Select[Any]:
+    """Charges that begin within a query's range; see ``charge_rows`` for their dimensions."""
+    starts = charges.c.period_start_at_us
+    return select(charges).where(starts >= query.start_at_us, starts < query.end_at_us)
 
 
 def operations_of(query: ReportQuery, before: tuple[int, str] | None) -> Select[Any]:

@@ -1,6 +1,7 @@
 """The shipper: journal files into the database, the log and the metrics. A process of its own.
 
-``python -m gateway.ledger.shipper --data-dir DIR [--no-log]`` reads ``DIR/journal`` in the order
+``python -m gateway.ledger.shipper --data-dir DIR [--no-log]`` (and what ``ledger`` in the
+configuration says) reads ``DIR/journal`` in the order
 of file names. A database that is locked, full or away stops it for a while and costs nothing: it
 goes on where it stood. Deaths cost nothing either: rows and offset are one transaction. Only the
 log line follows the commit, so a kill between the two leaves it out.
@@ -31,6 +32,7 @@ from gateway.ledger.errors import SchemaMismatch, StoreUnavailable
 from gateway.ledger.fold import fold
 from gateway.ledger.store import OffsetMoved, RejectedRows, Store
 from gateway.ledger.tail import read_lines
+from gateway.ledger.upkeep import Upkeep
 from gateway.telemetry import JsonFormatter, Metrics, log_line
 
 logger = logging.getLogger(__name__)
@@ -54,9 +56,15 @@ class Shipper:
         *,
         log: BinaryIO | None = None,
         report: Callable[[str, int, int], None] = lambda name, offset, at_us: None,
+        rollup_tags: Sequence[str] | None = None,
+        keep_days: int | None = None,
         busy_timeout_seconds: float = 1.0,
     ) -> None:
         self._data_dir = data_dir
+        self._rollup_tags = rollup_tags
+        self._upkeep = Upkeep(
+            data_dir, keep_days=keep_days, busy_timeout_seconds=busy_timeout_seconds
+        )
         self._directory = layout.journal_dir(data_dir)
         self._log = log
         self._report = report
@@ -90,6 +98,13 @@ class Shipper:
             self._tidy_at = monotonic + _TIDY_EVERY_SECONDS
             self._housekeeper.delete_shipped(self._opened(), self._offsets)
 
+    def upkeep(self) -> int:
+        """A step of what ``upkeep`` does; how many rows it has moved, 0 when nothing is to be done.
+
+        Raises StoreUnavailable.
+        """
+        return self._upkeep.step(self._opened())
+
     def close(self) -> None:
         """Let go of the database; the next ``ship`` connects again."""
         if self._store is not None:
@@ -101,7 +116,11 @@ class Shipper:
         if self._store is not None and self._store_file != _identity(database):
             self.close()  # moved or deleted under us: never write into what nobody will read
         if self._store is None:
-            self._store = Store.open(database, busy_timeout_seconds=self._busy_timeout_seconds)
+            self._store = Store.open(
+                database,
+                rollup_tags=self._rollup_tags,
+                busy_timeout_seconds=self._busy_timeout_seconds,
+            )
             self._store_file = _identity(database)
             shipped = self._store.shipped()
             self._offsets = {name: offset for name, (offset, _) in shipped.items()}
@@ -203,7 +222,11 @@ def run(shipper: Shipper, lifeline: Lifeline) -> bool:
             if ending and not moved:
                 return True
             if not ending:
-                lifeline.wait(_IDLE_SECONDS)
+                began = time.monotonic()
+                busy = shipper.upkeep()
+                # Half of the time at most is for that; a nudge cuts the pause short.
+                spent = time.monotonic() - began
+                lifeline.wait(min(spent, _IDLE_SECONDS) if busy else _IDLE_SECONDS)
         except StoreUnavailable as error:
             if ending:
                 give_up_at = give_up_at or time.monotonic() + _LAST_PATIENCE_SECONDS
@@ -230,6 +253,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m gateway.ledger.shipper")
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--no-log", action="store_true", help="no line for each attempt on stderr")
+    parser.add_argument("--rollup-tag", action="append", default=[], metavar="NAME")
+    parser.add_argument("--keep-days", type=int, help="delete months that are older")
     arguments = parser.parse_args(argv)
     data_dir: Path = arguments.data_dir
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -248,7 +273,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not _only_one(data_dir, lifeline):
         return 0
     shipper = Shipper(
-        data_dir, log=None if arguments.no_log else sys.stderr.buffer, report=_say_offset
+        data_dir,
+        log=None if arguments.no_log else sys.stderr.buffer,
+        report=_say_offset,
+        rollup_tags=arguments.rollup_tag,
+        keep_days=arguments.keep_days,
     )
     try:
         return 0 if run(shipper, lifeline) else 1

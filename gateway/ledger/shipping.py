@@ -7,6 +7,7 @@ import contextlib
 import logging
 import sys
 from asyncio.subprocess import PIPE, Process
+from collections.abc import Sequence
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -22,11 +23,23 @@ class ShipperProcess:
     Nothing here touches the database: the child says on its standard output how far it is.
     """
 
-    def __init__(self, data_dir: Path, *, log: bool = True, python: str = sys.executable) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        log: bool = True,
+        rollup_tags: Sequence[str] = (),
+        keep_days: int | None = None,
+        python: str = sys.executable,
+    ) -> None:
         # -P: a folder "gateway" in the working directory must not pass for this package.
         self._command = [python, "-P", "-m", "gateway.ledger.shipper", "--data-dir", str(data_dir)]
         if not log:
             self._command.append("--no-log")
+        for name in rollup_tags:
+            self._command.append(f"--rollup-tag={name}")
+        if keep_days is not None:
+            self._command.append(f"--keep-days={keep_days}")
         self._process: Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()

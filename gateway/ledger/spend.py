@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.ledger.errors import SchemaMismatch, StoreUnavailable
 from gateway.ledger.layout import database_path, journal_dir, journal_names
+from gateway.ledger.reading import reading
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Select
+
+    from gateway.ledger.months import Snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -96,24 +99,12 @@ def spent(
     missing = any(shipped.values())
     if not path.exists():
         return None if missing else [Spent(0, 0) for _ in queries]
-    from sqlalchemy import inspect
-    from sqlalchemy.exc import DBAPIError
-
-    from gateway.ledger.store import check_schema, engine_for
-
-    engine = engine_for(path, read_only=True)
-    try:
-        with engine.begin() as connection:
-            if not inspect(connection).has_table("meta"):
-                return None if missing else [Spent(0, 0) for _ in queries]
-            check_schema(connection)
-            if not _caught_up(connection, shipped):
-                return None
-            return [_sum(connection, query) for query in queries]
-    except DBAPIError as error:
-        raise StoreUnavailable(str(error.orig)) from error
-    finally:
-        engine.dispose()
+    with reading(data_dir) as snapshot:
+        if snapshot is None:
+            return None if missing else [Spent(0, 0) for _ in queries]
+        if not _caught_up(snapshot.connection, shipped):
+            return None
+        return [_sum(snapshot, query) for query in queries]
 
 
 def _caught_up(connection: Connection, shipped: Mapping[str, int]) -> bool:
@@ -129,9 +120,15 @@ def _caught_up(connection: Connection, shipped: Mapping[str, int]) -> bool:
     return all(reached.get(name, 0) >= size for name, size in shipped.items())
 
 
-def _sum(connection: Connection, query: SpendQuery) -> Spent:
-    pico_usd, unknown = connection.execute(_selected(query)).one()
-    return Spent(int(pico_usd or 0), int(unknown or 0))
+def _sum(snapshot: Snapshot, query: SpendQuery) -> Spent:
+    from gateway.ledger.months import EVER_US
+
+    end_at_us = EVER_US if query.end_at_us is None else query.end_at_us
+    pico_usd = unknown = 0
+    for of_file in snapshot.attempts(_selected(query), query.start_at_us, end_at_us):
+        pico_usd += int(of_file[0] or 0)
+        unknown += int(of_file[1] or 0)
+    return Spent(pico_usd, unknown)
 
 
 def _selected(query: SpendQuery) -> Select[Any]:

@@ -11,28 +11,21 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
-import orjson
-from sqlalchemy import Connection, bindparam, create_engine, event, func, inspect, select, update
+from sqlalchemy import Connection, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import URL, Engine
+from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
-from gateway.ledger.bulk import BulkInsert
-from gateway.ledger.columns import add_missing_columns
-from gateway.ledger.errors import SchemaMismatch, StoreUnavailable
+from gateway.ledger.applying import Applier
+from gateway.ledger.engines import engine_for
+from gateway.ledger.errors import StoreUnavailable
 from gateway.ledger.fold import Batch
-from gateway.ledger.schema import (
-    SCHEMA_VERSION,
-    attempts,
-    charges,
-    corrections,
-    journal_files,
-    meta,
-    metadata,
-)
+from gateway.ledger.layout import archive_dir
+from gateway.ledger.migration import prepare
+from gateway.ledger.months import Archive, Snapshot
+from gateway.ledger.rolled_tags import set_rolled_tags
+from gateway.ledger.schema import attempts, journal_files
 
 
 class RejectedRows(Exception):
@@ -43,88 +36,39 @@ class OffsetMoved(Exception):
     """Somebody else has shipped this file further."""
 
 
-def engine_for(
-    database: Path | str, *, read_only: bool = False, busy_timeout_seconds: float = 1.0
-) -> Engine:
-    """An engine for a SQLite file or a database URL. Nothing is opened yet."""
-    if isinstance(database, str):
-        return create_engine(database, json_serializer=_dumps, json_deserializer=orjson.loads)
-    # "rw" does not make a file where there is none; "ro" could not follow a WAL nobody else has.
-    mode = {"mode": "rw", "uri": "true"} if read_only else {}
-    engine = create_engine(
-        URL.create(
-            "sqlite", database=f"file:{quote(str(database))}" if mode else str(database), query=mode
-        ),
-        connect_args={"timeout": busy_timeout_seconds},
-        json_serializer=_dumps,
-        json_deserializer=orjson.loads,
-    )
-
-    @event.listens_for(engine, "connect")
-    def _set_up(connection: sqlite3.Connection, _record: object) -> None:
-        connection.isolation_level = None  # BEGIN is ours, below: reads get one snapshot too
-        if read_only:
-            connection.execute("PRAGMA query_only=ON")
-        else:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=NORMAL")
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
-
-    return engine
-
-
 class Store:
     """One connection pool to the ledger's database.
 
     Raises StoreUnavailable wherever the database is locked, full, away or damaged.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, archive: Archive | None = None) -> None:
         self.engine = engine
-        dialect = engine.dialect
-        insert = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
-        replacing = insert(attempts)
-        others = [column.name for column in attempts.columns if not column.primary_key]
-        self._begin = BulkInsert(
-            insert(attempts).on_conflict_do_nothing(index_elements=["attempt_id"]),
-            attempts,
-            dialect,
-        )
-        self._end = BulkInsert(
-            replacing.on_conflict_do_update(
-                index_elements=["attempt_id"],
-                set_={name: replacing.excluded[name] for name in others},
-            ),
-            attempts,
-            dialect,
-        )
-        self._charge = BulkInsert(
-            insert(charges).on_conflict_do_nothing(index_elements=["charge_id"]), charges, dialect
-        )
-        self._accepted = (
-            update(attempts)
-            .where(attempts.c.attempt_id == bindparam("of"), attempts.c.status == "running")
-            .values(upstream_id=bindparam("given"))
-        )
-        self._correction = insert(corrections).on_conflict_do_nothing()
-        self._file = insert(journal_files).on_conflict_do_nothing(index_elements=["name"])
-        self._meta = insert(meta).on_conflict_do_nothing(index_elements=["name"])
+        self.archive = archive
+        self._applier = Applier(engine.dialect, archive)
+        adding = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+        self._file = adding(journal_files).on_conflict_do_nothing(index_elements=["name"])
 
     @classmethod
-    def open(cls, database: Path | str, *, busy_timeout_seconds: float = 1.0) -> Store:
-        """Connect, and make the tables where there are none. Raises SchemaMismatch."""
-        store = cls(engine_for(database, busy_timeout_seconds=busy_timeout_seconds))
+    def open(
+        cls,
+        database: Path | str,
+        *,
+        rollup_tags: Sequence[str] | None = None,
+        busy_timeout_seconds: float = 1.0,
+    ) -> Store:
+        """Connect, and make the tables where there are none; bring older ones up to date.
+
+        ``rollup_tags`` None leaves the tags that are rolled up as they are. Raises SchemaMismatch
+        when a later release has been here.
+        """
+        archive = None if isinstance(database, str) else Archive(archive_dir(database.parent))
+        store = cls(engine_for(database, busy_timeout_seconds=busy_timeout_seconds), archive)
         try:
-            with store._transaction() as connection:
-                if not inspect(connection).has_table("meta"):
-                    metadata.create_all(connection)
-                    version = {"name": "schema_version", "value": str(SCHEMA_VERSION)}
-                    connection.execute(store._meta, version)
-                check_schema(connection)
-                add_missing_columns(connection)
+            with store.transaction() as connection:
+                prepare(connection, archive)
+                if rollup_tags is not None:
+                    set_rolled_tags(connection, rollup_tags, time.time_ns() // 1000)
         except BaseException:
             store.close()
             raise
@@ -132,6 +76,8 @@ class Store:
 
     def close(self) -> None:
         self.engine.dispose()
+        if self.archive is not None:
+            self.archive.close()
 
     def shipped(self) -> dict[str, tuple[int, int]]:
         """How far each journal file is in the tables (bytes), and since when (microseconds)."""
@@ -140,7 +86,7 @@ class Store:
             journal_files.c.offset_bytes,
             journal_files.c.shipped_at_us,
         )
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             rows = connection.execute(select(*columns).order_by(journal_files.c.name))
             return {name: (offset, at_us) for name, offset, at_us in rows}
 
@@ -177,12 +123,12 @@ class Store:
             )
             if moved.rowcount != 1:
                 raise OffsetMoved(name)
-            self._write(connection, name, batch)
+            self._applier.write(connection, name, batch)
         return now_us
 
     def running(self, attempt_ids: Sequence[str]) -> set[str]:
         """Those of the attempts that the database does not know to have ended."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             ended: set[str] = set()
             for first in range(0, len(attempt_ids), 500):
                 some = attempt_ids[first : first + 500]
@@ -193,11 +139,19 @@ class Store:
                         )
                     )
                 )
-            return set(attempt_ids) - ended
+            left = set(attempt_ids) - ended
+            running = attempts.c.status == "running"
+            there = set(connection.scalars(select(attempts.c.attempt_id).where(running)))
+            # What is nowhere in the main file may have ended in a month that was moved.
+            snapshot = Snapshot(connection, self.archive)
+            moved = snapshot.find(
+                sorted(left - there), attempts.c.attempt_id, select(attempts.c.attempt_id)
+            )
+            return left - {row[0] for row in moved}
 
     def removed(self, name: str) -> None:
         """Note that a file, all of which is shipped, is about to be deleted."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             connection.execute(
                 update(journal_files)
                 .where(journal_files.c.name == name)
@@ -206,61 +160,35 @@ class Store:
 
     def rejected_lines(self, name: str) -> int:
         """Lines of a file that are not in the tables because they cannot be read or written."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             column = journal_files.c.rejected_lines
             found = select(func.coalesce(func.sum(column), 0)).where(journal_files.c.name == name)
             return int(connection.scalar(found) or 0)
 
-    def _write(self, connection: Connection, name: str, batch: Batch) -> None:
-        self._begin.execute(connection, batch.begun.values())
-        if batch.accepted:
-            given = [{"of": of, "given": upstream} for of, upstream in batch.accepted.items()]
-            connection.execute(self._accepted, given)
-        self._end.execute(connection, batch.ended.values())
-        for said in batch.corrections:
-            self._correct(connection, name, said)
-        self._charge.execute(connection, batch.charges.values())
-
-    def _correct(self, connection: Connection, name: str, said: dict[str, Any]) -> None:
-        new = said["set"]
-        this = attempts.c.attempt_id == said["attempt_id"]
-        found = connection.execute(select(*(attempts.c[key] for key in new)).where(this)).first()
-        connection.execute(
-            self._correction,
-            {
-                "journal": name,
-                "seq": said["seq"],
-                "attempt_id": said["attempt_id"],
-                "at_us": said["at_us"],
-                "reason": said["reason"],
-                "old": None if found is None else dict(zip(new, found, strict=True)),
-                "new": new,
-            },
-        )
-        connection.execute(update(attempts).where(this).values(new))
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """One transaction: all of it or nothing."""
+        self._applier.forget()
+        with self._transaction() as connection:
+            yield connection
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
         try:
-            with self.engine.begin() as connection:
-                yield connection
+            try:
+                with self.engine.begin() as connection:
+                    yield connection
+            except BaseException:
+                self._applier.forget()
+                raise
         except (IntegrityError, DataError) as error:
             raise RejectedRows(type(error).__name__) from error
         except DBAPIError as error:
             if isinstance(error.orig, sqlite3.ProgrammingError) and "bind" in str(error.orig):
                 raise RejectedRows(str(error.orig)) from error
             raise StoreUnavailable(str(error.orig)) from error
-        except (SQLAlchemyError, OverflowError, TypeError, ValueError) as error:
+        except (
+            *(SQLAlchemyError, OverflowError, TypeError, ValueError),
+            *(LookupError, AttributeError, ArithmeticError),
+        ) as error:
             raise RejectedRows(type(error).__name__) from error
-
-
-def check_schema(connection: Connection) -> int:
-    """The schema's version. Raises SchemaMismatch if it is not ours."""
-    version = connection.scalar(select(meta.c.value).where(meta.c.name == "schema_version"))
-    if version != str(SCHEMA_VERSION):
-        raise SchemaMismatch(f"the ledger has schema {version}, this release {SCHEMA_VERSION}")
-    return SCHEMA_VERSION
-
-
-def _dumps(value: object) -> str:
-    return orjson.dumps(value).decode()

@@ -22,16 +22,16 @@ from gateway.warmth.arrivals import (
 )
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from gateway.ledger.months import Snapshot
 
 MOST_ROWS = 120_000
 _PROBES = 24
 _LOOKBACK_US = 7_200_000_000  # longer than any keep-alive window that is known
 
 
-def read_traffic(connection: Connection, query: ReportQuery, most_rows: int) -> Traffic:
+def read_traffic(snapshot: Snapshot, query: ReportQuery, most_rows: int) -> Traffic:
     """The traffic that a query is about, from one snapshot of the database."""
-    reader = _Reader(connection, query)
+    reader = _Reader(snapshot, query)
     start, end = reader.span()
     found = Traffic("ledger", query.start_at_us, query.end_at_us, [], 1)
     rows = reader.count(start, end, most_rows + 1)
@@ -53,10 +53,10 @@ def read_traffic(connection: Connection, query: ReportQuery, most_rows: int) -> 
 
 
 class _Reader:
-    def __init__(self, connection: Connection, query: ReportQuery) -> None:
+    def __init__(self, snapshot: Snapshot, query: ReportQuery) -> None:
         from gateway.ledger.schema import attempts
 
-        self._connection = connection
+        self._snapshot = snapshot
         self._query = query
         self._a = attempts.c
         self._numbers: dict[str, int] = {}
@@ -70,19 +70,19 @@ class _Reader:
         ends = []
         for which in (func.min(at), func.max(at)):
             inside = select(which).where(at >= query.start_at_us, at < query.end_at_us)
-            ends.append(self._connection.scalar(inside))
-        first, last = ends
-        if first is None or last is None:
+            found = self._snapshot.attempts(inside, query.start_at_us, query.end_at_us)
+            ends += [row[0] for row in found if row[0] is not None]
+        if not ends:
             return query.start_at_us, query.end_at_us
-        return first, last + 1
+        return min(ends), max(ends) + 1
 
     def count(self, start_at_us: int, end_at_us: int, most: int) -> int:
         """Attempts in a range, of whatever kind, up to ``most``: an index is all that is read."""
-        from sqlalchemy import func, literal, select
+        from sqlalchemy import literal, select
 
         at = self._a.operation_at_us
-        inside = select(literal(1)).where(at >= start_at_us, at < end_at_us).limit(most).subquery()
-        return self._connection.scalar(select(func.count()).select_from(inside)) or 0
+        inside = select(literal(1)).where(at >= start_at_us, at < end_at_us).limit(most)
+        return sum(1 for _ in self._snapshot.attempts(inside, start_at_us, end_at_us))
 
     def guess_rows(self, start_at_us: int, end_at_us: int) -> int:
         """About how many attempts a range holds, from short stretches all over it."""
@@ -104,33 +104,31 @@ class _Reader:
         )
         asked = self._between(start_at_us, end_at_us)
         found = selection.attempts_of(asked, *columns).order_by(a.operation_at_us)
-        result = self._connection.execution_options(yield_per=5000).execute(found)
         rows = Arrivals()
         add = rows.add
-        for part in result.partitions():
-            for row in part:
-                at, status, deployment, execute, input_tokens, output_tokens, images = row[:7]
-                cost_status, cost, *cold = row[7:]
-                number = self._numbers.get(deployment)
-                if number is None:
-                    number = self._numbers[deployment] = len(traffic.sources)
-                    traffic.sources.append(deployment)
-                    traffic.measured[deployment] = Measured()
-                seen = traffic.measured[deployment]
-                _measure(seen, *cold)
-                if status != "succeeded" and not self._any_status:
-                    traffic.left_out += 1
-                    continue
-                seen.requests += 1
-                add(
-                    at,
-                    source=number,
-                    execute_us=UNKNOWN if execute is None else round(execute * 1e6),
-                    input_tokens=UNKNOWN if input_tokens is None else input_tokens,
-                    output_tokens=UNKNOWN if output_tokens is None else output_tokens,
-                    images=UNKNOWN if images is None else images,
-                    cost_pico_usd=cost if cost is not None and cost_status == "measured" else -1,
-                )
+        for row in self._snapshot.in_order(found, start_at_us, end_at_us):
+            at, status, deployment, execute, input_tokens, output_tokens, images = row[:7]
+            cost_status, cost, *cold = row[7:]
+            number = self._numbers.get(deployment)
+            if number is None:
+                number = self._numbers[deployment] = len(traffic.sources)
+                traffic.sources.append(deployment)
+                traffic.measured[deployment] = Measured()
+            seen = traffic.measured[deployment]
+            _measure(seen, *cold)
+            if status != "succeeded" and not self._any_status:
+                traffic.left_out += 1
+                continue
+            seen.requests += 1
+            add(
+                at,
+                source=number,
+                execute_us=UNKNOWN if execute is None else round(execute * 1e6),
+                input_tokens=UNKNOWN if input_tokens is None else input_tokens,
+                output_tokens=UNKNOWN if output_tokens is None else output_tokens,
+                images=UNKNOWN if images is None else images,
+                cost_pico_usd=cost if cost is not None and cost_status == "measured" else -1,
+            )
         return Stretch(start_at_us, end_at_us, rows, self._before(start_at_us))
 
     def _before(self, at_us: int) -> tuple[int, int] | None:
@@ -144,7 +142,8 @@ class _Reader:
             .order_by(a.operation_at_us.desc())
             .limit(1)
         )
-        row = self._connection.execute(last).first()
+        found = self._snapshot.attempts(last, asked.start_at_us, at_us)
+        row = max(found, key=lambda row: row[0], default=None)
         return None if row is None else (row[0], round((row[1] or 0.0) * 1e6))
 
     def _between(self, start_at_us: int, end_at_us: int) -> ReportQuery:

@@ -30,6 +30,7 @@ class Unsettled:
         """
         from sqlalchemy import and_, or_, select
 
+        from gateway.ledger.months import EVER_US
         from gateway.ledger.schema import attempts
 
         a = attempts.c
@@ -49,16 +50,18 @@ class Unsettled:
             .order_by(a.operation_at_us)
             .limit(MOST_ROWS)
         )
-        with reading(self._data_dir) as connection:
-            if is_behind(self._data_dir, connection, own_journal):
+        with reading(self._data_dir) as snapshot:
+            if is_behind(self._data_dir, snapshot, own_journal):
                 return None
-            if connection is None:
+            if snapshot is None:
                 return []
-            return [attempt_row(dict(row)) for row in connection.execute(wanted).mappings()]
+            found = snapshot.attempts(wanted, since_us, EVER_US)
+            rows = [attempt_row(dict(row._mapping)) for row in found]
+        return sorted(rows, key=lambda row: row.operation_at_us)[:MOST_ROWS]
 
     def known(self, upstream_ids: Iterable[str], since_us: int, until_us: int) -> set[str]:
         """Those of the provider's ids that some attempt of that time has."""
-        with reading(self._data_dir) as connection:
-            if connection is None:
+        with reading(self._data_dir) as snapshot:
+            if snapshot is None:
                 return set()
-            return known_upstream_ids(connection, upstream_ids, since_us, until_us)
+            return known_upstream_ids(snapshot, upstream_ids, since_us, until_us)

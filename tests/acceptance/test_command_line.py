@@ -146,6 +146,34 @@ def test_ledger_verify(reports: Commands, past: Past, tmp_path: Path) -> None:
     assert "money: " in found.out
 
 
+def test_ledger_backup_export_migrate_prune(here: Here, past: Past, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    done = here("ledger", "backup", copy, "--data-dir", past.data_dir)
+    assert done.status == 0 and done.out.endswith(f"bytes are in {copy}.\n")
+    assert "ledger.sqlite3" in done.err
+    again = here("ledger", "backup", copy, "--data-dir", past.data_dir)
+    assert again.status == 2 and again.err == f"gateway: {copy} is there already\n"
+
+    out = good(here("ledger", "export", "--data-dir", copy))
+    assert len(list(csv.DictReader(io.StringIO(out)))) == 7
+    bill = tmp_path / "bill.csv"
+    done = here("ledger", "export", "--format", "focus", "-o", bill, "--data-dir", copy)
+    assert (done.status, done.out) == (0, "")
+    with bill.open() as file:
+        found = list(csv.DictReader(file))
+    assert {row["x_ColdStart"] for row in found} == {"cold", "warm", "unknown"}
+    done = here("ledger", "export", "--format", "xml", "--data-dir", copy)
+    assert done.status == 2 and done.err == "gateway: --format is csv or focus\n"
+
+    assert "up to date; 0 rows" in good(here("ledger", "migrate", "--data-dir", copy))
+    said = good(here("ledger", "prune", "--keep-days", "400", "--data-dir", copy))
+    assert said.startswith("0 months and 0 further rows before ")
+    assert good(here("ledger", "verify", "--data-dir", copy)) == "The ledger is sound.\n"
+    refused = (["--before", "May"], ["--before", "2099-01"])
+    for given in (*refused, ["--before", "2026-01", "--keep-days", "9"]):
+        assert here("ledger", "prune", *given, "--data-dir", copy).status == 2
+
+
 BILL = re.compile(
     r"^\d+ \+ 8 tokens \| \$0\.\d+ \(measured\) \| (warm|cold) \(\w+\).* \| \d+\.\d\d s \| \S+$"
 )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Table, select
 
+from gateway.ledger.engines import engine_for
 from gateway.ledger.layout import database_path
 from gateway.ledger.schema import attempts
 from gateway.ledger.shipper import Shipper
-from gateway.ledger.store import engine_for
 
 
 def ship(data_dir: Path) -> int:
@@ -31,3 +32,10 @@ def table(data_dir: Path, which: Table) -> list[dict[str, Any]]:
 
 def attempt_rows(data_dir: Path) -> dict[str, dict[str, Any]]:
     return {row["attempt_id"]: row for row in table(data_dir, attempts)}
+
+
+def change(data_dir: Path, sql: str) -> None:
+    connection = sqlite3.connect(database_path(data_dir))
+    connection.execute(sql)
+    connection.commit()
+    connection.close()

@@ -1,7 +1,7 @@
 """Processes that are killed at some moment, forked from one that has imported everything once.
 
-``python -m tests.ledger.forked writer|shipper DATA_DIR``: for each line on stdin, a number, a
-process is forked. It says its id, and then a line for each thing it has done; when it is gone,
+``python -m tests.ledger.forked writer|shipper|keeper DATA_DIR``: for each line on stdin, a number,
+a process is forked. It says its id, and then a line for each thing it has done; when it is gone,
 ``dead`` is said. ``Victims`` is the other end.
 """
 
@@ -12,14 +12,17 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
-from gateway.ledger import shipper
+from gateway.ledger import migration, sealing, shipper
 from gateway.ledger.journal import Journal
-from gateway.ledger.layout import journal_dir
+from gateway.ledger.layout import database_path, journal_dir
 from gateway.ledger.recovery import recover
 from gateway.ledger.rows import AttemptRow
+from gateway.ledger.store import Store
+from gateway.ledger.upkeep import Upkeep
 from tests.ledger.samples import begun, finished
 
 
@@ -84,8 +87,23 @@ def ship_in_small_batches(data_dir: Path, seed: int) -> None:
     signal.pause()
 
 
+def keep_in_small_steps(data_dir: Path, seed: int) -> None:
+    """Say each step of a migration or of moving months, and wait to be killed."""
+    migration._STEP_ROWS = sealing._STEP_ROWS = random.Random(seed).choice((5, 17, 40))
+    say(str(os.getpid()))
+    store = Store.open(database_path(data_dir))
+    upkeep = Upkeep(data_dir)
+    while True:
+        say(str(upkeep.step(store)))
+        time.sleep(0.002)
+
+
 def main() -> None:
-    work = {"writer": write_for_ever, "shipper": ship_in_small_batches}[sys.argv[1]]
+    work = {
+        "writer": write_for_ever,
+        "shipper": ship_in_small_batches,
+        "keeper": keep_in_small_steps,
+    }[sys.argv[1]]
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:

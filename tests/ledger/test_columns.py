@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import asdict
 from pathlib import Path
 
 from gateway.ledger.fold import fold
@@ -17,7 +18,7 @@ def test_a_column_that_came_later_is_added_and_old_rows_say_null(tmp_path: Path)
         old.execute("ALTER TABLE attempts DROP COLUMN lookup")
     old.close()
     store = Store.open(database_path(tmp_path))
-    row = {name: getattr(finished(begun()), name) for name in finished(begun()).__slots__}
+    row = asdict(finished(begun()))
     batch = fold([{"kind": "end", "seq": 1, "attempt": row | {"lookup": "found"}}])
     store.apply("a.ndjson", 0, 1, batch, lines=1)
     store.close()

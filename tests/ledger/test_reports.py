@@ -210,7 +210,7 @@ def test_what_is_no_database_is_unavailable(data_dir: Path) -> None:
 def test_another_schema_is_refused(data_dir: Path, fill: Fill) -> None:
     fill(priced(begun(1), "1")).close()
     other = sqlite3.connect(database_path(data_dir))
-    other.execute("UPDATE meta SET value='2' WHERE name='schema_version'")
+    other.execute("UPDATE meta SET value='99' WHERE name='schema_version'")
     other.commit()
     other.close()
     with pytest.raises(SchemaMismatch):

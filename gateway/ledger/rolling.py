@@ -1,0 +1,177 @@
+"""Rollups in the database: differences go in, in the transaction that changes the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Insert, Table, delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from gateway.ledger.numbers import EXACT, PICO
+from gateway.ledger.rollup import LineSums, Rollup, Series, Sums, identity
+from gateway.ledger.schema import (
+    AMOUNTS,
+    COUNTS,
+    rollup_lines,
+    rollup_seconds,
+    rollups,
+    series,
+)
+
+_MOST_KNOWN = 20_000
+_FINER = ("finer_quantity", "finer_usd")
+
+
+class Roller:
+    """Writes differences. It remembers the ids of series, so tell it when a transaction failed."""
+
+    def __init__(self, dialect: str) -> None:
+        insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+        self._series = insert(series).on_conflict_do_nothing(index_elements=["identity"])
+        self._rollups = _adding(insert(rollups), rollups)
+        self._lines = _adding(insert(rollup_lines), rollup_lines)
+        self._seconds = _adding(insert(rollup_seconds), rollup_seconds)
+        self._ids: dict[Series, int] = {}
+
+    def forget(self) -> None:
+        """A transaction was rolled back: ids that it gave do not exist."""
+        self._ids.clear()
+
+    def write(self, connection: Connection, rollup: Rollup) -> None:
+        """Add the differences to what is there."""
+        changed = {place: sums for place, sums in rollup.sums.items() if _touched(sums)}
+        if not changed:
+            return
+        ids = self._ids_of(connection, {series for _, series in changed})
+        connection.execute(
+            self._rollups,
+            [
+                {"hour_at_us": hour, "series_id": ids[of], **columns(sums)}
+                for (hour, of), sums in changed.items()
+            ],
+        )
+        finer: list[tuple[int, int, str, LineSums]] = []
+        lines, seconds = [], []
+        for (hour, of), sums in changed.items():
+            place = {"hour_at_us": hour, "series_id": ids[of]}
+            for kind, line in sums.lines.items():
+                lines.append({**place, "kind": kind, **line_columns(line)})
+                if line.finer_quantity or line.finer_usd:
+                    finer.append((hour, ids[of], kind, line))
+            for (what, bucket), (count, microseconds) in sums.seconds.items():
+                spent = {"attempts": count, "microseconds": microseconds}
+                seconds.append({**place, "what": what, "bucket": bucket, **spent})
+        if lines:
+            connection.execute(self._lines, lines)
+        for hour, series_id, kind, line in finer:
+            _add_finer(connection, hour, series_id, kind, line)
+        if seconds:
+            connection.execute(self._seconds, seconds)
+        self._clear(connection, ((hour, ids[of]) for (hour, of), s in changed.items() if _less(s)))
+
+    def _ids_of(self, connection: Connection, wanted: set[Series]) -> dict[Series, int]:
+        missing = [of for of in wanted if of not in self._ids]
+        if missing:
+            if len(self._ids) > _MOST_KNOWN:
+                self._ids.clear()
+                missing = list(wanted)
+            connection.execute(
+                self._series,
+                [
+                    {
+                        **of._asdict(),
+                        "identity": identity(of),
+                        "tags": orjson.loads(of.tags),
+                    }
+                    for of in missing
+                ],
+            )
+            for of in missing:
+                found = select(series.c.id).where(series.c.identity == identity(of))
+                self._ids[of] = connection.scalars(found).one()
+        return {of: self._ids[of] for of in wanted}
+
+    def _clear(self, connection: Connection, places: Iterable[tuple[int, int]]) -> None:
+        """Sums of nothing are no sums: what has run and ended leaves no trace of its running."""
+        for hour, series_id in places:
+            for table, counts in (
+                (rollups, ("attempts", "charges")),
+                (rollup_lines, ("lines",)),
+                (rollup_seconds, ("attempts",)),
+            ):
+                connection.execute(
+                    delete(table).where(
+                        table.c.hour_at_us == hour,
+                        table.c.series_id == series_id,
+                        *(table.c[name] == 0 for name in counts),
+                    )
+                )
+
+
+def columns(sums: Sums) -> dict[str, int]:
+    """The columns of a rollup, but for its place."""
+    row = {name: getattr(sums, name) for name in COUNTS}
+    for name in AMOUNTS:
+        row[name], row[f"pico_{name}"] = divmod(getattr(sums, name), PICO)
+    return row
+
+
+def line_columns(line: LineSums) -> dict[str, Any]:
+    """The columns of a rollup's line, but for its place and what is finer than 10**-12."""
+    quantity, pico_quantity = divmod(line.quantity, PICO)
+    usd, pico_usd = divmod(line.usd, PICO)
+    return {
+        "lines": line.lines,
+        "unknown_lines": line.unknown_lines,
+        "unquantified_lines": line.unquantified_lines,
+        "quantity": quantity,
+        "pico_quantity": pico_quantity,
+        "usd": usd,
+        "pico_usd": pico_usd,
+    }
+
+
+def _touched(sums: Sums) -> bool:
+    return bool(
+        sums.lines or sums.seconds or any(getattr(sums, name) for name in (*COUNTS, *AMOUNTS))
+    )
+
+
+def _less(sums: Sums) -> bool:
+    """Whether something was taken away."""
+    return (
+        sums.attempts < 0
+        or sums.charges < 0
+        or any(line.lines <= 0 for line in sums.lines.values())
+        or any(count <= 0 for count, _ in sums.seconds.values())
+    )
+
+
+def _adding(statement: Any, table: Table) -> Insert:
+    keys = [column.name for column in table.primary_key]
+    sums = [c.name for c in table.columns if not c.primary_key and c.name not in _FINER]
+    added: Insert = statement.on_conflict_do_update(
+        index_elements=keys,
+        set_={name: table.c[name] + statement.excluded[name] for name in sums},
+    )
+    return added
+
+
+def _add_finer(
+    connection: Connection, hour: int, series_id: int, kind: str, line: LineSums
+) -> None:
+    """Rare: quantities of more than 12 decimal places are added up here and not in SQL."""
+    at = (
+        (rollup_lines.c.hour_at_us == hour)
+        & (rollup_lines.c.series_id == series_id)
+        & (rollup_lines.c.kind == kind)
+    )
+    found = connection.execute(select(*(rollup_lines.c[name] for name in _FINER)).where(at)).one()
+    new = {}
+    for name, text in zip(_FINER, found, strict=True):
+        total = EXACT.add(Decimal(text or 0), getattr(line, name))
+        new[name] = format(total, "f") if total else None
+    connection.execute(rollup_lines.update().where(at).values(new))

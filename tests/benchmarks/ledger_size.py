@@ -1,0 +1,257 @@
+"""A large ledger of the first schema, upgraded under load, and asked.
+
+``python -m tests.benchmarks.ledger_size --dir FOLDER [--attempts 10000000]``
+
+Makes the ledger (a month of eight deployments and ten keys, a sixth of the attempts cold), starts
+the shipper on it as a gateway would, writes a live journal meanwhile, waits until the upgrade is
+done, holds the counts against what was written, and prints times and sizes. The folder should have
+about 2 KB for each attempt; what an earlier run left in it is deleted first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from gateway.ledger.inspect import info
+from gateway.ledger.journal import Journal
+from gateway.ledger.layout import archive_dir, database_path, journal_dir
+from gateway.ledger.query import ReportQuery
+from gateway.ledger.reports import Reports
+from gateway.ledger.rows import AttemptRow
+from gateway.ledger.store import Store
+from tests.ledger.samples import begun, finished, priced
+
+_DAY_US = 86_400_000_000
+_DAYS = 30
+_LIVE_PER_SECOND = 100
+_SINCE_VERSION_1 = (
+    *("series", "rollups", "rollup_lines", "rollup_seconds", "rolled_tags", "tag_values"),
+    *("months", "overridden"),
+)
+_JSON = ("tags", "price", "cost_lines", "pending")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.ledger_size")
+    parser.add_argument("--attempts", type=int, default=10_000_000)
+    parser.add_argument("--dir", type=Path, required=True)
+    given = parser.parse_args()
+    folder: Path = given.dir / "ledger-size"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    now_us = time.time_ns() // 1000
+    took(f"{given.attempts:,} attempts made", lambda: make(folder, given.attempts, now_us))
+    say("bytes an attempt, before", size(folder) / given.attempts)
+    live = upgrade(folder)
+    found = info(folder)
+    assert found["rollups_complete"], "the upgrade did not end"
+    counted = sum(found["attempts_by_status"].values())
+    assert counted == given.attempts + live, f"{counted} of {given.attempts + live} attempts"
+    print(f"{counted:,} attempts counted, none lost")
+    say("bytes an attempt, after", size(folder) / counted)
+    say("bytes of the months moved, an attempt", size(archive_dir(folder)) / counted)
+    ask(folder, now_us)
+
+
+def make(folder: Path, attempts: int, now_us: int) -> None:
+    """The tables and rows of schema 1, oldest first."""
+    journal_dir(folder).mkdir()
+    Store.open(database_path(folder)).close()
+    database = sqlite3.connect(database_path(folder), isolation_level=None)
+    for name in _SINCE_VERSION_1:
+        database.execute(f"DROP TABLE {name}")
+    database.execute("DROP INDEX charges_by_attempt")
+    database.execute("DELETE FROM meta WHERE name = 'ledger_id'")
+    database.execute("UPDATE meta SET value = '1' WHERE name = 'schema_version'")
+    names = [row[1] for row in database.execute("PRAGMA table_info(attempts)")]
+    insert = f"INSERT INTO attempts VALUES ({', '.join('?' * len(names))})"
+    database.execute("PRAGMA synchronous=OFF")
+    rows = made_rows(names, attempts, now_us)
+    for first in range(0, attempts, 50_000):
+        database.execute("BEGIN")
+        count = min(50_000, attempts - first)
+        database.executemany(insert, (next(rows) for _ in range(count)))
+        database.execute("COMMIT")
+    database.close()
+
+
+def made_rows(names: list[str], attempts: int, now_us: int) -> Iterator[list[Any]]:
+    """Rows as the driver takes them: some hundred patterns with their own id, time and figures."""
+    dice = random.Random(1)
+    at = {name: position for position, name in enumerate(names)}
+    patterns = [flat(names, pattern(dice)) for _ in range(400)]
+    step = _DAYS * _DAY_US // attempts
+    for number in range(attempts):
+        row = patterns[dice.randrange(400)].copy()
+        at_us = now_us - (attempts - number) * step
+        row[at["attempt_id"]] = f"att_{at_us:014x}{number & 0xFFFFFFFF:08x}"
+        row[at["operation_id"]] = f"gen_{at_us:014x}{number & 0xFFFFFFFF:08x}"
+        row[at["operation_at_us"]] = row[at["begun_at_us"]] = at_us
+        row[at["completed_at_us"]] = at_us + 950_000
+        row[at["output_tokens"]] = number % 900
+        yield row
+
+
+def pattern(dice: random.Random) -> AttemptRow:
+    deployment = dice.randrange(8)
+    row = begun(
+        0,
+        provider=f"provider-{deployment % 4}",
+        deployment=f"deployment-{deployment}",
+        model=f"model-{deployment % 3}",
+        key_id=f"key-{dice.randrange(10)}",
+        tags={"team": f"team-{dice.randrange(6)}"},
+    )
+    if dice.randrange(6) == 0:
+        return finished(row, boot_seconds=round(dice.expovariate(0.1), 6))
+    warm: dict[str, Any] = {
+        "verdict": "warm",
+        "evidence": "scale_state",
+        "caused_boot": False,
+        "boot_seconds": None,
+        "wait_seconds": 0.0,
+        "status": dice.choices(("succeeded", "failed"), (20, 1))[0],
+    }
+    return priced(row, f"0.{dice.randrange(10**9):012d}", **warm)
+
+
+def flat(names: list[str], row: AttemptRow) -> list[Any]:
+    columns = asdict(row)
+    return [
+        orjson.dumps(columns[name]).decode() if name in _JSON else columns[name] for name in names
+    ]
+
+
+def upgrade(folder: Path) -> int:
+    """Run the shipper until all is summed up and moved, while attempts come in; how many came."""
+    began = time.perf_counter()
+    shipper = subprocess.Popen(
+        [sys.executable, "-m", "gateway.ledger.shipper", "--data-dir", folder, "--no-log"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert shipper.stdout is not None and shipper.stdin is not None
+    os.set_blocking(shipper.stdout.fileno(), False)
+    journal = Journal.open(journal_dir(folder))
+    written, lag_bytes = 0, 0
+    first_at = None
+    while True:
+        for _ in range(_LIVE_PER_SECOND // 10):
+            at_us = time.time_ns() // 1000
+            row = begun(0, at_us=at_us, attempt_id=f"att_{at_us:014x}{written:08x}")
+            journal.begin(row)
+            journal.end(finished(row))
+            written += 1
+        time.sleep(0.1)
+        said = shipper.stdout.read() or b""
+        if said and first_at is None:
+            first_at = time.perf_counter() - began
+        if written % (_LIVE_PER_SECOND * 5) == 0:
+            shown = info_of(folder)
+            if shown is not None:
+                lag_bytes = max(lag_bytes, shown[1])
+                if shown[0]:
+                    break
+    say("seconds until the first row of the live journal was in", first_at or 0.0)
+    say("seconds of the whole upgrade", time.perf_counter() - began)
+    say("bytes of the journal that waited at most", lag_bytes)
+    journal.close()
+    shipper.communicate()
+    return written
+
+
+def info_of(folder: Path) -> tuple[bool, int] | None:
+    """Whether all is summed up and moved, and what the journal has that the database has not."""
+    database = sqlite3.connect(f"file:{database_path(folder)}?mode=rw", uri=True, timeout=5)
+    try:
+        marks = database.execute("SELECT 1 FROM meta WHERE name LIKE '%_rolled_to'").fetchone()
+        (oldest,) = database.execute("SELECT min(operation_at_us) FROM attempts").fetchone()
+        shipped = dict(database.execute("SELECT name, offset_bytes FROM journal_files"))
+    except sqlite3.OperationalError:
+        return None
+    finally:
+        database.close()
+    over = datetime.fromtimestamp(time.time() - 3 * 86_400, UTC).replace(
+        day=1, hour=0, minute=0, second=0, microsecond=0
+    )
+    done = marks is None and oldest >= over.timestamp() * 1e6
+    waiting = sum(
+        path.stat().st_size - shipped.get(path.name, 0)
+        for path in journal_dir(folder).glob("*.ndjson")
+    )
+    return done, waiting
+
+
+def ask(folder: Path, now_us: int) -> None:
+    """Reports of the last month: what a dashboard asks for, and the ragged ones."""
+    reports = Reports(database_path(folder))
+    month = {"start_at_us": now_us - 30 * _DAY_US, "end_at_us": now_us, "limit": 1000}
+    questions: dict[str, tuple[Callable[[ReportQuery], Any], dict[str, Any]]] = {
+        "costs": (reports.costs, {}),
+        "costs by provider and day": (
+            reports.costs,
+            {"group_by": ("provider",), "bucket_width": "1d"},
+        ),
+        "costs by deployment and day in Berlin": (
+            reports.costs,
+            {"group_by": ("deployment",), "bucket_width": "1d", "time_zone": "Europe/Berlin"},
+        ),
+        "costs by key, model and status": (
+            reports.costs,
+            {"group_by": ("key", "model", "status")},
+        ),
+        "costs by hour": (reports.costs, {"bucket_width": "1h"}),
+        "costs of one key": (reports.costs, {"key_id": "key-3", "group_by": ("deployment",)}),
+        "cold starts by deployment": (reports.cold_starts, {"group_by": ("deployment",)}),
+        "cold starts by provider and day": (
+            reports.cold_starts,
+            {"group_by": ("provider",), "bucket_width": "1d"},
+        ),
+        "100 operations": (reports.operations, {"limit": 100}),
+        "operations that failed, of one key": (
+            reports.operations,
+            {"limit": 100, "key_id": "key-3", "filters": {"status": ("failed",)}},
+        ),
+        "costs by day in Kolkata (rows of 30 hours)": (
+            reports.costs,
+            {"bucket_width": "1d", "time_zone": "Asia/Kolkata"},
+        ),
+    }
+    for name, (read, more) in questions.items():
+        query = ReportQuery(**{**month, **more})
+        for which in ("first", "again"):
+            took(f"{name}, {which}", partial(read, query))
+    reports.close()
+
+
+def size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def took(what: str, work: Callable[[], object]) -> None:
+    began = time.perf_counter()
+    work()
+    say(f"seconds: {what}", time.perf_counter() - began)
+
+
+def say(what: str, number: float) -> None:
+    print(f"{what:60s} {number:14,.3f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""A ledger of an earlier release under load, killed in between: nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from gateway.ledger.errors import SchemaMismatch
+from gateway.ledger.inspect import info, verify
+from gateway.ledger.journal import Journal
+from gateway.ledger.layout import archive_dir, database_path, journal_dir
+from gateway.ledger.reports import Reports
+from gateway.ledger.schema import rolled_tags
+from gateway.ledger.shipper import Shipper
+from gateway.ledger.store import Store
+from gateway.ledger.upkeep import Upkeep, maintenance
+from tests.ledger.asking import asked, column
+from tests.ledger.databases import attempt_rows, change, ship, table
+from tests.ledger.forked import Victims
+from tests.ledger.samples import begun, finished, idle_charge, priced
+
+SINCE_VERSION_1 = (
+    *("series", "rollups", "rollup_lines", "rollup_seconds", "rolled_tags", "tag_values"),
+    *("months", "overridden"),
+)
+
+
+def older(data_dir: Path) -> None:
+    """Take away what version 1 did not have."""
+    for name in SINCE_VERSION_1:
+        change(data_dir, f"DROP TABLE {name}")
+    change(data_dir, "DROP INDEX charges_by_attempt")
+    change(data_dir, "DELETE FROM meta WHERE name = 'ledger_id'")
+    change(data_dir, "UPDATE meta SET value = '1' WHERE name = 'schema_version'")
+
+
+def fill(journal: Journal, numbers: range) -> None:
+    for number in numbers:
+        row = begun(number, at_us=begun(0).begun_at_us + number * 60_000_000)
+        journal.begin(row)
+        if number % 5:
+            journal.end(priced(row, f"0.{number + 1:04d}"))
+        if number % 7 == 0:
+            journal.charge(idle_charge(number, attempt_id=row.attempt_id))
+
+
+def migrate(data_dir: Path) -> int:
+    store, upkeep = Store.open(database_path(data_dir)), Upkeep(data_dir)
+    moved = 0
+    while done := upkeep.step(store):
+        moved += done
+    store.close()
+    return moved
+
+
+def test_an_older_ledger_is_written_at_once_and_summed_up_in_steps(
+    data_dir: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.ledger.migration._STEP_ROWS", 7)
+    fill(journal, range(30))
+    ship(data_dir)
+    older(data_dir)
+    with pytest.raises(SchemaMismatch, match="migrate"):
+        Reports(database_path(data_dir)).costs(asked())
+    assert info(data_dir)["schema_version"] == 1
+    fill(journal, range(30, 40))
+    shipper = Shipper(data_dir, rollup_tags=("team",))
+    assert shipper.ship() > 0
+    assert len(attempt_rows(data_dir)) == 40
+    assert not info(data_dir)["rollups_complete"]
+    reports = Reports(database_path(data_dir))
+    question = asked(group_by=("tag:team", "status"), bucket_width="1h")
+    before = reports.costs(question)
+    assert shipper.upkeep() == 7
+    at_us = begun(0).begun_at_us + 5 * 60_000_000
+    journal.end(finished(begun(5, at_us=at_us)))  # one that is not summed up yet, or has just been
+    journal.correct("att_000001", 1, "bill", {"output_tokens": 1})
+    journal.correct("att_000029", 1, "bill", {"output_tokens": 1})
+    fill(journal, range(40, 43))
+    shipper.ship()
+    while shipper.upkeep():
+        pass
+    shipper.close()
+    assert info(data_dir)["rollups_complete"]
+    assert verify(data_dir) == []
+    assert table(data_dir, rolled_tags)[0]["from_at_us"] == 0
+    after = reports.costs(question)
+    assert sum(row["attempts"] for row in before["data"]) == 40
+    assert sum(row["attempts"] for row in after["data"]) == 43
+    reports.close()
+
+
+def test_a_migration_killed_at_any_moment_goes_on(data_dir: Path) -> None:
+    dice = random.Random(3)
+    journal = Journal.open(journal_dir(data_dir))
+    fill(journal, range(200))
+    ship(data_dir)
+    older(data_dir)
+    keepers = Victims("keeper", data_dir)
+    for seed in range(8):
+        keepers.kill_one(seed, dice.randrange(4))
+        fill(journal, range(200 + 2 * seed, 202 + 2 * seed))
+        ship(data_dir)
+    keepers.close()
+    migrate(data_dir)
+    reports = Reports(database_path(data_dir))
+    assert column(reports.costs(asked()), "attempts", "charges") == [(216, 31)]
+    reports.close()
+    journal.close()
+    assert [p for p in verify(data_dir) if p.kind != "without_end"] == []
+
+
+def test_a_new_field_is_a_new_column(data_dir: Path, journal: Journal) -> None:
+    """As if ``images`` and a charge's ``price_id`` were new in this release."""
+    journal.end(finished(begun(1, at_us=0)))
+    journal.charge(idle_charge(1))
+    ship(data_dir)
+    migrate(data_dir)  # the attempt of 1970 lies in a file of its own now
+    change(data_dir, "ALTER TABLE attempts DROP COLUMN images")
+    change(data_dir, "ALTER TABLE charges DROP COLUMN price_id")
+    month = sqlite3.connect(archive_dir(data_dir) / "1970-01.sqlite3")
+    month.execute("ALTER TABLE attempts DROP COLUMN images")
+    month.close()
+    journal.end(finished(begun(2), images=3))
+    ship(data_dir)
+    assert attempt_rows(data_dir)["att_000002"]["images"] == 3
+    reports = Reports(database_path(data_dir))
+    assert len(reports.operations(asked())["data"]) == 2
+    reports.close()
+
+
+def test_two_never_work_on_the_same_ledger(data_dir: Path, journal: Journal) -> None:
+    fill(journal, range(3))
+    ship(data_dir)
+    older(data_dir)
+    with maintenance(data_dir) as ours:
+        assert ours
+        assert migrate(data_dir) == 0
+        with maintenance(data_dir) as theirs:
+            assert not theirs
+    assert migrate(data_dir) > 0

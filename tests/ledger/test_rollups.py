@@ -1,0 +1,262 @@
+"""Reports by rollups are those by rows, whatever came late, twice or in the wrong order."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.ledger.errors import BadQuery
+from gateway.ledger.inspect import verify
+from gateway.ledger.journal import Journal
+from gateway.ledger.layout import database_path, journal_dir
+from gateway.ledger.numbers import decimal, pico, plain
+from gateway.ledger.reports import Reports
+from gateway.ledger.rows import AttemptRow
+from gateway.ledger.shipper import Shipper
+from gateway.ledger.sketch import RELATIVE_ERROR, bucket, distribution, value
+from tests.ledger.asking import HOUR_US, Fill, asked, column
+from tests.ledger.databases import change, ship
+from tests.ledger.samples import (
+    NOON_US,
+    begun,
+    estimated,
+    finished,
+    idle_charge,
+    line,
+    priced,
+    unpriced,
+)
+
+QUESTIONS: tuple[dict[str, Any], ...] = (
+    {},
+    {"group_by": ("provider", "status")},
+    {"group_by": ("key", "verdict", "model"), "bucket_width": "1d", "time_zone": "Asia/Kolkata"},
+    {"group_by": ("deployment",), "bucket_width": "1h", "time_zone": "Asia/Kathmandu"},
+    {"group_by": ("tag:team",), "bucket_width": "1d"},
+    {"filters": {"provider": ("a",), "status": ("succeeded", "failed")}},
+    {"filters": {"tag:team": ("ads",)}, "group_by": ("key",)},
+    {"key_id": "k1", "group_by": ("tag:team",)},
+    {"start_at_us": NOON_US + 12_345_678, "end_at_us": NOON_US + 40 * HOUR_US + 77},
+    {"start_at_us": NOON_US + 5, "end_at_us": NOON_US + HOUR_US // 2},
+    {"start_at_us": NOON_US, "end_at_us": NOON_US + 5 * HOUR_US, "bucket_width": "1h"},
+)
+
+
+def some_row(dice: random.Random, number: int) -> AttemptRow:
+    row = begun(
+        number,
+        at_us=NOON_US + dice.randrange(60 * HOUR_US),
+        provider=dice.choice("ab"),
+        deployment=dice.choice(("d1", "d2")),
+        key_id=dice.choice((None, "k1", "k2")),
+        tags=dice.choice(({}, {"team": "ads"}, {"team": "search", "mark": "1"})),
+    )
+    usd = f"0.{dice.randrange(10**12):012d}"
+    return dice.choice(
+        (
+            row,
+            priced(row, usd, status=dice.choice(("succeeded", "failed"))),
+            estimated(row, "0.1", "0.25", dice.choice((None, "0.5"))),
+            unpriced(row, known=dice.choice(("0", "0.125")), verdict="warm", caused_boot=False),
+        )
+    )
+
+
+def fill_at_random(data_dir: Path, dice: random.Random, rows: int = 120) -> None:
+    """Lines in an order that no gateway writes, shipped in batches of random size."""
+    shipper = Shipper(data_dir, rollup_tags=("team",))
+    journal = Journal.open(journal_dir(data_dir))
+    known: list[AttemptRow] = []
+    for number in range(rows):
+        row = some_row(dice, number)
+        if dice.random() < 0.3:  # a charge that comes before the attempt that it is for
+            journal.charge(
+                idle_charge(
+                    number,
+                    attempt_id=dice.choice((None, row.attempt_id)),
+                    period_start_at_us=row.begun_at_us + dice.randrange(HOUR_US),
+                    deployment=row.deployment,
+                    provider=row.provider,
+                )
+            )
+        (journal.begin if row.status == "running" else journal.end)(row)
+        known.append(row)
+        old = dice.choice(known)
+        match dice.randrange(4):
+            case 0:
+                better = priced(old, f"0.{dice.randrange(1000):03d}")
+                journal.correct(old.attempt_id, 1, "bill", _money(better))
+            case 1:
+                journal.correct(old.attempt_id, 2, "verdict", {"verdict": "cold", "tags": {}})
+            case 2 if old.status == "running":
+                journal.end(finished(old, status="interrupted"))
+        if dice.random() < 0.1:
+            shipper.ship()
+    shipper.ship()
+    shipper.close()
+    journal.close()
+
+
+def _money(row: AttemptRow) -> dict[str, Any]:
+    names = ("cost_pico_usd", "known_pico_usd", "low_pico_usd", "high_pico_usd")
+    return {name: getattr(row, name) for name in (*names, "cost_status", "cost_lines")}
+
+
+def answers(data_dir: Path) -> list[Any]:
+    reports = Reports(database_path(data_dir))
+    try:
+        return [
+            read(asked(**{"limit": 1000, **question}))["data"]
+            for question in QUESTIONS
+            for read in (reports.costs, reports.cold_starts)
+        ]
+    finally:
+        reports.close()
+
+
+def by_rows(data_dir: Path) -> list[Any]:
+    """The same, as while the sums of an older ledger are being made."""
+    change(data_dir, "INSERT INTO meta VALUES ('attempts_rolled_to', '')")
+    try:
+        return answers(data_dir)
+    finally:
+        change(data_dir, "DELETE FROM meta WHERE name = 'attempts_rolled_to'")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_sums_are_those_of_the_rows(data_dir: Path, seed: int) -> None:
+    fill_at_random(data_dir, random.Random(seed))
+    assert [p for p in verify(data_dir) if p.kind == "sums"] == []
+    assert answers(data_dir) == by_rows(data_dir)
+
+
+def test_what_ran_and_ended_leaves_no_trace_of_its_running(
+    data_dir: Path, journal: Journal
+) -> None:
+    journal.begin(begun(1))
+    ship(data_dir)
+    journal.end(priced(begun(1), "0.5"))
+    ship(data_dir)
+    reports = Reports(database_path(data_dir))
+    found = reports.costs(asked(group_by=("status",)))
+    assert column(found, "group", "attempts") == [({"status": "succeeded"}, 1)]
+    reports.close()
+
+
+def test_quantities_finer_than_a_pico_are_exact(fill: Fill) -> None:
+    lines = [line("execute_seconds", "0.1234567890123456", "0.0000000000001")]
+    rows = [finished(begun(n), cost_lines=lines) for n in range(3)]
+    (row,) = fill(*rows).costs(asked())["data"]
+    (found,) = row["lines"]
+    assert found["quantity"] == "0.3703703670370368" and found["usd"] == "0.0000000000003"
+
+
+@pytest.mark.parametrize(
+    "text", ["0", "12", "0.31", "-0.5", "123456789.000000000001", "1E-15", "0.1234567890123456"]
+)
+def test_numbers_are_taken_apart_and_put_together(text: str) -> None:
+    found = pico(text)
+    assert found is not None
+    assert plain(decimal(*found)) == plain(decimal(*found)) != ""
+    assert decimal(*found) == decimal(0, type(found[1])(text))
+
+
+@pytest.mark.parametrize("text", ["", "a lot", "NaN", "Infinity", "1E99", "1" * 50])
+def test_what_is_no_number_is_none(text: str) -> None:
+    assert pico(text) is None
+
+
+def test_a_bucket_is_within_its_error() -> None:
+    seconds = [0.001 * 1.07**n for n in range(250)]
+    for each in seconds:
+        assert abs(value(bucket(each)) - each) <= RELATIVE_ERROR * each
+    counts: dict[int, int] = {}
+    for each in seconds:
+        counts[bucket(each)] = counts.get(bucket(each), 0) + 1
+    found = distribution(counts, 0)
+    for name, rank in (("p50", 124), ("p90", 224), ("p99", 247)):
+        assert abs(found[name] - seconds[rank]) <= RELATIVE_ERROR * seconds[rank]
+    assert value(bucket(0.0)) == 0.0
+
+
+def test_many_attempts_have_percentiles_within_one_percent(
+    fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.ledger.reports.EXACT_ATTEMPTS", 50)
+    rows = [finished(begun(n), boot_seconds=float(n)) for n in range(1, 101)]
+    (row,) = fill(*rows).cold_starts(asked())["data"]
+    boots = row["boot_seconds"]
+    assert boots["relative_error"] == 0.01 and boots["count"] == 100 and boots["mean"] == 50.5
+    for name, exact in (("p50", 50), ("p90", 90), ("p99", 99)):
+        assert abs(boots[name] - exact) <= exact * 0.01
+
+
+def test_tags_are_rolled_up_from_the_next_hour_on(data_dir: Path, journal: Journal) -> None:
+    def ship_with(*tags: str) -> None:
+        shipper = Shipper(data_dir, rollup_tags=tags)
+        shipper.ship()
+        shipper.close()
+
+    later = 500_000 * HOUR_US  # 2027
+    journal.end(priced(begun(1), "1"))
+    ship_with()
+    journal.end(priced(begun(2), "2"))
+    ship_with("team")
+    for number in range(3, 6):
+        journal.end(priced(begun(number, at_us=later + number, tags={"team": f"t{number}"}), "4"))
+    ship_with("team")
+    ship_with()
+    journal.end(priced(begun(6, at_us=later + 6, tags={"team": "t3"}), "8"))
+    ship_with("team")
+    assert verify(data_dir) == []
+    reports = Reports(database_path(data_dir))
+    found = reports.costs(asked(group_by=("tag:team",), end_at_us=later + HOUR_US))
+    assert column(found, "group", "known_usd") == [
+        ({"tag:team": "search"}, "3"),
+        ({"tag:team": "t3"}, "12"),
+        ({"tag:team": "t4"}, "4"),
+        ({"tag:team": "t5"}, "4"),
+    ]
+    reports.close()
+
+
+def test_a_tag_with_too_many_values_is_answered_from_rows(
+    data_dir: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.ledger.rolled_tags.MOST_VALUES", 2)
+    monkeypatch.setattr("gateway.ledger.rolled.MOST_VALUES", 2)
+    shipper = Shipper(data_dir, rollup_tags=("team",))
+    for number in range(5):
+        journal.end(priced(begun(number, tags={"team": f"t{number}"}), "1"))
+    shipper.ship()
+    journal.correct("att_000004", 1, "bill", _money(priced(begun(4), "3")))
+    shipper.ship()
+    shipper.close()
+    assert verify(data_dir) == []
+    reports = Reports(database_path(data_dir))
+    found = reports.costs(asked(group_by=("tag:team",)))
+    assert column(found, "known_usd") == [("1",), ("1",), ("1",), ("1",), ("3",)]
+    reports.close()
+
+
+def test_verify_finds_a_sum_that_is_wrong(data_dir: Path, journal: Journal) -> None:
+    journal.end(finished(begun(1)))
+    ship(data_dir)
+    change(data_dir, "UPDATE rollups SET pico_known_usd = pico_known_usd + 1")
+    (problem,) = verify(data_dir)
+    assert problem.kind == "sums" and "known_usd" in problem.detail
+
+
+def test_a_question_that_needs_pruned_rows_says_so(data_dir: Path, journal: Journal) -> None:
+    journal.end(finished(begun(1)))
+    ship(data_dir)
+    change(data_dir, "INSERT INTO months VALUES ('2026-11', '', 0, 0, 0, 1)")
+    reports = Reports(database_path(data_dir))
+    assert column(reports.costs(asked()), "attempts") == [(1,)]
+    for question in ({"group_by": ("tag:mark",)}, {"start_at_us": NOON_US + 1}):
+        with pytest.raises(BadQuery, match="2026-11"):
+            reports.costs(asked(**question))
+    reports.close()

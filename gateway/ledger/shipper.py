@@ -101,9 +101,15 @@ class Shipper:
     def upkeep(self) -> int:
         """A step of what ``upkeep`` does; how many rows it has moved, 0 when nothing is to be done.
 
-        Raises StoreUnavailable.
+        What it cannot do it tries again after a minute: a month that is spoilt must not hold up
+        the lines.
         """
-        return self._upkeep.step(self._opened())
+        try:
+            return self._upkeep.step(self._opened())
+        except (StoreUnavailable, RejectedRows) as error:
+            logger.error("shipper: upkeep of the ledger goes on in a minute: %s", error)
+            self._upkeep.rest()
+            return 0
 
     def close(self) -> None:
         """Let go of the database; the next ``ship`` connects again."""

@@ -79,8 +79,12 @@ class Upkeep:
         with maintenance(self._data_dir) as ours:
             done = self._step(store) if ours else 0
         if not done:
-            self._look_at = self._monotonic() + _LOOK_EVERY_SECONDS
+            self.rest()
         return done
+
+    def rest(self) -> None:
+        """Take no step for a minute."""
+        self._look_at = self._monotonic() + _LOOK_EVERY_SECONDS
 
     def _step(self, store: Store) -> int:
         with store.transaction() as connection:

@@ -296,6 +296,25 @@ def test_an_old_month_is_deleted_only_when_it_is_old_for_an_hour(
     store.close()
 
 
+def test_a_month_that_cannot_be_written_does_not_hold_up_the_lines(
+    data_dir: Path, sealed: Journal, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = sqlite3.connect(archive_dir(data_dir) / "2026-01.sqlite3", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    sealed.end(row(6, JANUARY))
+    shipper = Shipper(data_dir, busy_timeout_seconds=0.01)
+    assert shipper.ship() == 1
+    assert shipper.upkeep() == 0 and "upkeep" in caplog.text
+    sealed.end(row(7, JANUARY))
+    assert shipper.ship() == 1
+    other.execute("ROLLBACK")
+    other.close()
+    assert shipper.upkeep() == 0  # it rests for a minute
+    shipper.close()
+    assert seal(data_dir) == 2
+    assert verify(data_dir) == []
+
+
 def test_killed_at_any_moment_nothing_is_lost_or_doubled(data_dir: Path) -> None:
     dice = random.Random(11)
     journal = Journal.open(journal_dir(data_dir))

@@ -37,6 +37,8 @@ def check_schema(connection: Connection) -> int:
         raise SchemaMismatch(
             f"the ledger has schema {version}, this release {SCHEMA_VERSION}{done}"
         )
+    if _missing(connection):
+        raise SchemaMismatch("the ledger lacks columns; 'gateway ledger migrate' adds them")
     return SCHEMA_VERSION
 
 

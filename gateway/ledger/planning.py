@@ -31,15 +31,21 @@ def by_rows(query: ReportQuery) -> Plan:
     return Plan((start, start), (), ((start, end),) if start < end else ())
 
 
-def plan(query: ReportQuery, existing: tuple[int, int], hours_with_sums: Sequence[int]) -> Plan:
+def plan(
+    query: ReportQuery,
+    existing: tuple[int, int],
+    hours_with_sums: Sequence[int],
+    span: tuple[int, int],
+) -> Plan:
     """By rollups as far as they go.
 
+    ``span`` is the range, made longer where nothing lies between its end and that of an hour.
     ``existing`` is from the first hour with a sum to the end of the last: before and after it there
     is nothing. ``hours_with_sums`` are all of the range where buckets may share hours; otherwise
     it may be empty.
     """
-    start = -(-query.start_at_us // HOUR_US) * HOUR_US
-    end = query.end_at_us // HOUR_US * HOUR_US
+    start = -(-span[0] // HOUR_US) * HOUR_US
+    end = span[1] // HOUR_US * HOUR_US
     if start > end:  # within one hour
         return by_rows(query)
     bucket = bucketing(query)
@@ -48,7 +54,7 @@ def plan(query: ReportQuery, existing: tuple[int, int], hours_with_sums: Sequenc
         for hour in hours_with_sums
         if start <= hour < end and bucket(hour) != bucket(hour + HOUR_US - 1)
     )
-    spans = [(query.start_at_us, start), (end, query.end_at_us)]
+    spans = [(span[0], start), (end, span[1])]
     spans += [(hour, hour + HOUR_US) for hour in shared]
     rows = tuple(_joined(sorted(span for span in spans if _meet(span, existing))))
     return Plan((start, end), shared, rows)

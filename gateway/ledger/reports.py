@@ -217,10 +217,39 @@ def _plan(snapshot: Snapshot, query: ReportQuery) -> Plan:
     if may_share_hours(query):
         start, end = max(query.start_at_us, first), min(query.end_at_us, last + HOUR_US)
         hours = rolled.hours_of(connection, start - start % HOUR_US, end)
-    found = plan(query, (first, last + HOUR_US), hours)
+    found = plan(query, (first, last + HOUR_US), hours, _whole_hours(snapshot, query))
     if _first_pruned(snapshot, found.rows) is not None:
         raise _pruned(snapshot, found.rows, "start_time")
     return found
+
+
+def _whole_hours(snapshot: Snapshot, query: ReportQuery) -> tuple[int, int]:
+    """The range up to the ends of its hours, as far as nothing lies there: mostly, its end is now,
+    and there is nothing after that.
+    """
+    start, end = query.start_at_us, query.end_at_us
+    before, after = start - start % HOUR_US, -(-end // HOUR_US) * HOUR_US
+    if before < start and _is_empty(snapshot, before, start):
+        start = before
+    if end < after and _is_empty(snapshot, end, after):
+        end = after
+    return start, end
+
+
+def _is_empty(snapshot: Snapshot, start: int, end: int) -> bool:
+    from sqlalchemy import select
+
+    from gateway.ledger.schema import attempts, charges
+
+    if snapshot.is_pruned(start):
+        return False  # nobody knows
+    a, c = attempts.c, charges.c
+    at, begin = a.operation_at_us, c.period_start_at_us
+    some = select(a.attempt_id).where(at >= start, at < end).limit(1)
+    paid = select(c.charge_id).where(begin >= start, begin < end).limit(1)
+    return not any(snapshot.attempts(some, start, end)) and not any(
+        snapshot.charges(paid, start, end)
+    )
 
 
 def _first_pruned(snapshot: Snapshot, spans: Iterable[tuple[int, int]]) -> Month | None:

@@ -165,7 +165,8 @@ class Sums:
     def merge(self, other: Sums) -> None:
         """Add other sums, but for their seconds."""
         for name in _ADDED:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+            if added := getattr(other, name):
+                setattr(self, name, getattr(self, name) + added)
         for kind, line in other.lines.items():
             self.lines.setdefault(kind, LineSums()).merge(line)
 

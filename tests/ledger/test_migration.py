@@ -124,10 +124,12 @@ def test_a_new_field_is_a_new_column(data_dir: Path, journal: Journal) -> None:
     month = sqlite3.connect(archive_dir(data_dir) / "1970-01.sqlite3")
     month.execute("ALTER TABLE attempts DROP COLUMN images")
     month.close()
+    reports = Reports(database_path(data_dir))
+    with pytest.raises(SchemaMismatch, match="migrate"):
+        reports.costs(asked())
     journal.end(finished(begun(2), images=3))
     ship(data_dir)
     assert attempt_rows(data_dir)["att_000002"]["images"] == 3
-    reports = Reports(database_path(data_dir))
     assert len(reports.operations(asked())["data"]) == 2
     reports.close()
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli_options import ConfigOption, DataDirOption, JsonOption, instant, settings_of
-from gateway.settings import ConfigError, Settings
+from gateway.cli_context import ledger_of, settings_of
+from gateway.cli_options import ConfigOption, DataDirOption, JsonOption, instant
+from gateway.settings import ConfigError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -32,7 +33,7 @@ def info(
     """Files, rows, totals, and what is not in the database yet."""
     from gateway.cli_tables import show_ledger_info
 
-    show_ledger_info(_ledger_of(settings_of(config, data_dir)), as_json=as_json)
+    show_ledger_info(ledger_of(settings_of(config, data_dir)), as_json=as_json)
 
 
 @ledger_app.command("verify")
@@ -44,7 +45,7 @@ def verify(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
     """
     from gateway.ledger.inspect import verify as problems_of
 
-    problems = problems_of(_ledger_of(settings_of(config, data_dir)))
+    problems = problems_of(ledger_of(settings_of(config, data_dir)))
     for problem in problems:
         typer.echo(problem)
     typer.echo(f"{len(problems)} problems" if problems else "The ledger is sound.")
@@ -63,7 +64,7 @@ def migrate(config: ConfigOption = None, data_dir: DataDirOption = None) -> None
     from gateway.ledger.store import Store
     from gateway.ledger.upkeep import Upkeep, maintenance
 
-    folder = _ledger_of(settings)
+    folder = ledger_of(settings)
     with maintenance(folder) as ours:
         if not ours:
             raise ConfigError("another migration, prune or backup is going on; try again")
@@ -99,7 +100,7 @@ def backup(
     from gateway.ledger.backup import backup as copy
 
     console = Console(stderr=True)
-    folder = _ledger_of(settings_of(config, data_dir))
+    folder = ledger_of(settings_of(config, data_dir))
     try:
         with console.status("copying"):
             copied = copy(
@@ -147,7 +148,7 @@ def prune(
         raise ConfigError("--before is a month, 2026-01 say")
     if before > month_of(time.time_ns() // 1000):
         raise ConfigError("--before is this month at the latest")
-    folder = _ledger_of(settings)
+    folder = ledger_of(settings)
     Store.open(database_path(folder), busy_timeout_seconds=30.0).close()
     sealer = Sealer(database_path(folder), archive_dir(folder), busy_timeout_seconds=30.0)
     with maintenance(folder) as ours:
@@ -186,7 +187,7 @@ def export(
 
     if form not in ("csv", "focus"):
         raise ConfigError("--format is csv or focus")
-    folder = _ledger_of(settings_of(config, data_dir))
+    folder = ledger_of(settings_of(config, data_dir))
     given: Any = {
         "form": form,
         "start_at_us": _at_us(start_time, "--start-time", 0),
@@ -205,16 +206,6 @@ def export(
     finally:
         half.unlink(missing_ok=True)
     typer.echo(f"{lines} lines are in {output}.", err=True)
-
-
-def _ledger_of(settings: Settings) -> Path:
-    """The data folder, which must have been used: a misspelt one must not look like a sound one."""
-    from gateway.ledger.layout import journal_dir
-
-    data_dir = settings.server.data_dir
-    if not journal_dir(data_dir).is_dir():
-        raise ConfigError(f"there is no ledger in {data_dir}")
-    return data_dir
 
 
 def _at_us(text: str | None, option: str, otherwise: int) -> int:

@@ -228,7 +228,8 @@ class Allowance(_Section):
     limit_usd: Usd
     """The most that may be spent, in USD; a decimal in quotation marks."""
     per: Per
-    """When it begins anew: each hour, day or month of its time zone, or never (total)."""
+    """When it begins anew: each hour, day or month of its time zone, or never (total, as far back
+    as the ledger holds attempts: ``ledger.attempts_days``)."""
     time_zone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
     """Where its days and months begin."""
     allow_unpriced: bool = False

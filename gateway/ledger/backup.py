@@ -20,6 +20,8 @@ from gateway.ledger.errors import StoreUnavailable
 from gateway.ledger.upkeep import maintenance
 
 _PATIENCE_SECONDS = 10.0
+# What a gateway started on the copy would miss: its first key, fetched prices, statements of bills.
+_BESIDE = ("first-key.json", "prices", "statements")
 
 
 class BackupRefused(Exception):
@@ -86,6 +88,15 @@ def _copy(data_dir: Path, half: Path, say: Callable[[str, int], None]) -> int:
             size = (journal / path.name).stat().st_size
             say(path.name, size)
             copied += size
+    for kept in (layout.keys_path(data_dir), layout.results_path(data_dir)):
+        if kept.exists():
+            copied += _copy_database(kept, half / kept.name, say)
+    for name in _BESIDE:
+        path = data_dir / name
+        if path.is_dir():
+            shutil.copytree(path, half / name)
+        elif path.exists():
+            shutil.copy2(path, half / name)
     alive = data_dir / "alive"
     if alive.exists():  # until when the gateway lived: what ran is charged up to then
         shutil.copy2(alive, half / "alive")

@@ -109,3 +109,25 @@ def test_a_copy_that_broke_off_has_no_name(
         backup(data_dir, tmp_path / "copy", full)
     assert not (tmp_path / "copy").exists()
     assert backup(data_dir, tmp_path / "copy") > 0
+
+
+def test_keys_answers_and_prices_come_along(
+    data_dir: Path, journal: Journal, tmp_path: Path
+) -> None:
+    journal.end(finished(begun(1)))
+    ship(data_dir)
+    for name in ("keys.sqlite3", "results.sqlite3"):
+        with sqlite3.connect(data_dir / name) as made:
+            made.execute("CREATE TABLE things (name TEXT)")
+            made.execute("INSERT INTO things VALUES (?)", (name,))
+        made.close()
+    (data_dir / "prices").mkdir()
+    (data_dir / "prices" / "fetched.yml").write_text("[]")
+    (data_dir / "first-key.json").write_text("{}")
+    backup(data_dir, tmp_path / "copy")
+    for name in ("keys.sqlite3", "results.sqlite3"):
+        read = sqlite3.connect(tmp_path / "copy" / name)
+        assert read.execute("SELECT name FROM things").fetchall() == [(name,)]
+        read.close()
+    assert (tmp_path / "copy" / "prices" / "fetched.yml").read_text() == "[]"
+    assert (tmp_path / "copy" / "first-key.json").exists()

@@ -178,7 +178,10 @@ class Attempt:
             started, asked_at, self._asked_at = Started(), self._asked_at, None
             timeline.observe(started, asked_at)
             operation.log.append(at, self.row.attempt_id, started)
+        worked_before = timeline.work_began
         timeline.observe(event, at)
+        if timeline.work_began and not worked_before:
+            self._target.warmth.ready(at)
         match event:
             case Delta() | Output():
                 if self._share_mark is None:  # it waited, and nothing else said that work began
@@ -199,6 +202,8 @@ class Attempt:
                 )
             case Queued() | Booting():
                 self._stop_sharing(at, keep=False)
+                if isinstance(event, Booting) and event.evidence != "latency_only":
+                    self._target.warmth.booting(at)
             case Started() if timeline.started is event:  # else it began when we asked again
                 self._stop_sharing(at, keep=False)
                 self._share_mark = self._target.sharing.begin(at)
@@ -235,6 +240,21 @@ class Attempt:
         phases = self.timeline.phases
         said = phases is not None and phases.execute_seconds is not None
         return self._target.deployment.capabilities.reports_seconds and spends and not said
+
+    def tell_warmth(self) -> None:
+        """What this attempt has shown of its deployment, once it is settled."""
+        row, timeline = self.row, self.timeline
+        assert row.completed_at_us is not None
+        self._target.warmth.ended(
+            row.attempt_id,
+            timeline.begun_at + (row.completed_at_us - row.begun_at_us) / 1e6,
+            verdict=row.verdict,
+            caused_boot=row.caused_boot,
+            boot_seconds=row.boot_seconds if timeline.work_began else None,
+            instance_id=row.instance_id,
+            revision=row.upstream_revision,
+            worked=self.worked,
+        )
 
     def settle(self, failure: Failure | None, *, cut_short: bool = False) -> Failure | None:
         """Close the books of this attempt; returns the failure as the caller should see it.

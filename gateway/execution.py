@@ -250,6 +250,7 @@ class Run(Operation):
             self._expired = None
         failure = attempt.settle(failure, cut_short=cut_short)
         target.circuit.observe(failure, self.clock.monotonic())
+        attempt.tell_warmth()
         if target.machines is not None:
             self._executor.charging.settle(target, row, begun_at=begun_at, worked=attempt.worked)
         if self._executor.fsync and torn_down is None:
@@ -299,6 +300,7 @@ class Run(Operation):
         self.rows.append(row)
         if target.machines is not None:
             target.machines.begin(row.attempt_id)
+        target.warmth.began(row.attempt_id, self.clock.monotonic())
 
     def _watch(self, target: Target) -> Watchdog:
         loop = asyncio.get_running_loop()

@@ -35,6 +35,8 @@ from gateway.settings import (
     explain,
 )
 from gateway.warmth.outlook import Outlook
+from gateway.warmth.priors import Prior, prior_of
+from gateway.warmth.warmth import Warmth
 from providers.contract import (
     CONTRACT_VERSION,
     ENTRY_POINT_GROUP,
@@ -63,6 +65,7 @@ class Target:
     timeouts: Timeouts
     config_revision: str
     gate: Gate
+    warmth: Warmth
     estimator: TokenEstimator = field(default_factory=TokenEstimator)
     sharing: Sharing = field(default_factory=Sharing)
     machines: Machines | None = None
@@ -75,7 +78,7 @@ class Target:
 
     def outlook(self, at: float) -> Outlook:
         """What a call that is sent at ``at`` (monotonic) can expect."""
-        return _NOTHING_KNOWN
+        return self.warmth.outlook(at) if self.warmth.informed else _NOTHING_KNOWN
 
     def bills(self, kind: Billed) -> bool:
         """Whether any of its prices charges for these seconds."""
@@ -135,17 +138,19 @@ class Registry:
             deployment = provider.bind(given.model, options)
         except ValueError as error:
             raise ConfigError(f"{place}: {error}") from error
+        tariff = tariff_of(name, given, self.prices, self._settings.providers)
         target = Target(
             name=name,
             provider=given.provider,
             provider_model=given.model,
             deployment=deployment,
-            tariff=tariff_of(name, given, self.prices, self._settings.providers),
+            tariff=tariff,
             hardware=given.hardware,
             limits=given.limits,
             timeouts=given.timeouts or self._settings.timeouts,
             config_revision=self._settings.revision,
             gate=Gate(given.limits.max_concurrency, given.limits.max_queued),
+            warmth=Warmth(_prior(plugin.name, given, tariff, deployment)),
             standing=given.standing_machines,
         )
         if target.bills("idle"):
@@ -188,6 +193,20 @@ class Registry:
                 return preset_of
             raise ConfigError(f"{place}: no provider plugin named {kind!r} is installed")
         return load_plugin(entry, place)
+
+
+def _prior(
+    plugin: str, given: DeploymentSettings, tariff: Tariff | None, deployment: Deployment
+) -> Prior:
+    """What is believed of its warmth before it was ever asked."""
+    rows = () if tariff is None else tariff.rows
+    return prior_of(
+        (*(() if tariff is None else (tariff.name,)), given.provider, plugin),
+        idle_window_seconds=given.idle_window_seconds,
+        keep_alive_seconds=deployment.capabilities.keep_alive_seconds,
+        bills=None if tariff is None else frozenset().union(*(row.bills for row in rows)),
+        per_second=any(row.usd_per_second is not None for row in rows),
+    )
 
 
 def installed() -> dict[str, EntryPoint]:

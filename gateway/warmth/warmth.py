@@ -1,0 +1,315 @@
+"""One deployment as a state machine: off, booting, warm or unknown, and what to expect of it.
+
+Sans-I/O and passive: facts in, outlooks out; nothing here wakes anything. The live gateway and a
+simulation drive the same object.
+
+Units:  seconds of one monotonic clock, the caller's (``at``); it may begin anywhere.
+Shape:  ``began`` and ``ended`` come in pairs; ``booting``, ``ready`` and ``probed`` where something
+        was seen. A verdict ``unknown`` is no evidence. Each prediction is made at ``began``, before
+        its outcome is known, and held against it at ``ended``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from gateway.warmth.boots import Boots
+from gateway.warmth.calibration import Calibration
+from gateway.warmth.hours import Hours
+from gateway.warmth.outlook import Outlook
+from gateway.warmth.priors import Prior
+from gateway.warmth.survival import Survival
+
+Verdict: TypeAlias = Literal["cold", "warm", "unknown"]
+Probe: TypeAlias = Literal["down", "booting", "ready", "unknown"]
+
+_WILL_WAIT = 0.01
+_BESIDE_PRIOR = (9.0, 1.0)  # of ten that come while others run, one needs another machine
+_LOST_BOOT = 3.0  # a boot that nobody waits for is forgotten after so many of its length
+
+
+@dataclass(slots=True)
+class Counts:
+    """Outcomes that were seen. ``boots``: caused by an attempt of ours.
+
+    ``scale_outs``: cold ones while others ran on a machine that was up; ``new_revisions``: cold
+    ones at a change of the model's revision. Neither says anything about keep-alive.
+    """
+
+    warm: int = 0
+    cold: int = 0
+    unknown: int = 0
+    boots: int = 0
+    scale_outs: int = 0
+    new_revisions: int = 0
+
+    def absorb(self, older: Counts) -> None:
+        """Take in another's."""
+        for name in Counts.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(older, name))
+
+
+class _Pending:
+    """An attempt that runs: what was predicted of it, from what."""
+
+    __slots__ = ("beside", "hour", "idle_seconds", "p_curve", "p_warm", "ready_gap")
+
+    def __init__(self, p_warm: float, p_curve: float, hour: int) -> None:
+        self.p_warm = p_warm
+        self.p_curve = p_curve
+        self.hour = hour
+        self.idle_seconds: float | None = None
+        self.ready_gap: float | None = None
+        self.beside = False
+
+
+class Warmth:
+    """``wall_offset_seconds`` and ``at`` add up to seconds since the epoch: for the hour."""
+
+    __slots__ = (
+        "_beside_cold",
+        "_beside_warm",
+        "_booting_since",
+        "_down",
+        "_idle_since",
+        "_instance_id",
+        "_pending",
+        "_prior",
+        "_ready",
+        "_ready_gap",
+        "_revision",
+        "boots",
+        "counts",
+        "hours",
+        "quality",
+        "survival",
+        "wall_offset_seconds",
+    )
+
+    def __init__(self, prior: Prior, wall_offset_seconds: float = 0.0) -> None:
+        self._prior = prior
+        self.wall_offset_seconds = wall_offset_seconds
+        self.survival = Survival(prior)
+        self.hours = Hours()
+        self.boots = Boots(prior)
+        self.quality = Calibration()
+        self.counts = Counts()
+        self._pending: dict[str, _Pending] = {}
+        self._idle_since: float | None = None
+        self._ready = False  # whether work is known to have begun in the present stretch of use
+        self._ready_gap: float | None = None  # a probe found it up after so long without work
+        self._down = False  # a probe found it down since it was used last
+        self._booting_since: float | None = None
+        self._beside_warm, self._beside_cold = _BESIDE_PRIOR
+        self._instance_id: str | None = None
+        self._revision: str | None = None
+
+    # -- facts ----------------------------------------------------------------------------------
+
+    def began(self, attempt_id: str, at: float) -> None:
+        """An attempt is sent."""
+        hour = self._hour(at)
+        if self._pending or self._booting_since is not None:
+            pending = _Pending(self.outlook(at).p_warm, 0.0, hour)
+            pending.beside = bool(self._pending) and self._ready and self._booting_since is None
+        elif self._down or self._idle_since is None:
+            pending = _Pending(self._p_idle(at), 0.0, hour)
+        else:
+            gap = max(0.0, at - self._idle_since)
+            p_curve = self._p_curve(gap)
+            pending = _Pending(self.hours.adjusted(p_curve, hour), p_curve, hour)
+            pending.idle_seconds, pending.ready_gap = gap, self._ready_gap
+        self._pending[attempt_id] = pending
+
+    def booting(self, at: float) -> None:
+        """A boot was seen to begin, or to go on. One beside work that runs is another machine's."""
+        if self._booting_since is None and not (self._ready and self._pending):
+            self._booting_since = at
+
+    def ready(self, at: float) -> None:
+        """Work has begun: a machine is up."""
+        self._ready, self._booting_since, self._down = True, None, False
+
+    def ended(
+        self,
+        attempt_id: str,
+        at: float,
+        *,
+        verdict: Verdict,
+        caused_boot: bool | None,
+        boot_seconds: float | None,
+        instance_id: str | None,
+        revision: str | None,
+        worked: bool,
+    ) -> None:
+        """An attempt is over. ``boot_seconds``: of a boot that was waited out, else None.
+
+        ``worked``: it may have used a machine. One that was served by the machine that served the
+        last one found it up, whatever the provider says.
+        """
+        pending = self._pending.pop(attempt_id, None)
+        if verdict == "unknown" and instance_id is not None and instance_id == self._instance_id:
+            verdict = "warm"
+        changed = None not in (revision, self._revision) and revision != self._revision
+        self._count(verdict, caused_boot)
+        if pending is not None and verdict != "unknown":
+            self._learn(pending, verdict == "warm", changed)
+        if verdict == "cold" and boot_seconds is not None and caused_boot is not False:
+            self.boots.observe(boot_seconds)
+        self._instance_id = instance_id or self._instance_id
+        self._revision = revision or self._revision
+        waits_still = verdict == "cold" and boot_seconds is None and self._booting_since is not None
+        if worked and not waits_still:
+            self.ready(at)
+        if self._pending:
+            return
+        if worked:
+            self._idle_since, self._ready_gap = at, None
+        self._ready = False
+
+    def probed(self, state: Probe, at: float) -> None:
+        """Its state was read, without waking it."""
+        if state == "booting":
+            self.booting(at)
+        elif state == "ready":
+            self._booting_since, self._down = None, False
+            if self._idle_since is not None and not self._pending:
+                self._ready_gap = max(0.0, at - self._idle_since)
+        elif state == "down" and not self._pending and not self._down:
+            self._booting_since, self._down = None, True
+            if self._idle_since is not None:  # once for an idle time, however often it is asked
+                if self._ready_gap is not None:
+                    self.survival.observe(self._ready_gap, True)
+                self.survival.observe(max(0.0, at - self._idle_since), False)
+                self._ready_gap = None
+
+    def absorb(self, older: Warmth) -> None:
+        """Take in what another has seen of the same deployment before this one saw anything."""
+        for mine, theirs in (
+            (self.survival, older.survival),
+            (self.hours, older.hours),
+            (self.boots, older.boots),
+            (self.quality, older.quality),
+            (self.counts, older.counts),
+        ):
+            mine.absorb(theirs)  # type: ignore[arg-type]
+        self._beside_warm += older._beside_warm - _BESIDE_PRIOR[0]
+        self._beside_cold += older._beside_cold - _BESIDE_PRIOR[1]
+        self._instance_id = self._instance_id or older._instance_id
+        self._revision = self._revision or older._revision
+        if self._idle_since is None and not self._pending:
+            self._idle_since = older._idle_since
+
+    # -- expectations ---------------------------------------------------------------------------
+
+    def outlook(self, at: float) -> Outlook:
+        """What a call that is sent at ``at`` can expect."""
+        boot_seconds = self.boots.expected_seconds
+        booting_since = self._booting_since
+        if booting_since is not None:
+            elapsed = max(0.0, at - booting_since)
+            if self._pending or elapsed <= _LOST_BOOT * boot_seconds:
+                left = self.boots.left_seconds(elapsed)
+                return Outlook("booting", _WILL_WAIT, boot_seconds, left)
+            return Outlook("unknown", self._p_idle(at), boot_seconds)
+        if self._pending:
+            if self._ready:
+                p_beside = self._beside_warm / (self._beside_warm + self._beside_cold)
+                return Outlook("warm", p_beside, boot_seconds)
+            # What runs has not said yet whether it waits: what was expected of the first counts.
+            first = next(iter(self._pending.values()))
+            return Outlook(self._state(first.p_warm), first.p_warm, boot_seconds)
+        p_warm = self._p_idle(at)
+        state = self._state(p_warm)
+        until_at = None
+        if state == "warm" and self._idle_since is not None:
+            gap = self.survival.halves_at(max(0.0, at - self._idle_since))
+            until_at = None if gap is None else self._idle_since + gap
+        return Outlook(state, p_warm, boot_seconds, None, until_at)
+
+    def next_wakeup(self, at: float) -> float | None:
+        """When the outlook changes although nothing happens; None: not foreseen."""
+        return self.outlook(at).warm_until_at
+
+    def boot_quantile(self, share: float) -> float | None:
+        """So many boots take no longer, in seconds; None: nothing is known of them."""
+        return self.boots.quantile(share)
+
+    def calibration(self) -> Calibration:
+        """How good P(warm) has been."""
+        return self.quality
+
+    @property
+    def running(self) -> int:
+        """Attempts that run."""
+        return len(self._pending)
+
+    @property
+    def idle_since(self) -> float | None:
+        """When it was used last; None: not known, or in use."""
+        return None if self._pending else self._idle_since
+
+    @property
+    def known(self) -> bool:
+        """Whether any outcome has been seen."""
+        return bool(self.counts.warm or self.counts.cold)
+
+    @property
+    def informed(self) -> bool:
+        """Whether anything at all is known: an outcome, a boot, or more than a guess before."""
+        return self.known or self._booting_since is not None or self.prior.source != "guess"
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _state(self, p_warm: float) -> Literal["off", "warm", "unknown"]:
+        if self._down:
+            return "off"
+        if self._idle_since is None or not (self.known or self._prior.source == "configured"):
+            return "unknown"
+        return "warm" if p_warm >= 0.5 else "off"
+
+    def _p_idle(self, at: float) -> float:
+        if self._down:
+            return _WILL_WAIT
+        if self._idle_since is None:
+            return max(_WILL_WAIT, self._prior.floor)
+        p_curve = self._p_curve(max(0.0, at - self._idle_since))
+        return self.hours.adjusted(p_curve, self._hour(at))
+
+    def _p_curve(self, gap: float) -> float:
+        chance = self.survival.chance(gap)
+        if self._ready_gap is None:
+            return chance
+        return min(0.995, chance / self.survival.chance(min(gap, self._ready_gap)))
+
+    def _hour(self, at: float) -> int:
+        return int((at + self.wall_offset_seconds) // 3600) % 24
+
+    def _count(self, verdict: Verdict, caused_boot: bool | None) -> None:
+        counts = self.counts
+        if verdict == "warm":
+            counts.warm += 1
+        elif verdict == "cold":
+            counts.cold += 1
+            counts.boots += caused_boot is True
+        else:
+            counts.unknown += 1
+
+    def _learn(self, pending: _Pending, warm: bool, changed: bool) -> None:
+        if pending.beside:
+            self._beside_warm += warm
+            self._beside_cold += not warm
+            self.counts.scale_outs += not warm
+            return
+        gap = pending.idle_seconds
+        if gap is None:
+            return
+        self.quality.observe(pending.p_warm, warm)
+        if changed and not warm:
+            self.counts.new_revisions += 1
+            return
+        self.hours.observe(pending.hour, pending.p_curve, warm)
+        if pending.ready_gap is not None and not warm:
+            self.survival.observe(pending.ready_gap, True)
+        self.survival.observe(gap, warm)

@@ -24,7 +24,17 @@ from gateway.clock import Clock
 from gateway.errors import GatewayError, ResultsUnavailable
 from gateway.executor import Executor
 from gateway.http import budgets as budget_routes
-from gateway.http import chat, comparison, deployments, docs, generate, keys, reports, system
+from gateway.http import (
+    chat,
+    comparison,
+    deployments,
+    docs,
+    generate,
+    keys,
+    reports,
+    system,
+    warmth,
+)
 from gateway.http.body import ClientGone
 from gateway.http.dispatch import HotRoutes
 from gateway.http.doors import Doors, Keyring
@@ -50,6 +60,7 @@ from gateway.registry import Registry, Target
 from gateway.results import Results
 from gateway.routing import Routes
 from gateway.settings import ConfigError, Settings
+from gateway.warm_start import recall
 from providers.contract import Http, ProviderPlugin, ProviderSettings
 from providers.toolkit.http import open_http
 
@@ -115,8 +126,8 @@ def create_app(
         docs_url=None,  # FastAPI's own page loads its files from a content network
         redoc_url=None,
     )
-    asked = (generate, chat, reports, comparison, deployments, budget_routes, keys, system, docs)
-    for module in asked:
+    asked = (generate, chat, reports, comparison, deployments, budget_routes, warmth, keys)
+    for module in (*asked, system, docs):
         app.include_router(module.router)
     app.add_exception_handler(HttpError, _refuse)
     app.add_exception_handler(GatewayError, _refuse)
@@ -220,6 +231,11 @@ async def _open(
         return opened[0]
 
     await _resume_charges(registry, charging, journal, shipper, open_reports)
+    for target in registry.targets.values():
+        target.warmth.wall_offset_seconds = clock.wall_us() / 1e6 - clock.monotonic()
+    up_to_date = shipper.wait_for(journal.position(), _CATCH_UP_SECONDS)
+    recalling = asyncio.create_task(recall(registry.targets, clock, up_to_date, open_reports))
+    stack.callback(recalling.cancel)
     return State(
         settings=settings,
         registry=registry,

@@ -25,6 +25,7 @@ StartOption = Annotated[
     str | None, typer.Option("--start-time", help="RFC 3339; default: 30 days ago.")
 ]
 EndOption = Annotated[str | None, typer.Option("--end-time", help="RFC 3339; default: now.")]
+PlotOption = Annotated[bool, typer.Option("--plot", help="Draw bars.")]
 
 
 def settings_of(config: Path | None, data_dir: Path | None) -> Settings:

@@ -25,6 +25,7 @@ from gateway.ledger.rows import AttemptRow
 from gateway.ledger.traffic import MOST_ROWS, read_traffic
 from gateway.ledger.views import operation_json
 from gateway.warmth.arrivals import Traffic
+from gateway.warmth.history import Past
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine, Select
@@ -160,6 +161,13 @@ class Reports:
 
         with self._reading() as snapshot:
             return {} if snapshot is None else charged.standing_until(snapshot, deployments)
+
+    def warm_history(self, before_us: int) -> dict[str, list[Past]]:
+        """See ``warm_history.recent``."""
+        from gateway.ledger import warm_history
+
+        with self._reading() as connection:
+            return {} if connection is None else warm_history.recent(connection, before_us)
 
     def traffic(self, query: ReportQuery, most_rows: int = MOST_ROWS) -> Traffic:
         """The requests themselves, in columns; a sample beyond ``most_rows`` attempts."""

@@ -75,20 +75,20 @@ class Warmth:
         "_idle_since",
         "_instance_id",
         "_pending",
-        "_prior",
         "_ready",
         "_ready_gap",
         "_revision",
         "boots",
         "counts",
         "hours",
+        "prior",
         "quality",
         "survival",
         "wall_offset_seconds",
     )
 
     def __init__(self, prior: Prior, wall_offset_seconds: float = 0.0) -> None:
-        self._prior = prior
+        self.prior = prior
         self.wall_offset_seconds = wall_offset_seconds
         self.survival = Survival(prior)
         self.hours = Hours()
@@ -265,7 +265,7 @@ class Warmth:
     def _state(self, p_warm: float) -> Literal["off", "warm", "unknown"]:
         if self._down:
             return "off"
-        if self._idle_since is None or not (self.known or self._prior.source == "configured"):
+        if self._idle_since is None or not (self.known or self.prior.source == "configured"):
             return "unknown"
         return "warm" if p_warm >= 0.5 else "off"
 
@@ -273,7 +273,7 @@ class Warmth:
         if self._down:
             return _WILL_WAIT
         if self._idle_since is None:
-            return max(_WILL_WAIT, self._prior.floor)
+            return max(_WILL_WAIT, self.prior.floor)
         p_curve = self._p_curve(max(0.0, at - self._idle_since))
         return self.hours.adjusted(p_curve, self._hour(at))
 

@@ -1,0 +1,27 @@
+"""Bars of plain characters, for terminals."""
+
+from __future__ import annotations
+
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+WIDTH = 32
+"""Characters of a whole bar."""
+
+
+def bar(share: float | None, width: int = WIDTH) -> str:
+    """A bar from 0 to 1, to an eighth of a character; a question mark where it is not known."""
+    if share is None:
+        return "?"
+    eighths = round(min(1.0, max(0.0, share)) * width * 8)
+    whole, part = divmod(eighths, 8)
+    return ("█" * whole + (_EIGHTHS[part] if part else "")).ljust(width)
+
+
+def interval_bar(low: float | None, share: float | None, high: float | None) -> str:
+    """A bar with its interval: full up to ``low``, shaded up to ``high``, a line at ``share``."""
+    if share is None or low is None or high is None:
+        return "?"
+    places = [round(edge * (WIDTH - 1)) for edge in (low, share, high)]
+    return "".join(
+        "│" if place == places[1] else "█" if place < places[0] else "░" if place <= places[2] else " "
+        for place in range(WIDTH)
+    )

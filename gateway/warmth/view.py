@@ -1,0 +1,88 @@
+"""A deployment's warmth as JSON: what ``GET /v1/warmth`` and ``gateway warmth`` show. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.clock import rfc3339
+from gateway.warmth.warmth import Warmth
+
+
+def warmth_json(name: str, provider: str, warmth: Warmth, at: float, wall_us: int) -> Any:
+    """Expectation, curve, boots, calibration and evidence of one deployment.
+
+    ``at`` (monotonic) and ``wall_us`` are the same instant. Null is "not known".
+    """
+    outlook = warmth.outlook(at)
+
+    def instant(then: float | None) -> str | None:
+        return None if then is None else rfc3339(wall_us + round((then - at) * 1e6))
+
+    idle_since, survival, quality, counts = (
+        *(warmth.idle_since, warmth.survival, warmth.calibration(), warmth.counts),
+    )
+    prior = warmth.prior
+    return {
+        "deployment": name,
+        "provider": provider,
+        "state": outlook.state,
+        "p_warm": round(outlook.p_warm, 4),
+        "expected_wait_seconds": _micro(outlook.wait_seconds),
+        "expected_boot_seconds": _micro(outlook.boot_seconds),
+        "booting_left_seconds": _micro(outlook.booting_left_seconds),
+        "running": warmth.running,
+        "last_used_at": instant(idle_since),
+        "warm_until_at": instant(outlook.warm_until_at),
+        "keep_alive": {
+            "p50_seconds": _micro(survival.halves_at(0.0)),
+            "observed": survival.observed,
+            "prior": {"p50_seconds": prior.keep_alive_seconds, "source": prior.source},
+            "curve": [
+                {
+                    "idle_seconds": _micro(point.idle_seconds),
+                    "p_warm": round(point.p_warm, 4),
+                    "low": round(point.low, 4),
+                    "high": round(point.high, 4),
+                    "observed": round(point.observed, 2),
+                }
+                for point in survival.points()
+            ],
+        },
+        "hours": [
+            {"hour": hour, "log_odds": round(step, 3)}
+            for hour in range(24)
+            if (step := warmth.hours.step(hour)) != 0.0
+        ],
+        "boot_seconds": {
+            "p50": _micro(warmth.boot_quantile(0.5)),
+            "p90": _micro(warmth.boot_quantile(0.9)),
+            "p99": _micro(warmth.boot_quantile(0.99)),
+            "observed": warmth.boots.count,
+            "parts": [
+                {
+                    "share": round(part.share, 4),
+                    "median_seconds": _micro(part.median_seconds),
+                    "spread": round(part.spread, 4),
+                }
+                for part in warmth.boots.parts
+            ],
+        },
+        "calibration": {
+            "predictions": quality.count,
+            "brier_score": None if quality.brier is None else round(quality.brier, 6),
+            "error": None if quality.error is None else round(quality.error, 6),
+            "reliability": quality.table(),
+        },
+        "evidence": {
+            "warm": counts.warm,
+            "cold": counts.cold,
+            "unknown": counts.unknown,
+            "boots": counts.boots,
+            "scale_outs": counts.scale_outs,
+            "new_revisions": counts.new_revisions,
+        },
+    }
+
+
+def _micro(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import functools
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -233,8 +234,9 @@ async def _open(
     await _resume_charges(registry, charging, journal, shipper, open_reports)
     for target in registry.targets.values():
         target.warmth.wall_offset_seconds = clock.wall_us() / 1e6 - clock.monotonic()
-    up_to_date = shipper.wait_for(journal.position(), _CATCH_UP_SECONDS)
-    recalling = asyncio.create_task(recall(registry.targets, clock, up_to_date, open_reports))
+    position = journal.position()
+    caught_up = functools.partial(shipper.wait_for, position, _CATCH_UP_SECONDS)
+    recalling = asyncio.create_task(recall(registry.targets, clock, caught_up, open_reports))
     stack.callback(recalling.cancel)
     return State(
         settings=settings,

@@ -7,18 +7,23 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from gateway.cli_cold_starts import cold_starts
 from gateway.cli_compare import compare
 from gateway.cli_context import form_of, ledger_of, settings_of
 from gateway.cli_estimate import estimate
 from gateway.cli_import import import_app
 from gateway.cli_ledger import ledger_app
 from gateway.cli_options import (
+    BucketOption,
     ConfigOption,
     CsvOption,
     DataDirOption,
     EndOption,
+    GroupOption,
     JsonOption,
+    PlotOption,
     StartOption,
+    ZoneOption,
 )
 from gateway.cli_pricebook import prices_app, reprice
 from gateway.cli_reconcile import reconcile
@@ -40,15 +45,6 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(prices_app, name="prices")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(import_app, name="import")
-
-GroupOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--group-by", help="provider deployment model key verdict status tag:<name>; repeatable."
-    ),
-]
-BucketOption = Annotated[str, typer.Option("--bucket-width", help="1h, 1d or all.")]
-ZoneOption = Annotated[str, typer.Option("--time-zone", help="Where days begin.")]
 
 
 def main() -> None:
@@ -173,30 +169,7 @@ def costs(
     show_costs(ledger_of(settings), query, form_of(as_json, as_csv))
 
 
-@app.command("cold-starts")
-def cold_starts(
-    config: ConfigOption = None,
-    data_dir: DataDirOption = None,
-    start_time: StartOption = None,
-    end_time: EndOption = None,
-    group_by: GroupOption = None,
-    bucket_width: BucketOption = "all",
-    time_zone: ZoneOption = "UTC",
-    as_json: JsonOption = False,
-    as_csv: CsvOption = False,
-) -> None:
-    """Verdicts with evidence, boots and their seconds.
-
-    Read from the ledger in the data folder, whether or not a gateway runs. Grouped by deployment
-    unless --group-by says otherwise.
-    """
-    from gateway.cli_tables import show_cold_starts
-
-    settings = settings_of(config, data_dir)
-    query = _query(start_time, end_time, group_by or ["deployment"], bucket_width, time_zone)
-    show_cold_starts(ledger_of(settings), query, form_of(as_json, as_csv))
-
-
+app.command("cold-starts")(cold_starts)
 app.command()(compare)
 app.command()(estimate)
 app.command()(reconcile)
@@ -220,6 +193,24 @@ def budgets(
     settings = settings_of(config, data_dir)
     ledger_of(settings)
     show_budgets(settings, form_of(as_json, as_csv))
+
+
+@app.command()
+def warmth(
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    plot: PlotOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """How long each deployment stays warm, and boots.
+
+    Learned from the newest attempts of the ledger, whether or not a gateway runs; nothing is woken.
+    The state as a running gateway sees it: GET /v1/warmth.
+    """
+    from gateway.cli_warmth import show_warmth
+
+    settings = settings_of(config, data_dir)
+    show_warmth(settings, ledger_of(settings), as_json=as_json, plot=plot)
 
 
 @keys_app.command("create")

@@ -26,6 +26,14 @@ StartOption = Annotated[
 ]
 EndOption = Annotated[str | None, typer.Option("--end-time", help="RFC 3339; default: now.")]
 PlotOption = Annotated[bool, typer.Option("--plot", help="Draw bars.")]
+GroupOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--group-by", help="provider deployment model key verdict status tag:<name>; repeatable."
+    ),
+]
+BucketOption = Annotated[str, typer.Option("--bucket-width", help="1h, 1d or all.")]
+ZoneOption = Annotated[str, typer.Option("--time-zone", help="Where days begin.")]
 
 
 def settings_of(config: Path | None, data_dir: Path | None) -> Settings:

@@ -20,8 +20,6 @@ def interval_bar(low: float | None, share: float | None, high: float | None) -> 
     """A bar with its interval: full up to ``low``, shaded up to ``high``, a line at ``share``."""
     if share is None or low is None or high is None:
         return "?"
-    places = [round(edge * (WIDTH - 1)) for edge in (low, share, high)]
-    return "".join(
-        "│" if place == places[1] else "█" if place < places[0] else "░" if place <= places[2] else " "
-        for place in range(WIDTH)
-    )
+    first, here, last = (round(edge * (WIDTH - 1)) for edge in (low, share, high))
+    full, shaded = "█" * min(first, here), "░" * (here - min(first, here))
+    return (full + shaded + "│" + "░" * (last - here)).ljust(WIDTH)

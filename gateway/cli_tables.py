@@ -82,11 +82,11 @@ def show_providers(settings: Settings, *, presets: bool) -> None:
 
 def show_costs(data_dir: Path, query: dict[str, Any], form: str) -> None:
     """The cost report; a terminal gets the short of it, JSON and CSV get all."""
-    rows = _rows(data_dir, "costs", query)
+    rows = report_rows(data_dir, "costs", query)
     if form == "json":
         print_json(rows)
         return
-    columns: list[Column] = [*_group_columns(query), ("attempts", lambda row: row["attempts"])]
+    columns: list[Column] = [*group_columns(query), ("attempts", lambda row: row["attempts"])]
     if form == "table":
         columns += [
             ("known USD", lambda row: _known(row, "known_usd")),
@@ -115,37 +115,6 @@ def _known(row: dict[str, Any], column: str) -> str | None:
     return usd
 
 
-def show_cold_starts(data_dir: Path, query: dict[str, Any], form: str) -> None:
-    """The cold start report."""
-    rows = _rows(data_dir, "cold_starts", query)
-    if form == "json":
-        print_json(rows)
-        return
-    columns: list[Column] = [
-        *_group_columns(query),
-        ("attempts", lambda row: row["attempts"]),
-        ("cold", lambda row: row["cold"]),
-        ("warm", lambda row: row["warm"]),
-        ("unknown", lambda row: row["unknown"]),
-        ("cold_rate", lambda row: row["cold_rate"]),
-        ("boots", lambda row: row["boots"]),
-        ("boot_p50", lambda row: row["boot_seconds"]["p50"]),
-        ("boot_p99", lambda row: row["boot_seconds"]["p99"]),
-    ]
-    if form == "csv":
-        columns.append(("evidence", lambda row: _evidence(row)))
-    print_rows(rows, columns, form)
-    if form == "table":
-        for row in rows:
-            where = " ".join(str(value) for value in row["group"].values())
-            _console().print(f"{where}: {_evidence(row)}", highlight=False, soft_wrap=True)
-
-
-def _evidence(row: dict[str, Any]) -> str:
-    found = row["evidence"].items()
-    return ", ".join(f"{name} {count}" for name, count in found) or "no evidence"
-
-
 def show_ledger_info(data_dir: Path, *, as_json: bool) -> None:
     """What the durable record holds."""
     from gateway.ledger.inspect import info
@@ -166,7 +135,8 @@ def show_ledger_info(data_dir: Path, *, as_json: bool) -> None:
     _console().print(table)
 
 
-def _rows(data_dir: Path, report: str, query: dict[str, Any]) -> list[dict[str, Any]]:
+def report_rows(data_dir: Path, report: str, query: dict[str, Any]) -> list[dict[str, Any]]:
+    """All pages of a report. Raises ConfigError."""
     from gateway.ledger.reports import ReportQuery, Reports
 
     start_at_us, end_at_us = range_of(query["start_time"], query["end_time"])
@@ -178,6 +148,7 @@ def _rows(data_dir: Path, report: str, query: dict[str, Any]) -> list[dict[str, 
             time_zone=query["time_zone"],
             group_by=query["group_by"],
             limit=MOST_ROWS,
+            by=query.get("by", ()),
         )
         read = getattr(Reports(database_path(data_dir)), report)
         page = read(asked)
@@ -190,10 +161,12 @@ def _rows(data_dir: Path, report: str, query: dict[str, Any]) -> list[dict[str, 
     return rows
 
 
-def range_of(start_time: str | None, end_time: str | None) -> tuple[int, int]:
-    """Start and end in microseconds since the epoch; the last 30 days. Raises ConfigError."""
+def range_of(
+    start_time: str | None, end_time: str | None, span: timedelta = timedelta(days=30)
+) -> tuple[int, int]:
+    """Start and end in microseconds since the epoch; the last ``span``. Raises ConfigError."""
     end = _instant(end_time, "--end-time") or datetime.now(UTC)
-    start = _instant(start_time, "--start-time") or end - timedelta(days=30)
+    start = _instant(start_time, "--start-time") or end - span
     return round(start.timestamp() * 1e6), round(end.timestamp() * 1e6)
 
 
@@ -201,11 +174,12 @@ def _instant(text: str | None, option: str) -> datetime | None:
     return None if text is None else instant(text, option)
 
 
-def _group_columns(query: dict[str, Any]) -> list[Column]:
+def group_columns(query: dict[str, Any]) -> list[Column]:
+    """What tells rows apart: the begin of the bucket, and the group."""
     columns: list[Column] = []
     if query["bucket_width"] != "all":
         columns.append(("from", lambda row: row["start_time"]))
-    for name in query["group_by"]:
+    for name in (*query["group_by"], *query.get("by", ())):
         columns.append((name, lambda row, name=name: row["group"].get(name)))  # type: ignore[misc]
     return columns
 

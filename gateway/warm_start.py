@@ -32,15 +32,16 @@ def remembered(
 async def recall(
     targets: Mapping[str, Target],
     clock: Clock,
-    caught_up: Awaitable[bool],
+    caught_up: Callable[[], Awaitable[bool]],
     open_reports: Callable[[], Reports],
 ) -> None:
-    """Let each deployment remember, once the database has all of the journal. Requests go on meanwhile; what they show is newer and stays.
+    """Let each deployment remember, once the database has all of the journal.
 
-    A database that does not answer costs what was learned, which is logged, and nothing else.
+    Requests go on meanwhile; what they show is newer, and stays. A database that does not answer
+    costs what was learned, which is logged, and nothing else.
     """
     before_us = clock.wall_us()
-    await caught_up
+    await caught_up()
 
     def read() -> dict[str, Warmth]:
         history = open_reports().warm_history(before_us)

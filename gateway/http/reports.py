@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,12 +21,13 @@ from gateway.http.json import json_response
 from gateway.http.state import State, state_of
 from gateway.ledger import views
 from gateway.ledger.errors import BadQuery
-from gateway.ledger.query import ReportQuery
+from gateway.ledger.query import ReportQuery, duration_us
 from gateway.ledger.reports import Reports
 
 router = APIRouter()
 
 _OWN = {"start_time", "end_time", "bucket_width", "time_zone", "group_by", "limit", "cursor"}
+_COLD_OWN = {"by", "against"}  # of the cold start report alone
 _DEFAULT_SPAN = timedelta(days=30)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WAIT_SECONDS = 1.0
@@ -47,8 +48,21 @@ async def costs(request: Request) -> Response:
 
 @router.get("/v1/cold-starts", response_class=Response)
 async def cold_starts(request: Request) -> Response:
-    """How cold it was: verdicts with their evidence, boots, seconds."""
-    return await _report(request, lambda reports, query: reports.cold_starts(query))
+    """How cold it was: verdicts with their evidence, boots, seconds.
+
+    ``by`` splits it by ``hour`` or ``idle_gap`` as well. ``against`` (7d) explains what the cold
+    rate is more or less than in so long a time before; the range is then as long, unless it is
+    given.
+    """
+    against = request.query_params.get("against")
+
+    def read(reports: Reports, query: ReportQuery) -> dict[str, Any]:
+        found = reports.cold_starts(query)
+        if against is not None:
+            found["explanation"] = reports.explanation(query, duration_us(against))
+        return found
+
+    return await _report(request, read, _COLD_OWN)
 
 
 @router.get("/v1/operations/{operation_id}", response_class=Response)
@@ -132,11 +146,12 @@ def _live_json(run: Run) -> dict[str, Any]:
 async def _report(
     request: Request,
     read: Callable[[Reports, ReportQuery], dict[str, Any]],
+    more: Set[str] = frozenset(),
 ) -> Response:
     state = state_of(request)
     caller = state.keyring.admit(request.headers, "generate", "reports")
     try:
-        query = query_of(request.query_params, caller)
+        query = query_of(request.query_params, caller, more)
         fresh = await caught_up(state)
         answer = await asyncio.to_thread(read, state.reports(), query)
     except BadQuery as error:
@@ -146,11 +161,18 @@ async def _report(
     return json_response(answer)
 
 
-def query_of(params: QueryParams, caller: Caller) -> ReportQuery:
-    """A report's query from its URL. Raises BadQuery naming the parameter."""
-    start_at_us, end_at_us = range_of(params)
+def query_of(params: QueryParams, caller: Caller, more: Set[str] = frozenset()) -> ReportQuery:
+    """A report's query from its URL; ``more``: parameters that are its own, beside those of all.
+
+    Raises BadQuery naming the parameter.
+    """
+    against = params.get("against") if "against" in more else None
+    span = _DEFAULT_SPAN if against is None else timedelta(microseconds=duration_us(against))
+    start_at_us, end_at_us = range_of(params, span)
     filters = {
-        name: tuple(params.getlist(name)) for name in dict.fromkeys(params) if name not in _OWN
+        name: tuple(params.getlist(name))
+        for name in dict.fromkeys(params)
+        if name not in _OWN and name not in more
     }
     return ReportQuery(
         start_at_us=start_at_us,
@@ -162,13 +184,14 @@ def query_of(params: QueryParams, caller: Caller) -> ReportQuery:
         limit=_limit(params),
         cursor=params.get("cursor"),
         key_id=caller.sees_only,
+        by=tuple(params.getlist("by")) if "by" in more else (),
     )
 
 
-def range_of(params: QueryParams) -> tuple[int, int]:
-    """Start and end in microseconds since the epoch; the last 30 days. Raises BadQuery."""
+def range_of(params: QueryParams, span: timedelta = _DEFAULT_SPAN) -> tuple[int, int]:
+    """Start and end in microseconds since the epoch; the last ``span``. Raises BadQuery."""
     end = _instant(params, "end_time") or datetime.now(UTC)
-    start = _instant(params, "start_time") or max(end, _EPOCH + _DEFAULT_SPAN) - _DEFAULT_SPAN
+    start = _instant(params, "start_time") or max(end, _EPOCH + span) - span
     return _micros(start), _micros(end)
 
 

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from gateway.ledger import sketch
 from gateway.ledger.grouping import Groups, Place
-from gateway.ledger.query import ReportQuery
+from gateway.ledger.query import ReportQuery, zone
+from gateway.warmth.intervals import wilson
+
+IDLE_GAPS_SECONDS = (
+    *(0, 1, 5, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400),
+)
+"""Lower edges of the gaps that ``by=idle_gap`` tells apart; the last is open."""
+_SLOT_US = 900_000_000
 
 
 @dataclass(slots=True)
@@ -41,13 +50,17 @@ class _ColdSum:
 
     def row(self) -> dict[str, Any]:
         cold, warm = self.verdicts["cold"], self.verdicts["warm"]
+        known = cold + warm
         return {
             "attempts": self.verdicts.total(),
             "cold": cold,
             "warm": warm,
             "unknown": self.verdicts["unknown"],
-            "cold_rate": cold / (cold + warm) if cold + warm else None,
+            "cold_rate": cold / known if known else None,
+            "cold_rate_interval": interval(cold, known),
             "boots": self.boots,
+            "boot_rate": self.boots / known if known else None,
+            "boot_rate_interval": interval(self.boots, known),
             "boot_seconds": self.boot.distribution(),
             "wait_seconds": self.wait.distribution(),
             "evidence": dict(sorted(self.evidence.items())),
@@ -63,6 +76,7 @@ class ColdStartReport:
 
     def __init__(self, query: ReportQuery) -> None:
         self._groups = Groups(query, _ColdSum)
+        self._split = _splitting(query)
 
     def rolled(self, counts: Iterable[tuple[Place, str, str | None, int, int]]) -> None:
         """Verdict, evidence, attempts and boots of whole hours."""
@@ -82,11 +96,11 @@ class ColdStartReport:
             waited.microseconds += microseconds
 
     def attempts(self, rows: Iterable[Sequence[Any]]) -> None:
-        """(operation_at_us, verdict, evidence, caused_boot, boot_seconds, wait_seconds), each
-        followed by its group's values.
+        """(operation_at_us, verdict, evidence, caused_boot, boot_seconds, wait_seconds,
+        idle_before_seconds), each followed by its group's values.
         """
-        for at_us, verdict, evidence, caused_boot, boot, wait, *values in rows:
-            total = self._groups.of(at_us, values)
+        for at_us, verdict, evidence, caused_boot, boot, wait, idle, *values in rows:
+            total = self._groups.of(at_us, (*values, *self._split(at_us, idle)))
             total.verdicts[verdict] += 1
             if evidence is not None:
                 total.evidence[evidence] += 1
@@ -102,6 +116,38 @@ class ColdStartReport:
     def page(self) -> dict[str, Any]:
         """The rows that were asked for."""
         return self._groups.page(_ColdSum.row)
+
+
+def _splitting(query: ReportQuery) -> Callable[[int, float | None], tuple[int | None, ...]]:
+    """From instant and idle gap of an attempt to what ``by`` asks for."""
+    tz = zone(query.time_zone)
+    hours: dict[int, int] = {}
+
+    def hour(at_us: int, idle_seconds: float | None) -> int:
+        slot = at_us // _SLOT_US
+        found = hours.get(slot)
+        if found is None:
+            found = hours[slot] = datetime.fromtimestamp(slot * _SLOT_US / 1e6, tz).hour
+        return found
+
+    def idle_gap(at_us: int, idle_seconds: float | None) -> int | None:
+        return None if idle_seconds is None else gap_edge(idle_seconds)
+
+    asked = [{"hour": hour, "idle_gap": idle_gap}[name] for name in query.by]
+    return lambda at_us, idle_seconds: tuple(one(at_us, idle_seconds) for one in asked)
+
+
+def gap_edge(idle_seconds: float) -> int:
+    """The lower edge of the range that a gap lies in."""
+    return IDLE_GAPS_SECONDS[max(0, bisect_right(IDLE_GAPS_SECONDS, idle_seconds) - 1)]
+
+
+def interval(hits: int, count: int) -> dict[str, float] | None:
+    """The 95 % interval of a rate; None where there is none."""
+    if not count:
+        return None
+    low, high = wilson(hits, count)
+    return {"low": round(low, 6), "high": round(high, 6)}
 
 
 def distribution(seconds: list[float]) -> dict[str, Any]:

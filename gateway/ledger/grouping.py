@@ -30,7 +30,7 @@ class Groups(Generic[Sum]):
         self._after = query.after()
         if self._after is not None:
             values = self._after[1]
-            if not isinstance(values, list) or len(values) != len(query.group_by):
+            if not isinstance(values, list) or len(values) != len(query.groups):
                 raise BadQuery("cursor", "cursor belongs to another report.")
 
     def of(self, at_us: int, values: Iterable[Any]) -> Sum:
@@ -60,7 +60,7 @@ class Groups(Generic[Sum]):
         for key in keys:
             (start_us, end_us), *values = key
             yield {
-                "group": dict(zip(self._query.group_by, values, strict=True)),
+                "group": dict(zip(self._query.groups, values, strict=True)),
                 "start_time": rfc3339(start_us),
                 "end_time": rfc3339(end_us),
                 **row(self._sums[key]),
@@ -70,4 +70,8 @@ class Groups(Generic[Sum]):
         (start_us, _), *values = key
         if self._query.bucket_width == "all":
             start_us = 0  # one bucket, and its start may move from page to page
-        return start_us, *((value is not None, str(value)) for value in values)
+        # Numbers are ordered as such; of one name, all values are numbers or none is.
+        return start_us, *(
+            (value is not None, f"{value:09d}" if isinstance(value, int) else str(value))
+            for value in values
+        )

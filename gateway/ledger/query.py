@@ -16,8 +16,12 @@ import orjson
 from gateway.ledger.errors import BadQuery
 
 DIMENSIONS = ("provider", "deployment", "model", "key", "verdict", "status")
+SPLITS = ("hour", "idle_gap")
+"""What cold starts can be split by besides dimensions; they are computed, not columns."""
 MOST_ROWS = 1000
 _TAG = re.compile(r"tag:[^\"\\\x00-\x1f]{1,64}")
+_DURATION = re.compile(r"([0-9]{1,6})([dhms])")
+_UNITS_US = {"d": 86_400_000_000, "h": 3_600_000_000, "m": 60_000_000, "s": 1_000_000}
 _SLOT_US = 900_000_000  # since 1972 every UTC offset is a whole number of quarter hours
 _LATEST_US = 253_402_300_800_000_000  # year 10000
 
@@ -28,7 +32,8 @@ class ReportQuery:
 
     ``bucket_width`` is 1h, 1d or all. ``group_by`` and the keys of ``filters`` are dimensions or
     ``tag:<name>``; a filter holds where any of its values does. ``key_id`` narrows everything to
-    one caller's own operations. Raises BadQuery, which names the parameter.
+    one caller's own operations. ``by`` are ``SPLITS``, for the cold start report alone. Raises
+    BadQuery, which names the parameter.
     """
 
     start_at_us: int
@@ -40,6 +45,7 @@ class ReportQuery:
     limit: int = 100
     cursor: str | None = None
     key_id: str | None = None
+    by: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.start_at_us < _LATEST_US:
@@ -58,8 +64,15 @@ class ReportQuery:
         for name in self.filters:
             if not is_dimension(name):
                 raise BadQuery(name, f"A filter is one of {_choices()}; not {name!r}.")
+        if len(set(self.by)) != len(self.by) or not set(self.by) <= set(SPLITS):
+            raise BadQuery("by", f"by is one of {' and '.join(SPLITS)}, or both.")
         zone(self.time_zone)
         self.after()
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """All names that a row's group has."""
+        return (*self.group_by, *self.by)
 
     def after(self) -> list[Any] | None:
         """What the cursor says: the place to go on from."""
@@ -87,6 +100,14 @@ def cursor(place: list[Any]) -> str:
 def is_dimension(name: str) -> bool:
     """Whether reports can be grouped and filtered by this name."""
     return name in DIMENSIONS or _TAG.fullmatch(name) is not None
+
+
+def duration_us(text: str) -> int:
+    """``7d``, ``12h``, ``30m`` or ``90s`` in microseconds. Raises BadQuery."""
+    found = _DURATION.fullmatch(text)
+    if found is None or not int(found[1]):
+        raise BadQuery("against", "against is a length of time: 7d, 12h, 30m or 90s.")
+    return int(found[1]) * _UNITS_US[found[2]]
 
 
 def zone(name: str) -> ZoneInfo:

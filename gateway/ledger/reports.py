@@ -120,22 +120,22 @@ class Reports:
         """How often attempts were cold; see ``cold_start_report``. Running ones have no verdict.
 
         Percentiles are exact while the range has at most ``EXACT_ATTEMPTS`` attempts whose rows
-        are there; beyond, they are within 1 %, and a distribution says so.
+        are there; beyond, they are within 1 %, and a distribution says so. Splits need the rows.
         """
         from gateway.ledger import selection
         from gateway.ledger.rolled import cold_by_evidence, seconds_of
         from gateway.ledger.schema import attempts
 
         a = attempts.c
-        seconds = (a.caused_boot, a.boot_seconds, a.wait_seconds)
+        seconds = (a.caused_boot, a.boot_seconds, a.wait_seconds, a.idle_before_seconds)
         columns = (a.operation_at_us, a.verdict, a.evidence, *seconds)
         with self._reading() as snapshot:
             if snapshot is None:
                 return _nothing()
             connection = snapshot.connection
             report = ColdStartReport(query)
-            plan = _plan(snapshot, query)
-            counts = list(cold_by_evidence(connection, query, plan))
+            plan = _row_plan(snapshot, query) if query.by else _plan(snapshot, query)
+            counts = [] if query.by else list(cold_by_evidence(connection, query, plan))
             few = sum(count for _, _, _, count, _ in counts) <= EXACT_ATTEMPTS
             if few and _first_pruned(snapshot, [plan.hours]) is None:
                 plan = by_rows(query)
@@ -147,6 +147,45 @@ class Reports:
                 found = selection.attempts_of(part, *columns).where(a.status != "running")
                 report.attempts(snapshot.attempts(found, start, end))
             return report.page()
+
+    def explanation(self, query: ReportQuery, against_us: int) -> dict[str, Any]:
+        """Why the cold rate is another one than in the ``against_us`` before; see ``explain``."""
+        from gateway.ledger import selection
+        from gateway.ledger.explanation import Period, explain, period_of
+        from gateway.ledger.schema import attempts
+
+        a = attempts.c
+        columns = (
+            *(a.operation_at_us, a.deployment, a.verdict, a.idle_before_seconds),
+            a.upstream_revision,
+        )
+        start_us = max(0, query.start_at_us - against_us)
+        after = replace(query, group_by=(), by=(), cursor=None)
+        before = replace(after, start_at_us=start_us, end_at_us=query.start_at_us)
+        seen: dict[str, set[str]] = {}
+        periods = [Period(), Period()]
+        with self._reading() as snapshot:
+            if snapshot is not None:
+                _row_plan(snapshot, replace(after, start_at_us=start_us))
+                for place, one in enumerate((before, after)):
+                    wanted = selection.attempts_of(one, *columns).where(a.status != "running")
+                    wanted = wanted.order_by(a.operation_at_us, a.operation_id)
+                    found = snapshot.in_order(wanted, one.start_at_us, one.end_at_us)
+                    periods[place] = period_of((row[1:] for row in found), seen)
+        told = explain(*periods)
+        times = ((start_us, query.start_at_us), (query.start_at_us, query.end_at_us))
+        for name, (begin, end) in zip(("before", "after"), times, strict=True):
+            told[name] = {"start_time": rfc3339(begin), "end_time": rfc3339(end), **told[name]}
+        return told
+
+    def warm_history(self, before_us: int) -> dict[str, list[Past]]:
+        """See ``warm_history.recent``."""
+        from gateway.ledger import warm_history
+
+        with self._reading() as snapshot:
+            if snapshot is None:
+                return {}
+            return warm_history.recent(snapshot.connection, before_us)
 
     def last_ended(self, deployments: list[str], since_us: int) -> dict[str, tuple[str, int]]:
         """See ``charged.last_ended``."""
@@ -161,13 +200,6 @@ class Reports:
 
         with self._reading() as snapshot:
             return {} if snapshot is None else charged.standing_until(snapshot, deployments)
-
-    def warm_history(self, before_us: int) -> dict[str, list[Past]]:
-        """See ``warm_history.recent``."""
-        from gateway.ledger import warm_history
-
-        with self._reading() as connection:
-            return {} if connection is None else warm_history.recent(connection, before_us)
 
     def traffic(self, query: ReportQuery, most_rows: int = MOST_ROWS) -> Traffic:
         """The requests themselves, in columns; a sample beyond ``most_rows`` attempts."""
@@ -226,6 +258,14 @@ def _plan(snapshot: Snapshot, query: ReportQuery) -> Plan:
         start, end = max(query.start_at_us, first), min(query.end_at_us, last + HOUR_US)
         hours = rolled.hours_of(connection, start - start % HOUR_US, end)
     found = plan(query, (first, last + HOUR_US), hours, _whole_hours(snapshot, query))
+    if _first_pruned(snapshot, found.rows) is not None:
+        raise _pruned(snapshot, found.rows, "start_time")
+    return found
+
+
+def _row_plan(snapshot: Snapshot, query: ReportQuery) -> Plan:
+    """What only rows can answer. Raises BadQuery if they were pruned."""
+    found = by_rows(query)
     if _first_pruned(snapshot, found.rows) is not None:
         raise _pruned(snapshot, found.rows, "start_time")
     return found

@@ -36,9 +36,7 @@ def recent(
             a.status,
             a.cost_pico_usd,
         )
-        .where(
-            a.operation_at_us < before_us, a.origin == "live", a.completed_at_us.is_not(None)
-        )
+        .where(a.operation_at_us < before_us, a.origin == "live", a.completed_at_us.is_not(None))
         .order_by(a.operation_at_us.desc(), a.operation_id.desc())
         .limit(most_rows)
     )

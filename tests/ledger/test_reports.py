@@ -47,7 +47,10 @@ def test_cold_starts_by_hand(fill: Fill) -> None:
             "warm": 1,
             "unknown": 1,
             "cold_rate": 0.8,
+            "cold_rate_interval": {"low": 0.375535, "high": 0.963776},
             "boots": 2,
+            "boot_rate": 0.4,
+            "boot_rate_interval": {"low": 0.117621, "high": 0.769276},
             "boot_seconds": {"p50": 4.0, "p90": 9.0, "p99": 9.0, "mean": 5.0, "count": 3},
             "wait_seconds": {"p50": 10.0, "p90": 10.0, "p99": 10.0, "mean": 10.0, "count": 1},
             "evidence": {
@@ -63,7 +66,7 @@ def test_cold_starts_by_hand(fill: Fill) -> None:
 def test_without_known_verdicts_there_is_no_rate(fill: Fill) -> None:
     changes: dict[str, Any] = {"verdict": "unknown", "caused_boot": None, "evidence": None}
     (row,) = fill(finished(begun(1), **changes)).cold_starts(asked())["data"]
-    assert row["cold_rate"] is None
+    assert row["cold_rate"] is row["cold_rate_interval"] is row["boot_rate"] is None
     nothing = {"p50": None, "p90": None, "p99": None, "mean": None, "count": 0}
     assert row["boot_seconds"] == row["wait_seconds"] == nothing
 

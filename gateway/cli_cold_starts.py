@@ -1,0 +1,187 @@
+"""``gateway cold-starts``: how cold it was, drawn and explained."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gateway.cli_options import (
+    BucketOption,
+    ConfigOption,
+    CsvOption,
+    DataDirOption,
+    EndOption,
+    GroupOption,
+    JsonOption,
+    PlotOption,
+    StartOption,
+    ZoneOption,
+)
+from gateway.cli_output import cell, console, print_json, table
+from gateway.settings import ConfigError, load
+
+_CAUSES = {
+    "idle_gap_mix": "longer or shorter gaps between calls",
+    "keep_alive": "gaps of the same length that end cold more or less often",
+    "routing_share": "more or fewer calls to the colder deployments",
+    "scale_out": "calls beside others that need another machine",
+    "new_revision": "revisions of the model that were not seen before",
+    "evidence_mix": "more or fewer attempts with a verdict",
+}
+
+
+def cold_starts(
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    start_time: StartOption = None,
+    end_time: EndOption = None,
+    group_by: GroupOption = None,
+    by: Annotated[
+        list[str] | None, typer.Option("--by", help="hour or idle_gap as well; repeatable.")
+    ] = None,
+    bucket_width: BucketOption = "all",
+    time_zone: ZoneOption = "UTC",
+    plot: PlotOption = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Why the cold rate changed; with --against.")
+    ] = False,
+    against: Annotated[
+        str | None, typer.Option(help="Compare with so long before the range: 7d, 12h, 30m.")
+    ] = None,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+) -> None:
+    """Verdicts with evidence, boots and their seconds.
+
+    Read from the ledger in the data folder, whether or not a gateway runs. Grouped by deployment
+    unless --group-by says otherwise. cold_rate counts those who waited, boots those that were
+    caused. With --explain the range is as long as what it is compared with, unless it is given.
+    """
+    if as_json and as_csv:
+        raise ConfigError("--json or --csv, not both")
+    if explain != (against is not None):
+        raise ConfigError("--explain and --against belong together")
+    if explain and (as_csv or plot or by or group_by):
+        raise ConfigError("--explain is of all deployments together: a table, or --json")
+    settings = load(
+        config, os.environ, None if data_dir is None else {"server": {"data_dir": data_dir}}
+    )
+    from gateway.ledger.layout import journal_dir
+
+    place = settings.server.data_dir
+    if not journal_dir(place).is_dir():
+        raise ConfigError(f"there is no ledger in {place}")
+    if against is not None:
+        _explain(place, start_time, end_time, against, as_json=as_json)
+        return
+    query: dict[str, Any] = {
+        "start_time": start_time,
+        "end_time": end_time,
+        "group_by": tuple(group_by or ["deployment"]),
+        "by": tuple(by or ()),
+        "bucket_width": bucket_width,
+        "time_zone": time_zone,
+    }
+    _show(place, query, "json" if as_json else "csv" if as_csv else "table", plot=plot)
+
+
+def _show(data_dir: Path, query: dict[str, Any], form: str, *, plot: bool) -> None:
+    from gateway.cli_tables import Column, group_columns, print_rows, report_rows
+
+    rows = report_rows(data_dir, "cold_starts", query)
+    if form == "json":
+        print_json(rows)
+        return
+    columns: list[Column] = [
+        *group_columns(query),
+        ("attempts", lambda row: row["attempts"]),
+        ("cold", lambda row: row["cold"]),
+        ("warm", lambda row: row["warm"]),
+        ("unknown", lambda row: row["unknown"]),
+        ("cold_rate", lambda row: row["cold_rate"]),
+        ("rate_low", lambda row: _edge(row, "low")),
+        ("rate_high", lambda row: _edge(row, "high")),
+        ("boots", lambda row: row["boots"]),
+        ("boot_p50", lambda row: row["boot_seconds"]["p50"]),
+        ("boot_p90", lambda row: row["boot_seconds"]["p90"]),
+        ("boot_p99", lambda row: row["boot_seconds"]["p99"]),
+    ]
+    if form == "csv":
+        columns.append(("evidence", _evidence))
+    print_rows(rows, columns, form)
+    if form != "table":
+        return
+    if plot:
+        _plot(rows)
+    if not query["by"]:
+        for row in rows:
+            where = " ".join(str(value) for value in row["group"].values())
+            console().print(f"{where}: {_evidence(row)}", highlight=False, soft_wrap=True)
+
+
+def _edge(row: dict[str, Any], name: str) -> float | None:
+    found = row["cold_rate_interval"]
+    return None if found is None else found[name]
+
+
+def _plot(rows: list[dict[str, Any]]) -> None:
+    """Cold rates with their intervals, and boots on one scale."""
+    from gateway.cli_plot import bar, interval_bar
+
+    longest = max((row["boot_seconds"]["p90"] or 0.0 for row in rows), default=0.0)
+    shown = table("", "cold rate, 0 to 1", "", f"boot p90, 0 to {cell(longest)} s", "")
+    for row in rows:
+        rate, p90 = row["cold_rate"], row["boot_seconds"]["p90"]
+        shown.add_row(
+            " ".join("unknown" if value is None else str(value) for value in row["group"].values()),
+            interval_bar(_edge(row, "low"), rate, _edge(row, "high")),
+            cell(rate),
+            bar(None if p90 is None or not longest else p90 / longest),
+            cell(p90),
+        )
+    console().print(shown)
+
+
+def _evidence(row: dict[str, Any]) -> str:
+    found = row["evidence"].items()
+    return ", ".join(f"{name} {count}" for name, count in found) or "no evidence"
+
+
+def _explain(
+    data_dir: Path, start_time: str | None, end_time: str | None, against: str, *, as_json: bool
+) -> None:
+    from gateway.cli_tables import range_of
+    from gateway.ledger.errors import BadQuery
+    from gateway.ledger.layout import database_path
+    from gateway.ledger.query import ReportQuery, duration_us
+    from gateway.ledger.reports import Reports
+
+    try:
+        against_us = duration_us(against)
+        begin, end = range_of(start_time, end_time, timedelta(microseconds=against_us))
+        found = Reports(database_path(data_dir)).explanation(ReportQuery(begin, end), against_us)
+    except BadQuery as error:
+        raise ConfigError(error.message) from error
+    if as_json:
+        print_json(found)
+        return
+    for name in ("before", "after"):
+        one = found[name]
+        console().print(
+            f"{name}: {one['start_time']} to {one['end_time']}: {one['cold']} cold, {one['warm']} "
+            f"warm, {one['unknown']} unknown; cold rate {cell(one['cold_rate'])}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if found["change"] is None:
+        console().print("Without verdicts on both sides there is nothing to compare.")
+        return
+    shown = table("cause", "change", "what")
+    for cause, change in sorted(found["causes"].items(), key=lambda item: -abs(item[1])):
+        shown.add_row(cause, f"{change:+.4f}", _CAUSES[cause])
+    shown.add_row("together", f"{found['change']:+.4f}", "the change of the cold rate")
+    console().print(shown)

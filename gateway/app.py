@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gateway.accounting.settle import settle_interrupted
+from gateway.alerting import Alerting
 from gateway.charging import Charging
 from gateway.clock import Clock
 from gateway.errors import GatewayError, ResultsUnavailable
@@ -238,6 +239,9 @@ async def _open(
     caught_up = functools.partial(shipper.wait_for, position, _CATCH_UP_SECONDS)
     recalling = asyncio.create_task(recall(registry.targets, clock, caught_up, open_reports))
     stack.callback(recalling.cancel)
+    alerting = Alerting(settings.alerts, registry.targets, clock)
+    stack.push_async_callback(alerting.aclose)
+    stack.callback(asyncio.create_task(alerting.watch(recalling)).cancel)
     return State(
         settings=settings,
         registry=registry,

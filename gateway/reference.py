@@ -43,6 +43,7 @@ from gateway.settings import (
     ServerSettings,
     Timeouts,
 )
+from gateway.settings_alerts import AlertSettings
 from providers.contract import ProviderError, ProviderSettings
 
 README = Path(__file__).parent / "README.md"
@@ -77,6 +78,7 @@ def configuration_reference() -> str:
         _section("auth.keys[]", KeySettings),
         _section("rate_limits", RateLimitSettings),
         _section("budgets[]", BudgetSettings),
+        _section("alerts[]", AlertSettings),
         _section("journal", JournalSettings),
         _section("ledger", LedgerSettings),
         _section("timeouts", Timeouts),

@@ -33,6 +33,7 @@ from gateway.configuration import ConfigError as ConfigError
 from gateway.model_settings import ModelSettings
 from gateway.price_settings import PriceBookSettings
 from gateway.reconciliation.options import ReconciliationSettings
+from gateway.settings_alerts import AlertSettings
 
 Scope: TypeAlias = Literal["generate", "reports", "admin"]
 Per: TypeAlias = Literal["hour", "day", "month", "total"]
@@ -275,6 +276,8 @@ class Settings(_Section):
     rate_limits: RateLimitSettings = RateLimitSettings()
     """What all callers together may ask for."""
     price_book: PriceBookSettings = PriceBookSettings()
+    alerts: tuple[AlertSettings, ...] = ()
+    """Whom to tell when cold starts become more, or slower."""
     revision: str = "default"
     """Digest of the configuration as written; kept with each attempt."""
 
@@ -296,6 +299,10 @@ class Settings(_Section):
         budgets = [budget.name for budget in self.budgets]
         if len(set(budgets)) != len(budgets):
             raise ValueError("budgets: two budgets have the same name")
+        for alert in self.alerts:
+            for name in alert.deployments or ():
+                if name not in self.deployments:
+                    raise ValueError(f"alerts: {alert.name!r}: no deployment named {name!r}")
         for budget in self.budgets:
             if budget.key is not None and budget.tag is not None:
                 raise ValueError(f"budgets: {budget.name!r} is about a key or a tag, not both")

@@ -1,8 +1,8 @@
 """What the hour of the day changes in the chance to be up, and only where outcomes show it.
 
-Others' requests keep shared machines warm, and others sleep at night. Per hour (UTC) the outcomes
-are held against the curve's predictions; where they differ by more than chance does, the
-prediction is moved by a step in log-odds, drawn towards none.
+Others' requests keep shared machines warm, and others sleep at night. Each hour (UTC) has a step in
+log-odds, learned online (a logistic regression by stochastic Newton steps, drawn towards none). It
+is used only where the curve without it is off by more than chance explains.
 """
 
 from __future__ import annotations
@@ -12,61 +12,69 @@ from array import array
 
 _FEWEST = 30
 _SURE = 3.5  # standard deviations: one hour in 24 passes by chance once in 90 deployments
-_DRAW = 5.0  # variance that stands for "no difference"
-_MOST_STEP = 3.0
+_DRAW = 4.0  # variance that stands for "no difference"
+_MOST_VARIANCE = 40.0  # of what is remembered: later outcomes keep their say
+_MOST_STEP = 5.0
 _MOST_COUNT = 600
 
 
 class Hours:
-    """Residuals by hour of the day, in UTC."""
+    """Residuals of the curve, and the step that takes them away, by hour of the day in UTC."""
 
-    __slots__ = ("_counts", "_residuals", "_variances")
+    __slots__ = ("_values",)
 
     def __init__(self) -> None:
-        self._counts: array[float] | None = None
-        self._residuals: array[float] | None = None
-        self._variances: array[float] | None = None
+        self._values: array[float] | None = None
+        """Five runs of 24: outcomes, residuals, variances, steps, variances behind the steps."""
 
     def observe(self, hour: int, p_curve: float, warm: bool) -> None:
         """The curve said so, and that came."""
-        if self._counts is None or self._residuals is None or self._variances is None:
-            self._counts, self._residuals, self._variances = (
-                array("f", bytes(4 * 24)) for _ in range(3)
-            )
-        if self._counts[hour] >= _MOST_COUNT:
-            for values in (self._counts, self._residuals, self._variances):
-                values[hour] *= 0.5
-        self._counts[hour] += 1.0
-        self._residuals[hour] += warm - p_curve
-        self._variances[hour] += p_curve * (1.0 - p_curve)
+        values = self._values
+        if values is None:
+            values = self._values = array("f", bytes(4 * 5 * 24))
+        if values[hour] >= _MOST_COUNT:
+            for run in range(3):
+                values[run * 24 + hour] *= 0.5
+        values[hour] += 1.0
+        values[24 + hour] += warm - p_curve
+        values[48 + hour] += p_curve * (1.0 - p_curve)
+        chance = _moved(p_curve, values[72 + hour])
+        variance = min(_MOST_VARIANCE, values[96 + hour] + chance * (1.0 - chance))
+        values[96 + hour] = variance
+        step = values[72 + hour] + (warm - chance) / (variance + _DRAW)
+        values[72 + hour] = min(_MOST_STEP, max(-_MOST_STEP, step))
 
     def absorb(self, older: Hours) -> None:
-        """Take in what another has seen."""
-        if older._counts is None or older._residuals is None or older._variances is None:
+        """Take in what another has seen; of the steps, those of whom more is behind."""
+        theirs = older._values
+        if theirs is None:
             return
-        if self._counts is None or self._residuals is None or self._variances is None:
-            self._counts = array("f", older._counts)
-            self._residuals = array("f", older._residuals)
-            self._variances = array("f", older._variances)
+        mine = self._values
+        if mine is None:
+            self._values = array("f", theirs)
             return
+        for place in range(3 * 24):
+            mine[place] += theirs[place]
         for hour in range(24):
-            self._counts[hour] += older._counts[hour]
-            self._residuals[hour] += older._residuals[hour]
-            self._variances[hour] += older._variances[hour]
+            if theirs[96 + hour] > mine[96 + hour]:
+                mine[72 + hour], mine[96 + hour] = theirs[72 + hour], theirs[96 + hour]
 
     def step(self, hour: int) -> float:
         """The hour's own difference, in log-odds; 0 where nothing shows one."""
-        if self._counts is None or self._residuals is None or self._variances is None:
+        values = self._values
+        if values is None:
             return 0.0
-        residual, variance = self._residuals[hour], self._variances[hour]
-        if self._counts[hour] < _FEWEST or residual * residual <= _SURE * _SURE * variance:
+        residual, variance = values[24 + hour], values[48 + hour]
+        if values[hour] < _FEWEST or residual * residual <= _SURE * _SURE * variance:
             return 0.0
-        return min(_MOST_STEP, max(-_MOST_STEP, residual / (variance + _DRAW)))
+        return values[72 + hour]
 
     def adjusted(self, p_curve: float, hour: int) -> float:
         """The curve's prediction, moved by the hour's difference."""
         step = self.step(hour)
-        if step == 0.0:
-            return p_curve
-        odds = p_curve / (1.0 - p_curve) * math.exp(step)
-        return odds / (1.0 + odds)
+        return p_curve if step == 0.0 else _moved(p_curve, step)
+
+
+def _moved(chance: float, step: float) -> float:
+    odds = chance / (1.0 - chance) * math.exp(step)
+    return odds / (1.0 + odds)

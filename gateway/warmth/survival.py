@@ -4,7 +4,7 @@ Nobody sees a machine go. After an idle gap the next attempt finds it up (it sta
 the gap) or not (for less), and that is all: the data are interval-censored. The curve is the
 monotone one of greatest likelihood over bins of the gap's logarithm (pool adjacent violators),
 with a little prior weight in each bin, so that it is the prior where nothing was seen. Old
-outcomes lose weight, so that a provider that changes its mind is believed after a while.
+outcomes lose weight, nearly all of it once the latest ones do not fit them: providers change.
 
 Units:  seconds.
 Costs:  ``chance`` and ``halves_at`` are O(log bins); ``observe`` refits after an eighth of news.
@@ -26,7 +26,10 @@ _STEP = 0.14
 BINS = 88
 """The first holds all below a second, the last all above 51 hours."""
 _PRIOR_WEIGHT = 0.05
-_MOST_WEIGHT = 600.0
+_MOST_WEIGHT = 1500.0
+_SURPRISE_LASTS = 0.97  # of one outcome to the next: about the latest thirty count
+_MOST_SURPRISE = 4.0  # standard deviations
+_KEPT_WHEN_SURPRISED = 0.05
 _LEAST, _MOST = 0.005, 0.995
 
 
@@ -48,7 +51,17 @@ def _prior_levels(prior: Prior) -> tuple[float, ...]:
 class Survival:
     """The chance to be up, by seconds without work."""
 
-    __slots__ = ("_cold", "_falls", "_news", "_prior", "_warm", "_weight", "observed")
+    __slots__ = (
+        "_cold",
+        "_expected",
+        "_falls",
+        "_news",
+        "_prior",
+        "_surprise",
+        "_warm",
+        "_weight",
+        "observed",
+    )
 
     def __init__(self, prior: Prior) -> None:
         self._prior = prior
@@ -57,6 +70,8 @@ class Survival:
         self._falls: array[float] | None = None  # the levels, negative: they rise, for bisection
         self._weight = 0.0
         self._news = 0.0
+        self._surprise = 0.0  # square errors beyond those that the curve itself expects
+        self._expected = 0.0  # their variance
         self.observed = 0
 
     def observe(self, idle_seconds: float, warm: bool) -> None:
@@ -64,7 +79,9 @@ class Survival:
         if self._warm is None or self._cold is None:
             self._warm, self._cold = (array("f", bytes(4 * BINS)) for _ in range(2))
         if self._weight >= _MOST_WEIGHT:
-            self._forget()
+            self._forget(0.5)
+        elif self._is_surprised(idle_seconds, warm):
+            self._forget(_KEPT_WHEN_SURPRISED)
         (self._warm if warm else self._cold)[_bin(idle_seconds)] += 1.0
         self.observed += 1
         self._weight += 1.0
@@ -128,12 +145,24 @@ class Survival:
                 )
         return found
 
-    def _forget(self) -> None:
+    def _is_surprised(self, idle_seconds: float, warm: bool) -> bool:
+        """Whether the latest outcomes are not those of this curve any more."""
+        chance = self.chance(idle_seconds)
+        spread = chance * (1.0 - chance)
+        self._surprise = _SURPRISE_LASTS * self._surprise + (warm - chance) ** 2 - spread
+        self._expected = _SURPRISE_LASTS**2 * self._expected + spread * (1 - 2 * chance) ** 2
+        if self._surprise <= _MOST_SURPRISE * math.sqrt(self._expected + 0.25):
+            return False
+        self._surprise = self._expected = 0.0
+        return True
+
+    def _forget(self, kept: float) -> None:
         assert self._warm is not None and self._cold is not None
         for counts in (self._warm, self._cold):
             for number in range(BINS):
-                counts[number] *= 0.5
-        self._weight *= 0.5
+                counts[number] *= kept
+        self._weight *= kept
+        self._falls = None
 
     def _fit(self) -> array[float]:
         falls = array("f", bytes(4 * BINS))

@@ -1,0 +1,148 @@
+"""Off, booting, warm, unknown: which facts lead where, and what is evidence of what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway.warmth.priors import prior_of
+from gateway.warmth.warmth import Warmth
+from tests.warmth.worlds import GUESS
+
+SURE = prior_of(("x",), idle_window_seconds=300.0)
+
+
+def end(warmth: Warmth, name: str, at: float, verdict: Any, **changes: Any) -> None:
+    usual: dict[str, Any] = {"caused_boot": verdict == "cold", "boot_seconds": None}
+    usual |= {"instance_id": None, "revision": None, "worked": True}
+    warmth.ended(name, at, verdict=verdict, **(usual | changes))
+
+
+def used(prior: Any = SURE) -> Warmth:
+    """Booted at 0 for 20 s, used until 25."""
+    warmth = Warmth(prior)
+    warmth.began("first", 0.0)
+    warmth.booting(0.5)
+    warmth.ready(20.5)
+    end(warmth, "first", 25.0, "cold", boot_seconds=20.0)
+    return warmth
+
+
+def test_a_life() -> None:
+    warmth = Warmth(SURE)
+    assert warmth.outlook(0.0).state == "unknown" and warmth.outlook(0.0).p_warm < 0.05
+    warmth.began("first", 0.0)
+    warmth.booting(0.5)
+    warmth.booting(5.0)  # news of the same boot
+    booting = warmth.outlook(10.5)
+    assert (booting.state, booting.booting_left_seconds) == ("booting", 10.0)
+    assert booting.p_warm < 0.05 and booting.wait_seconds == 10.0
+    warmth.ready(20.5)
+    assert warmth.outlook(21.0).state == "warm" and warmth.outlook(21.0).warm_until_at is None
+    end(warmth, "first", 25.0, "cold", boot_seconds=20.0)
+    warm = warmth.outlook(30.0)
+    assert warm.state == "warm" and warm.p_warm > 0.95
+    assert warm.warm_until_at == pytest.approx(25 + 300, rel=0.05)
+    assert warmth.next_wakeup(30.0) == warm.warm_until_at
+    off = warmth.outlook(25.0 + 600)
+    assert off.state == "off" and off.p_warm < 0.05 and off.warm_until_at is None
+    assert off.wait_seconds == pytest.approx(20, rel=0.1)
+    assert warmth.next_wakeup(25.0 + 600) is None
+
+
+def test_without_any_evidence_nothing_is_claimed() -> None:
+    warmth = Warmth(GUESS)
+    warmth.began("a", 0.0)
+    end(warmth, "a", 1.0, "unknown", caused_boot=None)
+    assert warmth.outlook(2.0).state == "unknown"
+    warmth.began("b", 10.0)
+    end(warmth, "b", 11.0, "warm")
+    assert warmth.outlook(12.0).state == "warm"
+
+
+def test_who_joins_a_boot_is_no_evidence_of_keep_alive() -> None:
+    warmth = used()
+    warmth.began("a", 2000.0)
+    warmth.booting(2000.0)
+    warmth.began("b", 2005.0)
+    warmth.ready(2020.0)
+    end(warmth, "b", 2021.0, "cold", caused_boot=False, boot_seconds=15.0)
+    end(warmth, "a", 2022.0, "cold", boot_seconds=20.0)
+    assert warmth.survival.observed == 1 and warmth.boots.count == 2
+    assert (warmth.counts.cold, warmth.counts.boots) == (3, 2)
+
+
+def test_another_machine_beside_work_is_scale_out() -> None:
+    warmth = used()
+    warmth.began("a", 30.0)
+    warmth.ready(30.0)
+    warmth.began("b", 31.0)
+    warmth.booting(31.0)
+    assert warmth.outlook(32.0).state == "warm"  # one is up all the same
+    before = warmth.outlook(32.0).p_warm
+    end(warmth, "b", 60.0, "cold", boot_seconds=20.0)
+    end(warmth, "a", 61.0, "warm")
+    assert warmth.counts.scale_outs == 1 and warmth.survival.observed == 1
+    warmth.began("c", 62.0)
+    warmth.ready(62.0)
+    assert warmth.outlook(63.0).p_warm < before
+
+
+def test_a_refusal_changes_nothing() -> None:
+    warmth = used()
+    before = warmth.outlook(100.0)
+    warmth.began("refused", 90.0)
+    end(warmth, "refused", 91.0, "unknown", caused_boot=None, worked=False)
+    assert warmth.outlook(100.0) == before
+
+
+def test_a_boot_that_nobody_waits_for_goes_on_and_is_forgotten_in_the_end() -> None:
+    warmth = Warmth(SURE)
+    warmth.began("a", 0.0)
+    warmth.booting(0.0)
+    end(warmth, "a", 5.0, "cold")  # the caller left
+    assert warmth.outlook(10.0).state == "booting"
+    assert warmth.boots.count == 0  # its length is not known
+    assert warmth.outlook(1000.0).state == "unknown"
+
+
+def test_a_new_revision_says_nothing_of_keep_alive() -> None:
+    warmth = used()
+    warmth.began("a", 30.0)
+    end(warmth, "a", 31.0, "warm", revision="r1")
+    warmth.began("b", 40.0)
+    end(warmth, "b", 61.0, "cold", revision="r2", boot_seconds=20.0)
+    assert (warmth.counts.new_revisions, warmth.survival.observed) == (1, 1)
+    assert warmth.survival.chance(9.0) > 0.95
+    warmth.began("c", 70.0)
+    end(warmth, "c", 91.0, "cold", revision="r2", boot_seconds=20.0)
+    assert warmth.survival.observed == 2
+
+
+def test_the_same_machine_again_was_up() -> None:
+    warmth = Warmth(GUESS)
+    for name, at in (("a", 0.0), ("b", 100.0)):
+        warmth.began(name, at)
+        end(warmth, name, at + 1, "unknown", caused_boot=None, instance_id="i-1")
+    assert (warmth.counts.warm, warmth.counts.unknown, warmth.survival.observed) == (1, 1, 1)
+
+
+def test_probes_tell_without_waking() -> None:
+    warmth = used()
+    warmth.probed("ready", 325.0)
+    warmth.probed("ready", 425.0)
+    assert warmth.outlook(426.0).p_warm > 0.9  # the prior alone gives it little
+    assert warmth.survival.observed == 0  # until it is known how that ended
+    warmth.probed("down", 500.0)
+    warmth.probed("down", 600.0)
+    assert warmth.outlook(601.0).state == "off"
+    assert warmth.survival.observed == 2  # up at 400 s, gone at 475 s; asked often, counted once
+    warmth.began("a", 700.0)
+    end(warmth, "a", 730.0, "cold", boot_seconds=20.0)
+    assert warmth.survival.observed == 2
+    warmth.probed("booting", 2000.0)
+    assert warmth.outlook(2001.0).state == "booting"
+    warmth.probed("ready", 2020.0)
+    assert warmth.outlook(2021.0).p_warm > 0.5
+    warmth.probed("unknown", 2022.0)

@@ -28,8 +28,10 @@ BINS = 88
 _PRIOR_WEIGHT = 0.05
 _MOST_WEIGHT = 1500.0
 _SURPRISE_LASTS = 0.97  # of one outcome to the next: about the latest thirty count
-_MOST_SURPRISE = 4.0  # standard deviations
+_MOST_SURPRISE = 5.0  # standard deviations
+_FEWEST_TO_SURPRISE = 100.0
 _KEPT_WHEN_SURPRISED = 0.05
+_TOLD = 6  # of a curve that nothing was seen of, every so many bins
 _LEAST, _MOST = 0.005, 0.995
 
 
@@ -80,7 +82,7 @@ class Survival:
             self._warm, self._cold = (array("f", bytes(4 * BINS)) for _ in range(2))
         if self._weight >= _MOST_WEIGHT:
             self._forget(0.5)
-        elif self._is_surprised(idle_seconds, warm):
+        elif self._is_surprised(idle_seconds, warm) and self._weight >= _FEWEST_TO_SURPRISE:
             self._forget(_KEPT_WHEN_SURPRISED)
         (self._warm if warm else self._cold)[_bin(idle_seconds)] += 1.0
         self.observed += 1
@@ -128,16 +130,22 @@ class Survival:
         return max(idle_seconds, _centre(place))
 
     def points(self) -> list[CurvePoint]:
-        """The curve where it bends, with 95 % intervals (Wilson, of the outcomes pooled there)."""
-        found: list[CurvePoint] = []
+        """The curve where outcomes were seen, with 95 % intervals (Wilson, of those pooled there).
+
+        Where none was at all, the prior, whose interval is everything.
+        """
         prior = _prior_levels(self._prior)
+        if self._weight < 0.5:
+            shown = range(0, BINS, _TOLD)
+            return [CurvePoint(_centre(n), self.chance(_centre(n)), 0.0, 1.0, 0.0) for n in shown]
+        found: list[CurvePoint] = []
         for first, last, total, weight in self._blocks():
             prior_weight = _PRIOR_WEIGHT * (last - first + 1)
-            prior_level = sum(prior[first : last + 1]) / (last - first + 1)
-            seen = max(0.0, weight - prior_weight)
-            low, high = 0.0, 1.0
-            if seen >= 0.5:
-                low, high = wilson(max(0.0, total - prior_weight * prior_level), seen)
+            seen = weight - prior_weight
+            if seen < 0.5:
+                continue
+            prior_total = _PRIOR_WEIGHT * sum(prior[first : last + 1])
+            low, high = wilson(min(seen, max(0.0, total - prior_total)), seen)
             level = min(_MOST, max(_LEAST, total / weight))
             for number in sorted({first, last}):
                 found.append(

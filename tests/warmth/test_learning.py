@@ -27,6 +27,12 @@ WORLDS: dict[str, tuple[Draw, dict[float, float]]] = {
 }
 
 
+def error_of(warmth: Warmth) -> float:
+    error = warmth.calibration().error
+    assert error is not None
+    return error
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("world", WORLDS)
 def test_predictions_are_calibrated_and_close_to_the_truth(world: str, seed: int) -> None:
@@ -34,7 +40,7 @@ def test_predictions_are_calibrated_and_close_to_the_truth(world: str, seed: int
     warmth = lived(seed, 3000, keep_alive)
     quality = warmth.calibration()
     assert quality.count == 2999
-    assert quality.error is not None and quality.error <= 0.05
+    assert error_of(warmth) <= 0.05
     for idle_seconds, chance in truth.items():
         assert warmth.survival.chance(idle_seconds) == pytest.approx(chance, abs=0.12), idle_seconds
     # of the always same answer, the share of warm ones, the score would be p (1 - p)
@@ -62,7 +68,7 @@ def test_unknown_verdicts_are_no_evidence() -> None:
     assert warmth.counts.unknown == 400
     assert warmth.survival.chance(300.0) == pytest.approx(GUESS.survival(300.0), abs=0.02)
     half = lived(1, 2000, always(300.0), unknown_share=0.5)
-    assert half.calibration().error is not None and half.calibration().error <= 0.05
+    assert error_of(half) <= 0.05
 
 
 def test_a_provider_that_changes_its_mind_is_believed() -> None:
@@ -72,12 +78,12 @@ def test_a_provider_that_changes_its_mind_is_believed() -> None:
 
 def test_the_hour_counts_only_where_outcomes_show_it() -> None:
     def by_day(at: float) -> float:
-        return 4.0 if 8 <= at // 3600 % 24 < 20 else 0.25  # others' requests keep it up by day
+        return 2.0 if 8 <= at // 3600 % 24 < 20 else 0.5  # others' requests keep it up by day
 
     changing = lived(1, 6000, lognormal(200.0, 0.5), keep_alive_at=by_day)
     steps = [changing.hours.step(hour) for hour in range(24)]
     assert all(step > 0.5 for step in steps[9:20]) and all(step < -0.5 for step in steps[21:])
-    assert changing.calibration().error is not None and changing.calibration().error <= 0.05
+    assert error_of(changing) <= 0.05
     steady = lived(1, 6000, lognormal(200.0, 0.5))
     assert sum(steady.hours.step(hour) != 0 for hour in range(24)) <= 1
 
@@ -86,8 +92,8 @@ def test_the_curve_falls_and_tells_its_uncertainty() -> None:
     points = lived(1, 500, lognormal(300.0, 0.5)).survival.points()
     assert all(a.p_warm >= b.p_warm for a, b in pairwise(points))
     assert all(0 <= point.low <= point.p_warm <= point.high <= 1 for point in points)
-    middle = [point for point in points if point.observed >= 30]
-    assert middle and all(point.high - point.low < 0.4 for point in middle)
+    well_seen = [point for point in points if point.observed >= 30]
+    assert well_seen and all(point.high - point.low < 0.4 for point in well_seen)
     unseen = Survival(GUESS).points()
     assert all((point.low, point.high, point.observed) == (0, 1, 0) for point in unseen)
 
@@ -176,8 +182,15 @@ def test_a_history_that_is_told_again_teaches_the_same() -> None:
         end_us = at_us + round((boot + 2.0) * 1e6)
         past.append(
             Past(
-                *(f"att_{number}", at_us, end_us, "warm" if warm else "cold", not warm),
-                *(None, boot or None, boot, "i-1", "r-1", True),
+                attempt_id=f"att_{number}",
+                begun_at_us=at_us,
+                completed_at_us=end_us,
+                verdict="warm" if warm else "cold",
+                caused_boot=not warm,
+                boot_seconds=boot or None,
+                work_after_seconds=boot,
+                instance_id="i-1",
+                revision="r-1",
             )
         )
         at_us, up_until = end_us, end_us + 300_000_000

@@ -8,14 +8,13 @@ Units:  seconds of one monotonic clock.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from gateway.warmth.intervals import wilson
 
 _STEPS = 12  # totals kept in a window
-_MOST_KEPT = 400
+_MOST_KEPT = 400  # totals of a deployment
 
 What: TypeAlias = Literal["cold_rate", "boot_p90"]
 
@@ -65,19 +64,18 @@ class Alarm:
 
     def __init__(self, thresholds: Thresholds) -> None:
         self._at = thresholds
-        self._kept: dict[str, deque[tuple[float, Totals]]] = {}
+        self._kept: dict[str, list[tuple[float, Totals]]] = {}
         self._newest: dict[str, Totals] = {}
         self._told_at: dict[tuple[str, What], float] = {}
-        self._step_seconds = max(
-            thresholds.window_seconds / _STEPS,
-            (thresholds.window_seconds + thresholds.against_seconds) / (_MOST_KEPT - 2),
-        )
+        self._step_seconds = thresholds.window_seconds / _STEPS
 
     def observe(self, deployment: str, at: float, totals: Totals) -> None:
         """The totals of a deployment at this instant."""
-        kept = self._kept.setdefault(deployment, deque(maxlen=_MOST_KEPT))
+        kept = self._kept.setdefault(deployment, [])
         if not kept or at - kept[-1][0] >= self._step_seconds:
             kept.append((at, totals))
+            if len(kept) > _MOST_KEPT:  # the far past is told apart less finely
+                del kept[: -2 * _STEPS : 2]
         self._newest[deployment] = totals
 
     def decide(self, at: float) -> list[Worsening]:
@@ -101,7 +99,8 @@ class Alarm:
         turn = _latest(kept, at - limits.window_seconds)
         if turn is None:
             return []
-        start = _latest(kept, at - limits.window_seconds - limits.against_seconds) or Totals()
+        begin = at - limits.window_seconds - limits.against_seconds
+        start = _latest(kept, begin) or Totals()
         found = []
         old, new = turn.known - start.known, now.known - turn.known
         enough = min(old, new) >= limits.fewest_attempts
@@ -121,7 +120,7 @@ class Alarm:
         return found
 
 
-def _latest(kept: deque[tuple[float, Totals]], until: float) -> Totals | None:
+def _latest(kept: list[tuple[float, Totals]], until: float) -> Totals | None:
     """The newest totals no later than ``until``."""
     for at, totals in reversed(kept):
         if at <= until:

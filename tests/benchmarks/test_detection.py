@@ -9,11 +9,12 @@ from tests.benchmarks.detection import Tally, detect, shares, show
 
 
 def test_cold_starts_are_detected(tmp_path: Path) -> None:
-    names = ("replicate", "huggingface", "held", "modal")
+    names = ("replicate", "huggingface", "held")
     with five_providers(tmp_path) as five:
-        tallies = detect(five, shares(60, names), seed=1)
-    assert {name: tally.problems() for name, tally in tallies.items()} == dict.fromkeys(names, [])
+        tallies = detect(five, shares(40, names), seed=1)
+    assert set(tallies) == set(names)
     for tally in tallies.values():
+        assert tally.problems() == []
         truths = {cold for cold, _ in tally.calls}
         assert truths == {True, False} and tally.predictions > 0
     assert show(tallies).row_count == len(names)

@@ -90,7 +90,7 @@ def message(settings: AlertSettings, worse: Worsening, wall_us: int) -> dict[str
         "end_time": rfc3339(wall_us),
         "against": f"{max(1, round(settings.against_seconds))}s",
     }
-    link = f"{(settings.gateway_url or '').rstrip('/')}/v1/cold-starts?{urlencode(asked)}"
+    link = f"{(settings.report_base_url or '').rstrip('/')}/v1/cold-starts?{urlencode(asked)}"
     return {
         "type": "cold_starts.worsened",
         "timestamp": rfc3339(wall_us),

@@ -61,7 +61,7 @@ class AlertSettings(BaseModel):
     """Boots, now and before, below which nothing is said of their length."""
     repeat_after_seconds: float = Field(default=21_600.0, gt=0)
     """The same is not told again before so long."""
-    gateway_url: str | None = None
+    report_base_url: str | None = None
     """Address of this gateway, for the link to the report; unset: the link is a path."""
 
     @model_validator(mode="after")

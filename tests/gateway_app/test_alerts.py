@@ -54,7 +54,7 @@ def test_a_worse_cold_rate_is_posted_once_signed_and_linked(
         allow_private_addresses=True,
         fewest_attempts=8,
         window_seconds=0.6,
-        gateway_url="https://gateway.example/",
+        report_base_url="https://gateway.example/",
         deployments=["own"],
     )
     with running_gateway({**tree(), "alerts": [settings]}, tmp_path) as gateway:

@@ -32,6 +32,7 @@ class Alerting:
         self._alarms = [(settings, Alarm(_thresholds(settings))) for settings in alerts]
         self._targets = targets
         self._clock = clock
+        self._p90s: dict[str, tuple[int, float | None]] = {}
         self._posts: set[asyncio.Task[None]] = set()
 
     async def watch(self, after: asyncio.Future[None]) -> None:
@@ -47,11 +48,20 @@ class Alerting:
         """Look once, and post in the background."""
         for settings, alarm in self._alarms:
             for name in settings.deployments or self._targets:
-                alarm.observe(name, at, _totals(self._targets[name]))
+                alarm.observe(name, at, self._totals(name))
             for worse in alarm.decide(at):
                 task = asyncio.get_running_loop().create_task(self._tell(settings, worse))
                 self._posts.add(task)
                 task.add_done_callback(self._posts.discard)
+
+    def _totals(self, name: str) -> Totals:
+        warmth = self._targets[name].warmth
+        counts, boots = warmth.counts, warmth.boots
+        known = self._p90s.get(name)
+        if known is None or known[0] != boots.count:  # a quantile costs more than a look
+            p90 = warmth.boot_quantile(0.9) if boots.count else None
+            known = self._p90s[name] = (boots.count, p90)
+        return Totals(counts.cold, counts.warm, boots.count, known[1])
 
     async def aclose(self) -> None:
         """Give up what is not posted yet."""
@@ -108,13 +118,6 @@ def message(settings: AlertSettings, worse: Worsening, wall_us: int) -> dict[str
             "report": link,
         },
     }
-
-
-def _totals(target: Target) -> Totals:
-    warmth = target.warmth
-    counts, boots = warmth.counts, warmth.boots
-    p90 = warmth.boot_quantile(0.9) if boots.count else None
-    return Totals(counts.cold, counts.warm, boots.count, p90)
 
 
 def _thresholds(settings: AlertSettings) -> Thresholds:

@@ -137,6 +137,29 @@ def test_a_planted_cause_is_found(fill: Fill, cause: str) -> None:
     assert all(abs(value) < 0.25 * abs(causes[cause]) for value in others.values()), causes
 
 
+@pytest.mark.parametrize(
+    ("lost", "cold_rate"),
+    [
+        (["cold"] * 20 + ["warm"] * 20 + ["unknown"] * 40, 0.5),  # only warm ones are not proved
+        (["cold"] * 10 + ["warm"] * 30 + ["unknown"] * 40, 0.25),  # as many of either kind
+    ],
+)
+def test_lost_verdicts_are_evidence_also_within_one_kind_of_attempt(
+    fill: Fill, lost: list[str], cold_rate: float
+) -> None:
+    days = (["cold"] * 20 + ["warm"] * 60, lost)
+    rows = [
+        attempt(day * 80 + n, START_US + day * DAY_US + n, verdict, idle_before_seconds=60.0)
+        for day, verdicts in enumerate(days)
+        for n, verdict in enumerate(verdicts)
+    ]
+    query = asked(start_at_us=START_US + DAY_US, end_at_us=START_US + 2 * DAY_US)
+    found = fill(*rows).explanation(query, DAY_US)
+    assert (found["before"]["cold_rate"], found["after"]["cold_rate"]) == (0.25, cold_rate)
+    assert found["causes"]["evidence_mix"] == pytest.approx(cold_rate - 0.25)
+    assert found["causes"]["keep_alive"] == pytest.approx(0.0, abs=1e-12)
+
+
 def test_nothing_changed(fill: Fill) -> None:
     rows = [
         attempt(day * COUNT + number, START_US + day * DAY_US + number * 1_000_000, **given)

@@ -16,7 +16,7 @@ from gateway.warmth.intervals import wilson
 from gateway.warmth.priors import prior_of
 from gateway.warmth.survival import Survival
 from gateway.warmth.warmth import Warmth
-from tests.warmth.worlds import GUESS, Draw, always, exponential, lived, lognormal
+from tests.warmth.worlds import GUESS, Draw, always, end, exponential, lived, lognormal
 
 WORLDS: dict[str, tuple[Draw, dict[float, float]]] = {
     # seconds without work -> the true chance to be up still
@@ -84,6 +84,16 @@ def test_the_hour_counts_only_where_outcomes_show_it() -> None:
     steps = [changing.hours.step(hour) for hour in range(24)]
     assert all(step > 0.5 for step in steps[9:20]) and all(step < -0.5 for step in steps[21:])
     assert error_of(changing) <= 0.05
+    since, day = changing.idle_since, 86_400.0
+    assert since is not None
+    chances = []
+    for hour in (12, 23):  # used, and asked for 200 s later
+        at = since - since % day + 2 * day + hour * 3600
+        changing.began("again", at)
+        changing.ready(at)
+        end(changing, "again", at + 1, "unknown", caused_boot=None)
+        chances.append(changing.outlook(at + 200).p_warm)
+    assert chances[0] - chances[1] > 0.3
     steady = lived(1, 6000, lognormal(200.0, 0.5))
     assert sum(steady.hours.step(hour) != 0 for hour in range(24)) <= 1
 

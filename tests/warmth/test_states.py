@@ -8,15 +8,9 @@ import pytest
 
 from gateway.warmth.priors import prior_of
 from gateway.warmth.warmth import Warmth
-from tests.warmth.worlds import GUESS
+from tests.warmth.worlds import GUESS, end
 
 SURE = prior_of(("x",), idle_window_seconds=300.0)
-
-
-def end(warmth: Warmth, name: str, at: float, verdict: Any, **changes: Any) -> None:
-    usual: dict[str, Any] = {"caused_boot": verdict == "cold", "boot_seconds": None}
-    usual |= {"instance_id": None, "revision": None, "worked": True}
-    warmth.ended(name, at, verdict=verdict, **(usual | changes))
 
 
 def used(prior: Any = SURE) -> Warmth:

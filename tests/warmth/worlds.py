@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from typing import Any
 
 from gateway.warmth.priors import Prior, prior_of
 from gateway.warmth.warmth import Warmth
@@ -75,3 +76,10 @@ def lived(
         factor = 1.0 if keep_alive_at is None else keep_alive_at(at)
         up_until = at + factor * keep_alive(dice)
     return warmth
+
+
+def end(warmth: Warmth, name: str, at: float, verdict: Any, **changes: Any) -> None:
+    """An attempt of ``began`` is over."""
+    usual: dict[str, Any] = {"caused_boot": verdict == "cold", "boot_seconds": None}
+    usual |= {"instance_id": None, "revision": None, "worked": True}
+    warmth.ended(name, at, verdict=verdict, **(usual | changes))

@@ -47,6 +47,7 @@ _SILENT_SHARE = 0.1
 _COLD_SHARE = 0.25
 _LEAST = 0.99
 _MOST_ERROR = 0.05
+_FEWEST_PREDICTIONS = 500  # of fewer, chance alone makes a calibration error of some hundredths
 # Who shares a world, and so a clock, takes turns.
 _TURNS = (("replicate",), ("modal", "generator"), ("huggingface", "held"), ("banana",), ("local",))
 
@@ -80,7 +81,7 @@ class Tally:
         claimed = self.silent.total() - self.silent["unknown"]
         if claimed:
             found.append(f"{claimed} claims without evidence")
-        if self.predictions >= 100 and (self.calibration_error or 0.0) > _MOST_ERROR:
+        if self.predictions >= _FEWEST_PREDICTIONS and (self.calibration_error or 0.0) > _MOST_ERROR:
             found.append(f"calibration error {self.calibration_error:.4f} is above {_MOST_ERROR}")
         return found
 

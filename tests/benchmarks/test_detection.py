@@ -21,7 +21,7 @@ def test_cold_starts_are_detected(tmp_path: Path) -> None:
 
 
 def test_what_falls_short_is_told() -> None:
-    tally = Tally(calibration_error=0.06, predictions=200)
+    tally = Tally(calibration_error=0.06, predictions=500)
     tally.calls.update({(True, "cold"): 97, (True, "unknown"): 3, (False, "cold"): 2})
     tally.silent.update(["unknown", "warm"])
     told = tally.problems()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from gateway.cli_context import form_of, ledger_of, settings_of
 from gateway.cli_options import (
     BucketOption,
     ConfigOption,
@@ -22,7 +22,7 @@ from gateway.cli_options import (
     ZoneOption,
 )
 from gateway.cli_output import cell, console, print_json, table
-from gateway.settings import ConfigError, load
+from gateway.settings import ConfigError
 
 _CAUSES = {
     "idle_gap_mix": "longer or shorter gaps between calls",
@@ -61,20 +61,12 @@ def cold_starts(
     unless --group-by says otherwise. cold_rate counts those who waited, boots those that were
     caused. With --explain the range is as long as what it is compared with, unless it is given.
     """
-    if as_json and as_csv:
-        raise ConfigError("--json or --csv, not both")
+    form = form_of(as_json, as_csv)
     if explain != (against is not None):
         raise ConfigError("--explain and --against belong together")
     if explain and (as_csv or plot or by or group_by):
         raise ConfigError("--explain is of all deployments together: a table, or --json")
-    settings = load(
-        config, os.environ, None if data_dir is None else {"server": {"data_dir": data_dir}}
-    )
-    from gateway.ledger.layout import journal_dir
-
-    place = settings.server.data_dir
-    if not journal_dir(place).is_dir():
-        raise ConfigError(f"there is no ledger in {place}")
+    place = ledger_of(settings_of(config, data_dir))
     if against is not None:
         _explain(place, start_time, end_time, against, as_json=as_json)
         return
@@ -86,7 +78,7 @@ def cold_starts(
         "bucket_width": bucket_width,
         "time_zone": time_zone,
     }
-    _show(place, query, "json" if as_json else "csv" if as_csv else "table", plot=plot)
+    _show(place, query, form, plot=plot)
 
 
 def _show(data_dir: Path, query: dict[str, Any], form: str, *, plot: bool) -> None:

@@ -23,6 +23,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from gateway.accounting.prices import PriceRow, TokenTier
+from gateway.alert_settings import AlertSettings
 from gateway.http.errors import STATUSES
 from gateway.ledger.rows import AttemptRow, ChargeRow
 from gateway.model_settings import ModelSettings
@@ -43,7 +44,6 @@ from gateway.settings import (
     ServerSettings,
     Timeouts,
 )
-from gateway.settings_alerts import AlertSettings
 from providers.contract import ProviderError, ProviderSettings
 
 README = Path(__file__).parent / "README.md"

@@ -28,12 +28,12 @@ from pydantic import (
 )
 
 from gateway.accounting.prices import PriceRow
+from gateway.alert_settings import AlertSettings
 from gateway.configuration import PREFIX, from_environment, from_file, merge
 from gateway.configuration import ConfigError as ConfigError
 from gateway.model_settings import ModelSettings
 from gateway.price_settings import PriceBookSettings
 from gateway.reconciliation.options import ReconciliationSettings
-from gateway.settings_alerts import AlertSettings
 
 Scope: TypeAlias = Literal["generate", "reports", "admin"]
 Per: TypeAlias = Literal["hour", "day", "month", "total"]

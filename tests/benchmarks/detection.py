@@ -81,7 +81,10 @@ class Tally:
         claimed = self.silent.total() - self.silent["unknown"]
         if claimed:
             found.append(f"{claimed} claims without evidence")
-        if self.predictions >= _FEWEST_PREDICTIONS and (self.calibration_error or 0.0) > _MOST_ERROR:
+        if (
+            self.predictions >= _FEWEST_PREDICTIONS
+            and (self.calibration_error or 0.0) > _MOST_ERROR
+        ):
             found.append(f"calibration error {self.calibration_error:.4f} is above {_MOST_ERROR}")
         return found
 

@@ -43,9 +43,9 @@ def test_the_newest_of_each_deployment(fill: Fill) -> None:
 def test_it_is_bounded(fill: Fill) -> None:
     reports = fill(*(row(number) for number in range(1, 41)))
     assert len(reports.warm_history(LATER_US)["local-smollm2"]) == 40
-    with reports._reading() as connection:
-        assert connection is not None
-        found = warm_history.recent(connection, LATER_US, 7)
+    with reports._reading() as snapshot:
+        assert snapshot is not None
+        found = warm_history.recent(snapshot.connection, LATER_US, 7)
     assert [past.attempt_id[-2:] for past in found["local-smollm2"]] == [
         *("40", "39", "38", "37", "36", "35", "34"),
     ]

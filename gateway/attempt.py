@@ -61,9 +61,9 @@ class Attempt:
         "_share_mark",
         "_share_seconds",
         "_streams",
-        "_target",
         "_watchdog",
         "row",
+        "target",
         "timeline",
         "usage",
         "worked",
@@ -73,7 +73,7 @@ class Attempt:
         self, operation: Operation, target: Target, row: AttemptRow, begun_at: float
     ) -> None:
         self._operation = operation
-        self._target = target
+        self.target = target
         self.row = row
         self.timeline = timeline = Timeline(begun_at)
         self.usage: Usage | None = None
@@ -102,7 +102,7 @@ class Attempt:
             since = self.timeline.begun_at
         seconds = 0.0 if since is None else self._operation.clock.monotonic() - since
         seen = Progress(answer.text_bytes, answer.images, max(0, round(seconds * 1e6)))
-        return seen, self._target.estimator.bytes_per_token
+        return seen, self.target.estimator.bytes_per_token
 
     def _keep_reserved(self, pico_usd: int) -> None:
         """A restart must know what it may have cost; nothing else in the journal tells."""
@@ -113,7 +113,7 @@ class Attempt:
 
     async def dispatch(self, watchdog: Watchdog) -> None:
         """Ask the deployment; while it says that it is loading, ask again (the boot's budget)."""
-        operation, target, timeline = self._operation, self._target, self.timeline
+        operation, target, timeline = self._operation, self.target, self.timeline
         deadline = operation.received_at + operation.order.total_seconds(target)
         self._watchdog = watchdog
         self._arm(timeline.begun_at)
@@ -151,7 +151,7 @@ class Attempt:
     async def _consume(self, request: GenerateRequest) -> None:
         log, answer, hold = self._operation.log, self._operation.answer, self._hold
         checker = GrammarChecker()
-        async with aclosing(self._target.deployment.generate(request)) as events:
+        async with aclosing(self.target.deployment.generate(request)) as events:
             async for event in events:
                 checker.check(event)
                 self._observe(event)
@@ -181,11 +181,11 @@ class Attempt:
         worked_before = timeline.work_began
         timeline.observe(event, at)
         if timeline.work_began and not worked_before:
-            self._target.warmth.ready(at)
+            self.target.warmth.ready(at)
         match event:
             case Delta() | Output():
                 if self._share_mark is None:  # it waited, and nothing else said that work began
-                    self._share_mark = self._target.sharing.begin(at)
+                    self._share_mark = self.target.sharing.begin(at)
                 if operation.native is None and isinstance(event, Delta):
                     operation.native = event
                 operation.answer.observe(event)
@@ -203,16 +203,16 @@ class Attempt:
             case Queued() | Booting():
                 self._stop_sharing(at, keep=False)
                 if isinstance(event, Booting) and event.evidence != "latency_only":
-                    self._target.warmth.booting(at)
+                    self.target.warmth.booting(at)
             case Started() if timeline.started is event:  # else it began when we asked again
                 self._stop_sharing(at, keep=False)
-                self._share_mark = self._target.sharing.begin(at)
+                self._share_mark = self.target.sharing.begin(at)
         operation.log.append(at, self.row.attempt_id, event)
         self._arm(at)
 
     def _arm(self, at: float) -> None:
         """Set the watchdog to the phase that the attempt is in."""
-        timeouts, timeline, watchdog = self._target.timeouts, self.timeline, self._watchdog
+        timeouts, timeline, watchdog = self.target.timeouts, self.timeline, self._watchdog
         if watchdog is None:
             return
         waiting_since = timeline.waiting_since
@@ -231,7 +231,7 @@ class Attempt:
 
     def _stop_sharing(self, at: float, *, keep: bool) -> None:
         if self._share_mark is not None:
-            share = self._target.sharing.end(self._share_mark, at)
+            share = self.target.sharing.end(self._share_mark, at)
             self._share_mark = None
             self._share_seconds += share if keep else 0.0
 
@@ -239,13 +239,13 @@ class Attempt:
         """Whether the provider still owes its account of the seconds that it bills."""
         phases = self.timeline.phases
         said = phases is not None and phases.execute_seconds is not None
-        return self._target.deployment.capabilities.reports_seconds and spends and not said
+        return self.target.deployment.capabilities.reports_seconds and spends and not said
 
     def tell_warmth(self) -> None:
         """What this attempt has shown of its deployment, once it is settled."""
         row, timeline = self.row, self.timeline
         assert row.completed_at_us is not None
-        self._target.warmth.ended(
+        self.target.warmth.ended(
             row.attempt_id,
             timeline.begun_at + (row.completed_at_us - row.begun_at_us) / 1e6,
             verdict=row.verdict,
@@ -261,7 +261,7 @@ class Attempt:
 
         ``cut_short``: the gateway ended it (a cancellation, a deadline), not the provider.
         """
-        operation, target, row, timeline = self._operation, self._target, self.row, self.timeline
+        operation, target, row, timeline = self._operation, self.target, self.row, self.timeline
         at = operation.clock.monotonic()
         self._stop_sharing(at, keep=True)
         target.running -= 1

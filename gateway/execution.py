@@ -127,7 +127,15 @@ class Run(Operation):
 
     def expected_wait_seconds(self) -> float | None:
         """How much longer the present wait may last; None: nobody knows."""
-        return None
+        attempt = self._attempt_now
+        if attempt is None or not self.waits_for_boot:
+            return None
+        # What was seen there, and no guess: a caller is sent away for so long.
+        usual = attempt.target.warmth.boot_quantile(0.75)
+        since = attempt.timeline.waiting_since
+        if usual is None or since is None:
+            return None
+        return max(0.0, usual - (self.clock.monotonic() - since))
 
     async def wait(self) -> None:
         """Until the run has ended and is booked; cancelling the waiter leaves the run alone."""

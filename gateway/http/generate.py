@@ -258,7 +258,7 @@ class _Events:
         return b"".join(
             frame({"attempt_id": entry.attempt_id, **data}, event=name, id=next(self._numbers))
             for entry in batch
-            for name, data in _shown(entry.event)
+            for name, data in _shown(entry.event, self._run)
         )
 
     def finish(self) -> bytes:
@@ -303,7 +303,7 @@ def _again(kept: KeptAnswer, *, stream: bool) -> Response:
     return stream_at_once(frames + last, kept.operation_id)
 
 
-def _shown(event: Event) -> list[tuple[str, dict[str, Any]]]:
+def _shown(event: Event, run: Run) -> list[tuple[str, dict[str, Any]]]:
     """An event as callers see it; what has no text and is a dialect's own is not shown here."""
     match event:
         case Accepted():
@@ -311,7 +311,11 @@ def _shown(event: Event) -> list[tuple[str, dict[str, Any]]]:
         case Queued():
             return [("queued", {})]
         case Booting():
-            seen = {"evidence": event.evidence, "caused_boot": event.caused_boot}
+            seen: dict[str, Any] = {
+                "evidence": event.evidence,
+                "caused_boot": event.caused_boot,
+                "expected_seconds": _rounded(run.expected_wait_seconds()),
+            }
             return [("booting", seen)]
         case Started():
             return [("started", {"instance_id": event.instance_id})]
@@ -321,3 +325,7 @@ def _shown(event: Event) -> list[tuple[str, dict[str, Any]]]:
             return [("output", output_json(event))]
         case Finished():
             return []  # the whole operation follows
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)

@@ -188,3 +188,18 @@ def test_nobody_comes_back(tmp_path: Path) -> None:
             gateway.http.post("/v1/generate", json=BODY, headers=headers, timeout=0.2)
         eventually(lambda: not gateway.running())
         assert gateway.last_rows("plain")[0]["status"] == "cancelled"
+
+
+def test_a_booting_event_says_how_long_boots_take(tmp_path: Path) -> None:
+    with running_gateway(configuration("http://127.0.0.1:9"), tmp_path) as gateway:
+        gateway.scripts.only("plain", booting(0.2))
+
+        def told() -> float | None:
+            events = gateway.stream("plain")
+            (event,) = [event for event in events if event.name == "booting"]
+            expected: float | None = event.data["expected_seconds"]
+            return expected
+
+        seen = [told() for _ in range(4)]
+        assert seen[0] is None  # nothing was seen yet, and nothing is guessed
+        assert seen[-1] is not None and 0.1 < seen[-1] < 0.5, seen

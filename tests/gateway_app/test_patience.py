@@ -32,7 +32,7 @@ def prefer(gateway: Gateway, said: str, **fields: Any) -> Any:
 
 @pytest.mark.parametrize("said", ["respond-async", "wait=0", "respond-async, wait=0"])
 def test_an_answer_to_be_fetched(gateway: Gateway, scripts: Scripts, said: str) -> None:
-    scripts.only("plain", booting(0.2))
+    scripts.only("plain", booting(1.0))
     response = prefer(gateway, said)
     told = response.json()
     assert (response.status_code, told["status"]) == (202, "running")
@@ -40,7 +40,7 @@ def test_an_answer_to_be_fetched(gateway: Gateway, scripts: Scripts, said: str) 
     assert int(response.headers["retry-after"]) >= 1
     assert response.headers["preference-applied"] == said
     assert gateway.operation(told["id"])["status"] == "running"
-    eventually(lambda: not gateway.running())
+    eventually(lambda: not gateway.running(), 5)
     fetched = gateway.get(response.headers["location"])
     assert (fetched["status"], fetched["output"][0]["text"]) == ("succeeded", "at last")
     assert fetched["cold_start"]["verdict"] == "cold"

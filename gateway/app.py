@@ -45,6 +45,7 @@ from gateway.http.idempotency import Idempotency
 from gateway.http.state import State
 from gateway.ledger.errors import LedgerUnavailable, SchemaMismatch, StoreUnavailable
 from gateway.ledger.journal import Journal
+from gateway.ledger.lag import LagMeter
 from gateway.ledger.layout import database_path, journal_dir, keys_path, results_path
 from gateway.ledger.recovery import recover
 from gateway.ledger.reports import Reports
@@ -257,6 +258,7 @@ async def _open(
         budgets=budgets,
         buckets=MemoryBuckets(clock.monotonic),
         started_at_us=clock.wall_us(),
+        lag=LagMeter(journal_dir(data_dir)),
     )
 
 

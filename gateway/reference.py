@@ -44,6 +44,7 @@ from gateway.settings import (
     ServerSettings,
     Timeouts,
 )
+from gateway.telemetry.definitions import DEFINITIONS
 from providers.contract import ProviderError, ProviderSettings
 
 README = Path(__file__).parent / "README.md"
@@ -141,10 +142,21 @@ def error_reference() -> str:
     return _table("status|code|class|retried|may cost|message", rows)
 
 
+def metrics_reference() -> str:
+    """Every metric, with its labels and buckets."""
+    rows = []
+    for known in DEFINITIONS:
+        buckets = f" Buckets to {known.buckets[-1]:g}." if known.buckets else ""
+        labels = " ".join(f"`{label}`" for label in known.labels)
+        rows.append((f"`{known.name}`", known.kind, labels, known.help + buckets))
+    return _table("metric|type|labels|meaning", rows)
+
+
 SECTIONS: Mapping[str, Callable[[], str]] = {
     "configuration": configuration_reference,
     "ledger": ledger_reference,
     "errors": error_reference,
+    "metrics": metrics_reference,
 }
 
 

@@ -26,6 +26,7 @@ from gateway.ledger import rows
 from gateway.ledger.codec import ATTEMPT_COLUMNS
 from gateway.registry import Registry, list_plugins
 from gateway.settings import load
+from gateway.telemetry.definitions import BY_NAME, DEFINITIONS
 from providers.contract import Booting, Delta, Evidence, Finished, Started, Usage
 from providers.testing import ScriptedProvider
 from providers.toolkit.http import open_http
@@ -294,8 +295,9 @@ def test_every_metric_is_explained(gateway_url: str) -> None:
         time.sleep(0.05)
     there = set(re.findall(r"^# TYPE (\w+) ", exposed, re.MULTILINE))
     there = {name for name in there if not name.endswith("_created")}
-    told = {code for code in codes(GATEWAY) if code.startswith("gateway_")}
-    assert told - set(ATTEMPT_COLUMNS) == there
+    told = {code for code in codes(GATEWAY) if re.match(r"(gateway|gen_ai)_\w+$", code)}
+    known = {label for definition in DEFINITIONS for label in definition.labels}
+    assert told - set(ATTEMPT_COLUMNS) - known == there == set(BY_NAME)
 
 
 def test_every_kind_of_line_and_evidence_is_explained() -> None:

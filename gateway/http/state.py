@@ -11,6 +11,7 @@ from starlette.requests import Request
 from gateway.executor import Executor
 from gateway.http.doors import Keyring
 from gateway.http.idempotency import Idempotency
+from gateway.ledger.lag import LagMeter
 from gateway.ledger.reports import Reports
 from gateway.ledger.shipping import ShipperProcess
 from gateway.limits.budgets import Budgets
@@ -41,6 +42,7 @@ class State:
     budgets: Budgets
     buckets: Buckets
     started_at_us: int
+    lag: LagMeter
     warming: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -10,7 +11,9 @@ from starlette.responses import Response
 from gateway.http.errors import HttpError
 from gateway.http.json import json_response
 from gateway.http.state import State, state_of
+from gateway.ledger.lag import Lag
 from gateway.ledger.layout import metrics_path
+from gateway.telemetry import live
 
 router = APIRouter()
 
@@ -73,42 +76,25 @@ async def metrics(request: Request) -> Response:
     """Prometheus metrics: folds over the journal, and what lives right now."""
     state = state_of(request)
     state.keyring.admit(request.headers, "reports")
-    folded = await asyncio.to_thread(_folded, state)
-    return Response(folded + _live(state).encode(), media_type=METRICS_TYPE)
+    folded, lag = await asyncio.to_thread(_from_files, state, dict(state.shipper.offsets))
+    executor, shipper = state.executor, state.shipper
+    now = live.Moment(
+        at=executor.clock.monotonic(),
+        started_at_us=state.started_at_us,
+        operations=len(executor.runs),
+        backlog_lines=executor.journal.backlog,
+        lag=lag,
+        shipper_running=shipper.running,
+        shipper_restarts=shipper.restarts,
+        targets=state.registry.targets.values(),
+        budgets=await state.budgets.report(),
+    )
+    return Response(folded + live.exposition(now), media_type=METRICS_TYPE)
 
 
-def _folded(state: State) -> bytes:
+def _from_files(state: State, shipped: Mapping[str, int]) -> tuple[bytes, Lag]:
     try:
-        return metrics_path(state.settings.server.data_dir).read_bytes()
+        folded = metrics_path(state.settings.server.data_dir).read_bytes()
     except FileNotFoundError:
-        return b""  # nothing has been shipped yet
-
-
-def _live(state: State) -> str:
-    lines = [
-        "# HELP gateway_operations_running Operations that live in this process.",
-        "# TYPE gateway_operations_running gauge",
-        f"gateway_operations_running {len(state.executor.runs)}",
-        "# HELP gateway_journal_backlog_lines Lines that wait for room on the journal's volume.",
-        "# TYPE gateway_journal_backlog_lines gauge",
-        f"gateway_journal_backlog_lines {state.executor.journal.backlog}",
-        "# HELP gateway_deployment_running Attempts running at a deployment.",
-        "# TYPE gateway_deployment_running gauge",
-    ]
-    lines += [
-        f'gateway_deployment_running{{deployment="{_label(name)}"}} {target.running}'
-        for name, target in state.registry.targets.items()
-    ]
-    lines += [
-        "# HELP gateway_deployment_queued Operations waiting for a place at a deployment.",
-        "# TYPE gateway_deployment_queued gauge",
-    ]
-    lines += [
-        f'gateway_deployment_queued{{deployment="{_label(name)}"}} {target.gate.queued}'
-        for name, target in state.registry.targets.items()
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _label(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        folded = b""  # nothing has been shipped yet
+    return folded, state.lag.measure(shipped)

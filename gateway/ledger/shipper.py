@@ -23,13 +23,13 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import orjson
 
 from gateway.ledger import codec, housekeeping, layout
 from gateway.ledger.errors import SchemaMismatch, StoreUnavailable
-from gateway.ledger.fold import fold
+from gateway.ledger.fold import Batch, fold
 from gateway.ledger.store import OffsetMoved, RejectedRows, Store
 from gateway.ledger.tail import read_lines
 from gateway.ledger.upkeep import Upkeep
@@ -166,7 +166,7 @@ class Shipper:
         for error in broken:
             logger.error("shipper: a broken line in %s before byte %d: %s", name, end, error)
         self._offsets[name] = end
-        self._tell(batch.ended.values())
+        self._tell(batch)
         self._report(name, end, at_us)
 
     def _ship_singly(self, store: Store, name: str, start: int, raw_lines: Sequence[bytes]) -> None:
@@ -185,11 +185,13 @@ class Shipper:
                 return
             start = end
 
-    def _tell(self, ended: Any) -> None:
-        live = [row for row in ended if row["origin"] == "live"]
+    def _tell(self, batch: Batch) -> None:
+        live = [row for row in batch.ended.values() if row["origin"] == "live"]
         for row in live:
             self._metrics.observe(row)
-        self._metrics_changed = self._metrics_changed or bool(live)
+        for charge in batch.charges.values():
+            self._metrics.observe_charge(charge)
+        self._metrics_changed = self._metrics_changed or bool(live or batch.charges)
         if self._log is not None and live:
             try:
                 self._log.write(b"".join(orjson.dumps(log_line(row)) + b"\n" for row in live))

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -62,6 +62,11 @@ class ShipperProcess:
     def shipped_at_us(self) -> int:
         """When rows last came into the database, by what the child has said; 0: it has not."""
         return self._shipped_at_us
+
+    @property
+    def offsets(self) -> Mapping[str, int]:
+        """How far each file of the journal is in the database, by what the child has said."""
+        return self._offsets
 
     async def start(self) -> None:
         """Start the child, and look after it from now on."""

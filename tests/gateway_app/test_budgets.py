@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -336,3 +338,18 @@ def test_reports_scope_is_needed(locked: Gateway) -> None:
         headers = {"authorization": f"Bearer {KEYS[name][0]}"}
         response: httpx.Response = locked.http.get("/v1/budgets", headers=headers)
         assert response.status_code == status
+
+
+def test_metrics_tell_what_is_left(gateway: Gateway) -> None:
+    def told() -> dict[str, str]:
+        found = re.findall(
+            r'^gateway_budget_(\w+)_usd\{budget="lenient"\} (\S+)$',
+            gateway.http.get("/metrics").text,
+            re.MULTILINE,
+        )
+        return dict(found)
+
+    eventually(lambda: told().keys() == {"limit", "spent", "left"}, 10)
+    here = budget(gateway, "lenient")
+    told_now = {name: Decimal(value) for name, value in told().items()}
+    assert told_now == {name: Decimal(here[f"{name}_usd"]) for name in ("limit", "spent", "left")}

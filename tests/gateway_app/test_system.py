@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 
 import pytest
@@ -82,6 +83,28 @@ def test_metrics_of_what_lives(gateway: Gateway, scripts: Scripts) -> None:
         now = samples(gateway)
         assert now[running] == 1 and now["gateway_operations_running", frozenset()] == 1
     eventually(lambda: samples(gateway)[running] == 0)
+
+
+def test_metrics_of_the_record_and_of_what_stands(gateway: Gateway) -> None:
+    def shipped() -> bool:
+        now = samples(gateway)
+        return (
+            now["gateway_journal_lag_bytes", frozenset()] == 0
+            and now["gateway_journal_lag_lines", frozenset()] == 0
+            and now["gateway_shipper_running", frozenset()] == 1
+        )
+
+    eventually(shipped, 10)
+    now = samples(gateway)
+    assert now["gateway_shipper_restarts_total", frozenset()] == 0
+    started = now["gateway_start_time_seconds", frozenset()]
+    assert 0 <= time.time() - started < 600
+    states = {
+        dict(labels)["state"]: value
+        for (name, labels), value in now.items()
+        if name == "gateway_deployment_state" and ("deployment", "plain") in labels
+    }
+    assert states.keys() == {"off", "booting", "warm", "unknown"} and sum(states.values()) == 1
 
 
 def test_the_openapi_document(gateway: Gateway) -> None:

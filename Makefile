@@ -25,9 +25,10 @@ bench: $(READY)
 storm: $(READY)
 	@$(BIN)/python -m tests.storm $(ARGS)
 
-# The reference tables in gateway/README.md, made from the code.
+# The reference tables in gateway/README.md, dashboards and alert rules in deploy/: from the code.
 docs: $(READY)
 	@$(BIN)/python -m gateway.reference
+	@$(BIN)/python -m gateway.telemetry.deploy_files
 
 # The exact versions of requirements.lock, each checked by its hash; uv is used where it is found.
 $(READY): requirements.lock pyproject.toml

@@ -35,8 +35,8 @@ _OURS = frozenset({name for name in vars(gateway.errors) if name[:1].isupper()})
 class Metrics:
     """Counters and histograms. Labels come from bounded sets.
 
-    Sums are kept in plain dicts: through the client library's own counters, one attempt would
-    cost 20 us more.
+    Sums are kept in plain dicts: an attempt goes into some twenty series, and each would cost a
+    microsecond and more through the client library's own counters.
     """
 
     def __init__(self) -> None:

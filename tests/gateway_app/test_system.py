@@ -16,6 +16,7 @@ from providers import contract
 from providers.contract import Delta, Finished, ProviderError, RateLimited, Started, Usage
 from providers.testing import Wait
 from tests.gateway_app.gateways import Gateway, Scripts, events_of, eventually, wait_for_event
+from tests.telemetry.promtool import needs_promtool, promtool
 
 END = (Delta("hi"), Finished(("stop",), Usage(1000, 2000)))
 
@@ -105,6 +106,16 @@ def test_metrics_of_the_record_and_of_what_stands(gateway: Gateway) -> None:
         if name == "gateway_deployment_state" and ("deployment", "plain") in labels
     }
     assert states.keys() == {"off", "booting", "warm", "unknown"} and sum(states.values()) == 1
+
+
+@needs_promtool
+def test_prometheus_own_checker_finds_no_fault_with_them(
+    gateway: Gateway, scripts: Scripts
+) -> None:
+    scripts.only("plain", END)
+    gateway.answer("plain")
+    eventually(lambda: "gen_ai_client_token_usage_bucket{" in gateway.http.get("/metrics").text, 10)
+    assert promtool("check", "metrics", given=gateway.http.get("/metrics").text) == ""
 
 
 def test_the_openapi_document(gateway: Gateway) -> None:

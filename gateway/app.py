@@ -64,6 +64,7 @@ from gateway.results import Results
 from gateway.routing import Routes
 from gateway.settings import ConfigError, Settings
 from gateway.warm_start import recall
+from gateway.tracing import exporter_installed, telling
 from providers.contract import Http, ProviderPlugin, ProviderSettings
 from providers.toolkit.http import open_http
 
@@ -106,6 +107,14 @@ def create_app(
     names what does not exist; starting raises ConfigError when another gateway holds the data
     folder.
     """
+    telemetry = settings.telemetry
+    if telemetry.otlp_endpoint is not None:
+        if not exporter_installed():
+            raise ConfigError(
+                "telemetry.otlp_endpoint: traces need the extra otel: "
+                "pip install 'serverless-inference-gateway[otel]'"
+            )
+        http = telling(http) if telemetry.pass_on else http
     registry = Registry(settings, http, plugins)
     registry.build()
     models = {name: model.deployments for name, model in settings.models.items()}
@@ -182,6 +191,7 @@ async def _open(
         log=log_attempts,
         rollup_tags=settings.ledger.rollup_tags,
         keep_days=settings.ledger.attempts_days,
+        telemetry=settings.telemetry,
     )
     await shipper.start()
     stack.push_async_callback(shipper.aclose)

@@ -18,6 +18,7 @@ from gateway.ledger.rows import AttemptRow
 from gateway.limits.hold import Hold, Progress
 from gateway.operation import Operation
 from gateway.registry import Target
+from gateway.tracing import pass_on
 from gateway.watchdog import Watchdog
 from providers.contract import (
     Accepted,
@@ -114,6 +115,8 @@ class Attempt:
     async def dispatch(self, watchdog: Watchdog) -> None:
         """Ask the deployment; while it says that it is loading, ask again (the boot's budget)."""
         operation, target, timeline = self._operation, self.target, self.timeline
+        if operation.order.trace is not None:
+            pass_on(operation.order.trace, self.row.attempt_id)
         deadline = operation.received_at + operation.order.total_seconds(target)
         self._watchdog = watchdog
         self._arm(timeline.begun_at)

@@ -45,6 +45,8 @@ def draft(operation: Operation, target: Target, begun_at: float) -> AttemptRow:
     )
     if not operation.rows and order.plan.considered:
         row.choice = [considered_json(considered) for considered in order.plan.considered]
+    if order.trace is not None and order.trace.sampled:
+        row.trace_id, row.parent_span_id = order.trace.trace_id, order.trace.parent_span_id
     if target.running:
         row.idle_before_seconds = 0.0
     elif target.last_ended_at is not None:

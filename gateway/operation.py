@@ -13,6 +13,7 @@ from gateway.ledger.journal import Journal
 from gateway.ledger.rows import AttemptRow
 from gateway.registry import Target
 from gateway.routing import Plan
+from gateway.tracing import Trace
 from providers.contract import Delta, Finished, GenerateRequest
 
 LOG_CAP_BYTES = 8 << 20
@@ -28,7 +29,8 @@ class Order:
     waits ``grace_seconds`` for somebody to come back. ``retry_scope``: by what the retry of an SDK
     finds the run that its first call has begun, as long as it has no output.
     ``deadline_seconds``: the longest that the whole may take, by the caller's own word;
-    ``max_cost_pico_usd``: the most that it may cost, all attempts together.
+    ``max_cost_pico_usd``: the most that it may cost, all attempts together. ``trace``: where its spans belong;
+    None while traces are off.
     """
 
     plan: Plan[Target]
@@ -43,6 +45,7 @@ class Order:
     retry_scope: str | None = None
     deadline_seconds: float | None = None
     max_cost_pico_usd: int | None = None
+    trace: Trace | None = None
 
     def total_seconds(self, target: Target) -> float:
         """How long the whole may take at a deployment."""

@@ -45,6 +45,7 @@ from gateway.settings import (
     Timeouts,
 )
 from gateway.telemetry.definitions import DEFINITIONS
+from gateway.telemetry_settings import TelemetrySettings
 from providers.contract import ProviderError, ProviderSettings
 
 README = Path(__file__).parent / "README.md"
@@ -97,6 +98,7 @@ def configuration_reference() -> str:
             PriceSourceSettings,
             without=ProviderSettings.model_fields,
         ),
+        _section("telemetry", TelemetrySettings),
         _section("providers.<name>", ProviderSettings),
     ]
     common = set(ProviderSettings.model_fields)

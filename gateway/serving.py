@@ -7,7 +7,6 @@ import json
 import logging
 import signal
 import socket
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -20,14 +19,15 @@ from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.layout import keys_path
 from gateway.limits.keystore import KeyStore, new_key
 from gateway.settings import ConfigError, KeySettings, Settings
+from gateway.telemetry import JsonFormatter
 from gateway.wire import BoundedProtocol
 
 
 def serve(settings: Settings, say: Callable[[str], None]) -> None:
     """Serve until a signal. ``say`` prints one line to the person who started it."""
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
-    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     try:
         settings, new_key = with_first_key(settings)
     except OSError as error:

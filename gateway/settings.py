@@ -34,6 +34,7 @@ from gateway.configuration import ConfigError as ConfigError
 from gateway.model_settings import ModelSettings
 from gateway.price_settings import PriceBookSettings
 from gateway.reconciliation.options import ReconciliationSettings
+from gateway.telemetry_settings import TelemetrySettings
 
 Scope: TypeAlias = Literal["generate", "reports", "admin"]
 Per: TypeAlias = Literal["hour", "day", "month", "total"]
@@ -278,6 +279,7 @@ class Settings(_Section):
     price_book: PriceBookSettings = PriceBookSettings()
     alerts: tuple[AlertSettings, ...] = ()
     """Whom to tell when cold starts become more, or slower."""
+    telemetry: TelemetrySettings = TelemetrySettings()
     revision: str = "default"
     """Digest of the configuration as written; kept with each attempt."""
 

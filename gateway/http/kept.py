@@ -19,6 +19,7 @@ from gateway.http.patience import retry_scope
 from gateway.http.state import State
 from gateway.operation import Order
 from gateway.results import KeptAnswer
+from gateway.tracing import trace_of
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,8 @@ async def run_or_answer(
     ``raw`` is the request's body, ``shape`` how the route's answers are kept.
     Raises HttpError, Draining, ResultsUnavailable.
     """
+    if state.settings.telemetry.otlp_endpoint is not None:
+        order = replace(order, trace=trace_of(request.headers))
     keyed = HEADER in request.headers
     if not keyed and order.on_disconnect != "park":
         return _run_or_rejoin(state, request, raw, order)

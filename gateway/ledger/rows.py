@@ -149,6 +149,10 @@ class AttemptRow:
     lookup: Literal["looked_up", "found", "gave_up"] | None = None
     """What came of asking the provider afterwards: it told of the job (``looked_up`` by its id,
     ``found`` by its time), or the gateway ``gave_up``; None: not asked, or no answer yet."""
+    trace_id: str | None = None
+    """The trace that its operation belongs to, 32 hex digits; None where none is recorded."""
+    parent_span_id: str | None = None
+    """The caller's span in that trace, 16 hex digits; None: the trace began here."""
 
 
 @dataclass(slots=True)

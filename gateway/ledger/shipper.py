@@ -1,10 +1,10 @@
-"""The shipper: journal files into the database, the log and the metrics. A process of its own.
+"""The shipper: journal files into the database, the log, metrics and traces. A process of its own.
 
-``python -m gateway.ledger.shipper --data-dir DIR [--no-log]`` (and what ``ledger`` in the
-configuration says) reads ``DIR/journal`` in the order
-of file names. A database that is locked, full or away stops it for a while and costs nothing: it
-goes on where it stood. Deaths cost nothing either: rows and offset are one transaction. Only the
-log line follows the commit, so a kill between the two leaves it out.
+``python -m gateway.ledger.shipper --data-dir DIR [--no-log]`` (and what ``ledger`` and ``telemetry``
+in the configuration say) reads ``DIR/journal`` in the order of file names. A database that is locked,
+full or away stops it for a while and costs nothing: it goes on where it stood. Deaths cost nothing
+either: rows and offset are one transaction. Only log lines and spans follow the commit, so a kill in
+between leaves them out.
 
 Standard input is its lifeline: a byte asks it to ship now, the end means that the gateway is gone,
 so it ships what is there and ends. On standard output it says how far it is, a line for each batch:
@@ -23,7 +23,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import orjson
 
@@ -45,6 +45,16 @@ _LONGEST_PAUSE_SECONDS = 2.0
 _LAST_PATIENCE_SECONDS = 3.0  # for the database, once the gateway is gone
 
 
+class TraceSink(Protocol):
+    """Where traces go; ``gateway.telemetry.export`` has the one that sends them."""
+
+    def observe(self, batch: Batch) -> None: ...
+
+    def tick(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class Shipper:
     """Ships what is there when told to. ``log`` gets a line of JSON for each finished attempt,
     ``report`` every offset that was reached.
@@ -55,6 +65,7 @@ class Shipper:
         data_dir: Path,
         *,
         log: BinaryIO | None = None,
+        traces: TraceSink | None = None,
         report: Callable[[str, int, int], None] = lambda name, offset, at_us: None,
         rollup_tags: Sequence[str] | None = None,
         keep_days: int | None = None,
@@ -67,6 +78,7 @@ class Shipper:
         )
         self._directory = layout.journal_dir(data_dir)
         self._log = log
+        self._traces = traces
         self._report = report
         self._busy_timeout_seconds = busy_timeout_seconds
         self._metrics = Metrics()
@@ -94,6 +106,8 @@ class Shipper:
             self._metrics_changed = not housekeeping.write_whole(
                 layout.metrics_path(self._data_dir), self._metrics.exposition()
             )
+        if self._traces is not None:
+            self._traces.tick()
         if now or monotonic >= self._tidy_at:
             self._tidy_at = monotonic + _TIDY_EVERY_SECONDS
             self._housekeeper.delete_shipped(self._opened(), self._offsets)
@@ -192,6 +206,8 @@ class Shipper:
         for charge in batch.charges.values():
             self._metrics.observe_charge(charge)
         self._metrics_changed = self._metrics_changed or bool(live or batch.charges)
+        if self._traces is not None:
+            self._traces.observe(batch)
         if self._log is not None and live:
             try:
                 self._log.write(b"".join(orjson.dumps(log_line(row)) + b"\n" for row in live))
@@ -263,6 +279,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--no-log", action="store_true", help="no line for each attempt on stderr")
     parser.add_argument("--rollup-tag", action="append", default=[], metavar="NAME")
     parser.add_argument("--keep-days", type=int, help="delete months that are older")
+    parser.add_argument("--otlp-endpoint", help="send spans there; needs the extra otel")
+    parser.add_argument("--service-name", default="inference-gateway", help="their service.name")
     arguments = parser.parse_args(argv)
     data_dir: Path = arguments.data_dir
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -280,9 +298,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     lifeline = Lifeline(sys.stdin.fileno())
     if not _only_one(data_dir, lifeline):
         return 0
+    traces = _traces(arguments.otlp_endpoint, arguments.service_name)
     shipper = Shipper(
         data_dir,
         log=None if arguments.no_log else sys.stderr.buffer,
+        traces=traces,
         report=_say_offset,
         rollup_tags=arguments.rollup_tag,
         keep_days=arguments.keep_days,
@@ -294,6 +314,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     finally:
         shipper.close()
+        if traces is not None:
+            traces.close()
+
+
+def _traces(endpoint: str | None, service_name: str) -> TraceSink | None:
+    if endpoint is None:
+        return None
+    from gateway.telemetry.export import open_traces  # the SDK: only where it is asked for
+
+    return open_traces(endpoint, service_name)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -10,6 +10,8 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from gateway.telemetry_settings import TelemetrySettings
+
 logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE_SECONDS = 0.1
@@ -30,16 +32,20 @@ class ShipperProcess:
         log: bool = True,
         rollup_tags: Sequence[str] = (),
         keep_days: int | None = None,
+        telemetry: TelemetrySettings | None = None,
         python: str = sys.executable,
     ) -> None:
         # -P: a folder "gateway" in the working directory must not pass for this package.
-        self._command = [python, "-P", "-m", "gateway.ledger.shipper", "--data-dir", str(data_dir)]
+        self.command = [python, "-P", "-m", "gateway.ledger.shipper", "--data-dir", str(data_dir)]
         if not log:
-            self._command.append("--no-log")
+            self.command.append("--no-log")
         for name in rollup_tags:
-            self._command.append(f"--rollup-tag={name}")
+            self.command.append(f"--rollup-tag={name}")
         if keep_days is not None:
-            self._command.append(f"--keep-days={keep_days}")
+            self.command.append(f"--keep-days={keep_days}")
+        if telemetry is not None and telemetry.otlp_endpoint is not None:
+            self.command += ["--otlp-endpoint", telemetry.otlp_endpoint]
+            self.command += ["--service-name", telemetry.service_name]
         self._process: Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
@@ -137,7 +143,7 @@ class ShipperProcess:
     async def _live(self) -> int:
         """One life of the child: returns its exit status."""
         process = await asyncio.create_subprocess_exec(
-            *self._command,
+            *self.command,
             stdin=PIPE,
             stdout=PIPE,
             start_new_session=True,  # a Ctrl-C is the gateway's: what it still books is shipped

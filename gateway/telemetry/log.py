@@ -6,6 +6,7 @@ Nothing here sees a prompt, an output or a key.
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Mapping
 from operator import itemgetter
 from typing import Any
@@ -13,10 +14,15 @@ from typing import Any
 import orjson
 
 from gateway.clock import rfc3339
+from gateway.errors import GatewayError
+from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.views import usd_or_null
+from providers.contract import ProviderError
+
+_OUR_WORDS = (ProviderError, GatewayError, LedgerUnavailable)
 
 _LOGGED = (
-    *("request_id", "attempt", "provider", "deployment", "model", "status", "error_type"),
+    *("request_id", "attempt", "trace_id", "provider", "deployment", "model", "status", "error_type"),
     *("verdict", "evidence", "queue_seconds", "boot_seconds", "first_output_seconds"),
     *("total_seconds", "input_tokens", "output_tokens", "cost_status"),
 )
@@ -44,7 +50,11 @@ def log_line(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class JsonFormatter(logging.Formatter):
-    """Other log records, in the same shape as the line of an attempt."""
+    """Other log records, in the same shape as the line of an attempt.
+
+    A traceback has places and classes. What an exception says is kept of those classes alone whose
+    words are made for callers: any other may quote a prompt, an answer or a key.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         said = {
@@ -54,6 +64,24 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        if record.exc_info:
-            said["traceback"] = self.formatException(record.exc_info)
-        return orjson.dumps(said).decode()
+        if record.exc_info and record.exc_info[1] is not None:
+            said["traceback"] = _traceback(record.exc_info[1])
+        # A lone surrogate, from a file's name say, is no JSON.
+        sound = {key: text.encode(errors="backslashreplace").decode() for key, text in said.items()}
+        return orjson.dumps(sound).decode()
+
+
+def _traceback(error: BaseException) -> str:
+    """The last failure first, then what it came from."""
+    parts: list[str] = []
+    seen: set[int] = set()
+    while id(error) not in seen:
+        seen.add(id(error))
+        name = type(error).__qualname__
+        words = f": {error}" if isinstance(error, _OUR_WORDS) else ""
+        parts.append(f"{name}{words}\n{''.join(traceback.format_tb(error.__traceback__))}")
+        before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        if before is None:
+            break
+        error = before
+    return "from ".join(parts)

@@ -1,16 +1,14 @@
 from __future__ import annotations
 
-import logging
 import re
 from dataclasses import asdict, replace
 from typing import Any
 
-import orjson
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.ledger.rows import AttemptRow
-from gateway.telemetry import JsonFormatter, Metrics, log_line
+from gateway.telemetry import Metrics
 from gateway.telemetry.definitions import BY_NAME, DEFINITIONS
 from tests.ledger.samples import NOON_US, begun, estimated, finished, idle_charge, priced, unpriced
 
@@ -28,40 +26,6 @@ def samples(*rows: AttemptRow) -> dict[str, list[tuple[dict[str, str], float]]]:
             if not sample.name.endswith("_created"):
                 found.setdefault(sample.name, []).append((sample.labels, sample.value))
     return found
-
-
-def test_the_log_line_says_what_happened_and_nothing_said() -> None:
-    line = log_line(asdict(finished(begun(1), tags={"secret": "prompt"})))
-    assert line == {
-        "time": "2026-11-22T12:00:00.950001Z",
-        "level": "INFO",
-        "event": "attempt",
-        "request_id": "gen_000001",
-        "attempt": "att_000001",
-        "provider": "local",
-        "deployment": "local-smollm2",
-        "model": "smollm2",
-        "status": "succeeded",
-        "error_type": None,
-        "verdict": "cold",
-        "evidence": "process_started",
-        "queue_seconds": None,
-        "boot_seconds": 0.62,
-        "first_output_seconds": 0.71,
-        "total_seconds": 0.95,
-        "input_tokens": 12,
-        "output_tokens": 40,
-        "token_source": "reported",
-        "cost_usd": "0.000093",
-        "cost_status": "measured",
-        "price_source": "the operator",
-    }
-
-
-def test_an_unknown_cost_is_null_in_the_log() -> None:
-    line = log_line(asdict(unpriced(begun(1), known="0.25", price=None)))
-    assert line["cost_usd"] is None and line["cost_status"] == "unknown"
-    assert line["price_source"] is None
 
 
 def test_unknown_costs_are_counted_and_never_added() -> None:
@@ -131,13 +95,6 @@ def test_labels_stay_within_bounds() -> None:
     assert ({**WHICH, "model": "other", "status": "succeeded", "error_type": ""}, 101) in found[
         "gateway_attempts_total"
     ]
-
-
-def test_other_log_records_are_json_too() -> None:
-    record = logging.LogRecord("gateway.x", logging.WARNING, "f", 1, "took %d", (3,), None)
-    line = orjson.loads(JsonFormatter().format(record))
-    assert line["level"] == "WARNING" and line["message"] == "took 3"
-    assert line["event"] == "log" and line["time"].endswith("Z")
 
 
 # -- OpenTelemetry's names --------------------------------------------------------------------

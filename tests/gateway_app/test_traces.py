@@ -1,0 +1,200 @@
+"""Traces, from a caller's header to a provider's and to a collector, and off where they are off."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.ledger.shipping import ShipperProcess
+from gateway.settings import ConfigError, load
+from gateway.telemetry_settings import TelemetrySettings
+from providers.contract import Delta, Finished
+from tests.emulators.openai_chat import KEY, OpenAIChat
+from tests.gateway_app.gateways import Gateway, Scripts, eventually, running_gateway
+from tests.serving import serve
+
+pytest.importorskip("opentelemetry.sdk", reason="needs the extra otel")
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+PARENT = {"traceparent": f"00-{TRACE}-{SPAN}-01", "tracestate": "vendor=secret"}
+
+
+class Collector:
+    """A collector's door: what was sent by OTLP over HTTP."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self._spans: list[Any] = []
+        self._lock = threading.Lock()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        assert scope["path"] == "/v1/traces"
+        raw, more = b"", True
+        while more:
+            message = await receive()
+            raw += message.get("body", b"")
+            more = message.get("more_body", False)
+        told = ExportTraceServiceRequest.FromString(raw)
+        with self._lock:
+            for resource in told.resource_spans:
+                for scoped in resource.scope_spans:
+                    self._spans += scoped.spans
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    def of(self, trace_id: str) -> list[Any]:
+        with self._lock:
+            return [span for span in self._spans if span.trace_id.hex() == trace_id]
+
+    def count(self) -> int:
+        return len(self._spans)
+
+
+@pytest.fixture(scope="module")
+def collector() -> Iterator[Collector]:
+    app = Collector()
+    with serve(app) as url:
+        app.url = f"{url}/v1/traces"
+        yield app
+
+
+def tree(emulator: OpenAIChat, **telemetry: Any) -> dict[str, Any]:
+    deployments = {
+        "warm": {"provider": "upstream", "model": "warm"},
+        "scripted": {"provider": "scripted", "model": "scripted"},
+    }
+    return {
+        "providers": {
+            "upstream": {"kind": "openai_chat", "base_url": emulator.url, "api_key": KEY}
+        },
+        "deployments": deployments,
+        "models": {name: {"deployments": [name]} for name in deployments},
+        "telemetry": telemetry,
+    }
+
+
+@pytest.fixture(scope="module")
+def traced(
+    tmp_path_factory: pytest.TempPathFactory, chat_emulator: OpenAIChat, collector: Collector
+) -> Iterator[Gateway]:
+    given = tree(chat_emulator, otlp_endpoint=collector.url)
+    with running_gateway(given, tmp_path_factory.mktemp("traces")) as running:
+        yield running
+
+
+def ask(gateway: Gateway, model: str = "warm", **headers: str) -> str:
+    """The operation's id."""
+    body = {"model": model, "input": "Hi"}
+    answer = gateway.http.post("/v1/generate", json=body, headers=headers)
+    assert answer.status_code == 200, answer.text
+    operation_id: str = answer.json()["id"]
+    return operation_id
+
+
+def test_a_callers_trace_goes_through_to_the_provider_and_the_collector(
+    traced: Gateway, chat_emulator: OpenAIChat, collector: Collector
+) -> None:
+    operation_id = ask(traced, **PARENT)
+    told = chat_emulator.received[-1].headers
+    assert "tracestate" not in told
+    version, trace_id, attempt_span, flags = told["traceparent"].split("-")
+    assert (version, trace_id, flags) == ("00", TRACE, "01")
+    (row,) = traced.rows(operation_id)
+    assert (row["trace_id"], row["parent_span_id"]) == (TRACE, SPAN)
+    eventually(lambda: len(collector.of(TRACE)) == 2, 15)
+    by_id = {span.span_id.hex(): span for span in collector.of(TRACE)}
+    attempt = by_id.pop(attempt_span)
+    ((operation_span, operation),) = by_id.items()
+    assert attempt.parent_span_id.hex() == operation_span
+    assert operation.parent_span_id.hex() == SPAN
+    attributes = {item.key: item.value.string_value for item in operation.attributes}
+    assert attributes["gateway.operation.id"] == operation_id
+
+
+def test_without_a_header_a_trace_begins_here(traced: Gateway, collector: Collector) -> None:
+    (row,) = traced.rows(ask(traced))
+    assert row["trace_id"] is not None and row["parent_span_id"] is None
+    eventually(lambda: len(collector.of(row["trace_id"])) == 2, 15)
+
+
+def test_what_the_caller_does_not_record_is_passed_on_and_not_recorded(
+    traced: Gateway, chat_emulator: OpenAIChat
+) -> None:
+    (row,) = traced.rows(ask(traced, traceparent=f"00-{TRACE}-{SPAN}-00"))
+    told = chat_emulator.received[-1].headers["traceparent"]
+    assert told.startswith(f"00-{TRACE}-") and told.endswith("-00")
+    assert (row["trace_id"], row["parent_span_id"]) == (None, None)
+
+
+def test_providers_can_be_left_out_of_it(
+    tmp_path: Path, chat_emulator: OpenAIChat, collector: Collector
+) -> None:
+    given = tree(chat_emulator, otlp_endpoint=collector.url, pass_on=False)
+    with running_gateway(given, tmp_path) as gateway:
+        (row,) = gateway.rows(ask(gateway, **PARENT))
+    assert row["trace_id"] == TRACE
+    assert "traceparent" not in chat_emulator.received[-1].headers
+
+
+def test_a_collector_that_is_away_costs_no_call_and_no_row(
+    tmp_path: Path, chat_emulator: OpenAIChat
+) -> None:
+    given = tree(chat_emulator, otlp_endpoint="http://127.0.0.1:9/v1/traces")
+    scripts = Scripts()
+    scripts.only("scripted", (Delta("hi"), Finished(("stop",))))
+    with running_gateway(given, tmp_path, scripts) as gateway:
+        operation_id = ask(gateway, "scripted")
+        assert gateway.operation(operation_id)["status"] == "succeeded"
+
+
+# -- off means off ----------------------------------------------------------------------------
+
+
+def test_off_nothing_is_taken_kept_or_passed_on(
+    gateway: Gateway, chat_emulator: OpenAIChat, collector: Collector
+) -> None:
+    before = collector.count()
+    (row,) = gateway.rows(ask(gateway, **PARENT))
+    assert (row["trace_id"], row["parent_span_id"]) == (None, None)
+    assert "traceparent" not in chat_emulator.received[-1].headers
+    assert collector.count() == before
+
+
+@pytest.mark.parametrize("module", ["gateway.app", "gateway.ledger.shipper"])
+def test_off_the_sdk_is_not_even_imported(module: str) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", f"import {module}, sys; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "gateway.tracing" in told.stdout or module != "gateway.app"
+    assert "opentelemetry.sdk" not in told.stdout and "opentelemetry.exporter" not in told.stdout
+
+
+def test_off_the_shipper_is_told_nothing(tmp_path: Path) -> None:
+    for telemetry in (None, TelemetrySettings()):
+        assert "--otlp-endpoint" not in ShipperProcess(tmp_path, telemetry=telemetry).command
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "why"),
+    [
+        ("localhost:4318", "must begin with http"),
+        ("http:///v1/traces", "name a host"),
+        ("https://user:secret@collector/v1/traces", "hold no secret"),
+        ("https://collector/v1/traces?key=secret", "hold no secret"),
+    ],
+)
+def test_an_endpoint_that_is_none_or_tells_a_secret(endpoint: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=why) as refused:
+        load(None, {}, {"telemetry": {"otlp_endpoint": endpoint}})
+    assert "secret@" not in str(refused.value) and "key=" not in str(refused.value)

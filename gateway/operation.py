@@ -29,8 +29,8 @@ class Order:
     waits ``grace_seconds`` for somebody to come back. ``retry_scope``: by what the retry of an SDK
     finds the run that its first call has begun, as long as it has no output.
     ``deadline_seconds``: the longest that the whole may take, by the caller's own word;
-    ``max_cost_pico_usd``: the most that it may cost, all attempts together. ``trace``: where its spans belong;
-    None while traces are off.
+    ``max_cost_pico_usd``: the most that it may cost, all attempts together.
+    ``trace``: where its spans belong; None while traces are off.
     """
 
     plan: Plan[Target]

@@ -1,10 +1,10 @@
 """The shipper: journal files into the database, the log, metrics and traces. A process of its own.
 
-``python -m gateway.ledger.shipper --data-dir DIR [--no-log]`` (and what ``ledger`` and ``telemetry``
-in the configuration say) reads ``DIR/journal`` in the order of file names. A database that is locked,
-full or away stops it for a while and costs nothing: it goes on where it stood. Deaths cost nothing
-either: rows and offset are one transaction. Only log lines and spans follow the commit, so a kill in
-between leaves them out.
+``python -m gateway.ledger.shipper --data-dir DIR [--no-log]`` (and what ``ledger`` and
+``telemetry`` in the configuration say) reads ``DIR/journal`` in the order of file names. A database
+that is locked, full or away stops it for a while and costs nothing: it goes on where it stood.
+Deaths cost nothing either: rows and offset are one transaction. Only log lines and spans follow the
+commit, so a kill in between leaves them out.
 
 Standard input is its lifeline: a byte asks it to ship now, the end means that the gateway is gone,
 so it ships what is there and ends. On standard output it says how far it is, a line for each batch:
@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 _BATCH_LINES = 1000
 _IDLE_SECONDS = 0.2
 _METRICS_EVERY_SECONDS = 1.0
+_METRICS_PAUSES = 20  # so that many series cost a twentieth of the time at most
 _TIDY_EVERY_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 2.0
 _LAST_PATIENCE_SECONDS = 3.0  # for the database, once the gateway is gone
@@ -102,10 +103,12 @@ class Shipper:
         """Write the metrics and delete what is not needed any more, each about once a second."""
         monotonic = time.monotonic()
         if self._metrics_changed and (now or monotonic >= self._metrics_at):
-            self._metrics_at = monotonic + _METRICS_EVERY_SECONDS
             self._metrics_changed = not housekeeping.write_whole(
                 layout.metrics_path(self._data_dir), self._metrics.exposition()
             )
+            ended = time.monotonic()
+            pause = max(_METRICS_EVERY_SECONDS, _METRICS_PAUSES * (ended - monotonic))
+            self._metrics_at = ended + pause
         if self._traces is not None:
             self._traces.tick()
         if now or monotonic >= self._tidy_at:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 # https://github.com/open-telemetry/semantic-conventions-genai, read on 2026-11-23
 _OPERATIONS = {"chat.completions": "chat", "generate": "generate_content"}
 
@@ -14,9 +11,11 @@ def operation_name(route: str) -> str:
     return _OPERATIONS.get(route, "generate_content")
 
 
-def outcome(row: Mapping[str, Any]) -> str | None:
-    """``error.type``: the class of an attempt's failure, or why it has no end of its own."""
-    if row["status"] in ("succeeded", "running"):
-        return None
-    error_type: str | None = row["error_type"]
-    return error_type or ("other" if row["status"] == "failed" else row["status"])
+def outcome(status: str, error_type: str | None) -> str:
+    """``error.type``: the class of an attempt's failure, or why it has no end of its own.
+
+    Empty for one that went well.
+    """
+    if status in ("succeeded", "running"):
+        return ""
+    return error_type or ("other" if status == "failed" else status)

@@ -22,7 +22,16 @@ from providers.contract import ProviderError
 _OUR_WORDS = (ProviderError, GatewayError, LedgerUnavailable)
 
 _LOGGED = (
-    *("request_id", "attempt", "trace_id", "provider", "deployment", "model", "status", "error_type"),
+    *(
+        "request_id",
+        "attempt",
+        "trace_id",
+        "provider",
+        "deployment",
+        "model",
+        "status",
+        "error_type",
+    ),
     *("verdict", "evidence", "queue_seconds", "boot_seconds", "first_output_seconds"),
     *("total_seconds", "input_tokens", "output_tokens", "cost_status"),
 )

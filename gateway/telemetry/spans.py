@@ -113,7 +113,7 @@ class SpanFold:
 def attempt_span(row: Row) -> Span:
     """One dispatch: the gateway as the provider's client."""
     operation = operation_name(row["route"])
-    error_type = outcome(row)
+    error_type = outcome(row["status"], row["error_type"]) or None
     return Span(
         f"{operation} {row['provider_model']}",
         "client",
@@ -148,7 +148,7 @@ def operation_span(rows: list[Row]) -> Span:
     """One call of a caller's, with all its attempts; what the last one came to is its end."""
     last = max(rows, key=lambda row: (row["status"] == "succeeded", row["ordinal"]))
     operation = operation_name(last["route"])
-    error_type = outcome(last)
+    error_type = outcome(last["status"], last["error_type"]) or None
     return Span(
         f"{operation} {last['model']}",
         "server",

@@ -125,9 +125,9 @@ class Gateway:
     def running(self) -> int:
         """Operations that live now, by the gateway's own metric."""
         text = self.http.get("/metrics").text
-        return int(
-            next(x for x in text.splitlines() if x.startswith("gateway_operations_running "))[27:]
-        )
+        name = "gateway_operations_running "
+        told = next(x for x in text.splitlines() if x.startswith(name))
+        return int(float(told.removeprefix(name)))
 
 
 def eventually(holds: Callable[[], bool], seconds: float = 2.0) -> float:

@@ -65,6 +65,7 @@ from gateway.routing import Routes
 from gateway.settings import ConfigError, Settings
 from gateway.warm_start import recall
 from gateway.tracing import exporter_installed, telling
+from gateway.tracing import telling
 from providers.contract import Http, ProviderPlugin, ProviderSettings
 from providers.toolkit.http import open_http
 
@@ -107,14 +108,8 @@ def create_app(
     names what does not exist; starting raises ConfigError when another gateway holds the data
     folder.
     """
-    telemetry = settings.telemetry
-    if telemetry.otlp_endpoint is not None:
-        if not exporter_installed():
-            raise ConfigError(
-                "telemetry.otlp_endpoint: traces need the extra otel: "
-                "pip install 'serverless-inference-gateway[otel]'"
-            )
-        http = telling(http) if telemetry.pass_on else http
+    if settings.telemetry.otlp_endpoint is not None and settings.telemetry.pass_on:
+        http = telling(http)
     registry = Registry(settings, http, plugins)
     registry.build()
     models = {name: model.deployments for name, model in settings.models.items()}

@@ -34,6 +34,7 @@ from gateway.settings import (
     Timeouts,
     explain,
 )
+from gateway.tracing import exporter_installed
 from gateway.warmth.outlook import Outlook
 from gateway.warmth.priors import Prior, prior_of
 from gateway.warmth.warmth import Warmth
@@ -114,6 +115,11 @@ class Registry:
 
     def build(self) -> None:
         """Load, build and bind everything; nothing is dialled."""
+        if self._settings.telemetry.otlp_endpoint is not None and not exporter_installed():
+            raise ConfigError(
+                "telemetry.otlp_endpoint: traces need the extra otel: "
+                "pip install 'serverless-inference-gateway[otel]'"
+            )
         for name, deployment in self._settings.deployments.items():
             self.targets[name] = self._bind(name, deployment)
 

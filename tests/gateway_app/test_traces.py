@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from gateway.app import create_app
 from gateway.ledger.shipping import ShipperProcess
 from gateway.settings import ConfigError, load
 from gateway.telemetry_settings import TelemetrySettings
@@ -183,6 +184,15 @@ def test_off_the_sdk_is_not_even_imported(module: str) -> None:
 def test_off_the_shipper_is_told_nothing(tmp_path: Path) -> None:
     for telemetry in (None, TelemetrySettings()):
         assert "--otlp-endpoint" not in ShipperProcess(tmp_path, telemetry=telemetry).command
+
+
+def test_on_without_the_extra_is_refused_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http", None)
+    on = {"server": {"data_dir": tmp_path}, "telemetry": {"otlp_endpoint": "http://c/v1/traces"}}
+    with pytest.raises(ConfigError, match=r"serverless-inference-gateway\[otel\]"):
+        create_app(load(None, {}, on))
 
 
 @pytest.mark.parametrize(

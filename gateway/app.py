@@ -63,9 +63,8 @@ from gateway.registry import Registry, Target
 from gateway.results import Results
 from gateway.routing import Routes
 from gateway.settings import ConfigError, Settings
-from gateway.warm_start import recall
-from gateway.tracing import exporter_installed, telling
 from gateway.tracing import telling
+from gateway.warm_start import recall
 from providers.contract import Http, ProviderPlugin, ProviderSettings
 from providers.toolkit.http import open_http
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,16 @@ _REFERENCE = re.compile(r"\$\{(file:)?([^}]*)\}")
 
 class ConfigError(ValueError):
     """The configuration cannot be used; the message says where and why."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine and nothing else."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def from_file(path: Path, environ: Mapping[str, str]) -> tuple[dict[str, Any], bytes]:

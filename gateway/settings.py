@@ -9,7 +9,6 @@ misspelt one that is ignored is a silent lie (pydantic-settings ignores them).
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import re
 from collections.abc import Mapping
 from decimal import Decimal
@@ -31,6 +30,7 @@ from gateway.accounting.prices import PriceRow
 from gateway.alert_settings import AlertSettings
 from gateway.configuration import PREFIX, from_environment, from_file, merge
 from gateway.configuration import ConfigError as ConfigError
+from gateway.configuration import is_loopback as is_loopback
 from gateway.model_settings import ModelSettings
 from gateway.price_settings import PriceBookSettings
 from gateway.reconciliation.options import ReconciliationSettings
@@ -346,16 +346,6 @@ DEFAULTS: dict[str, Any] = {
     },
     "models": {"smollm2": {"deployments": ["local-smollm2"]}},
 }
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine and nothing else."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def load(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.telemetry.definitions import BY_NAME
-from gateway.telemetry.queries import increase, quantile, rate, total
+from gateway.telemetry.queries import average, increase, quantile, rate, total
 
 _SCHEMA = 39  # Grafana 10 and newer
 _WINDOW = "$__rate_interval"
@@ -212,6 +212,26 @@ _COLD_STARTS = Dashboard(
                 ): "{{evidence}}"
             },
             "reqps",
+        ),
+        Panel(
+            "Chance to be warm",
+            {
+                average(
+                    "gateway_deployment_warm_probability", ("deployment",), _DEPLOYMENT
+                ): "{{deployment}}"
+            },
+            "percentunit",
+            text=_text("gateway_deployment_warm_probability"),
+        ),
+        Panel(
+            "A boot is expected to take",
+            {
+                average(
+                    "gateway_deployment_expected_boot_seconds", ("deployment",), _DEPLOYMENT
+                ): "{{deployment}}"
+            },
+            "s",
+            text=_text("gateway_deployment_expected_boot_seconds"),
         ),
         Panel(
             "Expected now",

@@ -145,6 +145,16 @@ DEFINITIONS: tuple[Definition, ...] = (
         ("deployment", "state"),
         "1 for what is expected of a deployment now: off, booting, warm or unknown; else 0.",
     ),
+    _now(
+        "deployment_warm_probability",
+        ("deployment",),
+        "The chance that a call sent now waits for no boot; none: nothing is known.",
+    ),
+    _now(
+        "deployment_expected_boot_seconds",
+        ("deployment",),
+        "How long a boot takes on average; none: nothing is known.",
+    ),
     _now("deployment_cordoned", ("deployment",), "1 while it is out of service by order."),
     _now(
         "deployment_paused",

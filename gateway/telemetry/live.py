@@ -45,15 +45,21 @@ def exposition(now: Moment) -> bytes:
 
 def _targets(now: Moment) -> dict[str, Values]:
     targets = list(now.targets)
+    outlooks = {target.name: target.outlook(now.at) for target in targets}
+    known = {name: seen for name, seen in outlooks.items() if seen.state != "unknown"}
     states = [
-        ((target.name, state), target.outlook(now.at).state == state)
-        for target in targets
+        ((name, state), seen.state == state)
+        for name, seen in outlooks.items()
         for state in get_args(State)
     ]
     return {
         "gateway_deployment_running": [((t.name,), t.running) for t in targets],
         "gateway_deployment_queued": [((t.name,), t.gate.queued) for t in targets],
         "gateway_deployment_state": states,
+        "gateway_deployment_warm_probability": [((n,), seen.p_warm) for n, seen in known.items()],
+        "gateway_deployment_expected_boot_seconds": [
+            ((n,), seen.boot_seconds) for n, seen in known.items()
+        ],
         "gateway_deployment_cordoned": [((t.name,), t.cordoned) for t in targets],
         "gateway_deployment_paused": [
             ((t.name,), t.circuit.closed(now.at) is not None) for t in targets

@@ -30,6 +30,11 @@ def total(name: str, by: Sequence[str] = (), where: Labels | None = None) -> str
     return f"{_sum(name, by)}({series(name, where)})"
 
 
+def average(name: str, by: Sequence[str], where: Labels | None = None) -> str:
+    """What is there now, where instances each have an opinion of the same thing."""
+    return f"{_sum(name, by).replace('sum', 'avg', 1)}({series(name, where)})"
+
+
 def rate(name: str, window: str, by: Sequence[str] = (), where: Labels | None = None) -> str:
     """What a counter grows by in a second."""
     return f"{_sum(name, by)}(rate({series(name, where)}[{window}]))"

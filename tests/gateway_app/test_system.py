@@ -106,6 +106,17 @@ def test_metrics_of_the_record_and_of_what_stands(gateway: Gateway) -> None:
         if name == "gateway_deployment_state" and ("deployment", "plain") in labels
     }
     assert states.keys() == {"off", "booting", "warm", "unknown"} and sum(states.values()) == 1
+    foreseen = {
+        dict(labels)["deployment"]: value
+        for (name, labels), value in now.items()
+        if name == "gateway_deployment_warm_probability"
+    }
+    known = {
+        dict(labels)["deployment"]
+        for (name, labels), value in now.items()
+        if name == "gateway_deployment_state" and value and ("state", "unknown") not in labels
+    }
+    assert foreseen.keys() == known and all(0 <= chance <= 1 for chance in foreseen.values())
 
 
 @needs_promtool

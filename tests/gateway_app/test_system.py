@@ -12,9 +12,10 @@ from prometheus_client.parser import text_string_to_metric_families
 import gateway.errors
 from gateway.http.errors import STATUSES, error_json, error_response, status_of
 from gateway.ledger.errors import LedgerUnavailable, StoreUnavailable
+from gateway.telemetry import JsonFormatter
 from providers import contract
 from providers.contract import Delta, Finished, ProviderError, RateLimited, Started, Usage
-from providers.testing import Wait
+from providers.testing import Until, Wait
 from tests.gateway_app.gateways import Gateway, Scripts, events_of, eventually, wait_for_event
 from tests.telemetry.promtool import needs_promtool, promtool
 
@@ -127,6 +128,29 @@ def test_prometheus_own_checker_finds_no_fault_with_them(
     gateway.answer("plain")
     eventually(lambda: "gen_ai_client_token_usage_bucket{" in gateway.http.get("/metrics").text, 10)
     assert promtool("check", "metrics", given=gateway.http.get("/metrics").text) == ""
+
+
+class Fault:
+    """What an adapter's own mistake is like: it quotes what it stumbled over."""
+
+    said = "tell me a secret"
+
+    async def wait(self) -> None:
+        raise RuntimeError(f"cannot parse {self.said}")
+
+
+def test_the_log_of_a_fault_has_nothing_that_was_said(
+    gateway: Gateway, scripts: Scripts, caplog: pytest.LogCaptureFixture
+) -> None:
+    fault: Any = Fault()
+    scripts.only("plain", (Until(fault),))
+    status, error = gateway.error("plain", input=Fault.said)
+    assert status == 502 and Fault.said not in str(error)
+    formatter = JsonFormatter()
+    (record,) = [record for record in caplog.records if record.exc_info]
+    line = formatter.format(record)
+    assert "adapter of deployment plain failed" in line and "RuntimeError" in line
+    assert Fault.said not in line
 
 
 def test_the_openapi_document(gateway: Gateway) -> None:

@@ -92,6 +92,20 @@ def plan(masses: Sequence[float], stakes: Stakes, callers: float = 1.0) -> Windo
     return tuple(found)
 
 
+def hold(masses: Sequence[float], stakes: Stakes) -> Windows:
+    """The one window from the begin of the gap, of least expected cost: no boot ahead."""
+    left, idle_usd = 1.0, 0.0
+    best_usd, best = stakes.miss_usd, 0.0
+    for number in range(BINS):
+        mass, width = masses[number], _WIDTHS[number]
+        left -= mass
+        idle_usd += width * stakes.idle_usd_per_second * (left + mass / 2)
+        usd = idle_usd + left * stakes.miss_usd
+        if usd < best_usd:
+            best_usd, best = usd, EDGES_SECONDS[number + 1]
+    return ((0.0, best),)
+
+
 def gap_usd(windows: Windows, gap_seconds: float, stakes: Stakes, callers: float = 1.0) -> float:
     """What a gap of this length costs under these windows."""
     boot_seconds, usd = stakes.boot_seconds, 0.0

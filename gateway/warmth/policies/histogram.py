@@ -1,9 +1,10 @@
 """Windows of least expected cost from a deployment's own gaps. Standard library only.
 
 Two histograms of the gaps so far, one that trusts them soon and one that does so late, give two
-plans. Each gap that ends is also counted under both plans and under the break-even window; a plan
-is used only while its lead over the break-even is larger than what chance would explain. So what
-has no pattern is treated as ``SkiRental`` does.
+plans. Each gap that ends is also counted under both plans and under a plain window, the best one for
+a deployment of which nothing is known; a plan is used only while its lead over the plain window is
+larger than what chance would explain. So what has no pattern is kept for a fixed time. Whatever is
+used, ``Bank`` bounds what all gaps together can cost; beyond it the break-even window is held.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 
 from gateway.warmth.gaps import PRIOR, GapHistogram
 from gateway.warmth.policies.base import Bank, WindowPolicy
-from gateway.warmth.windows import Stakes, Windows, gap_usd, plan, worst_excess_usd
+from gateway.warmth.windows import Stakes, Windows, gap_usd, hold, plan, worst_excess_usd
 
 PRIOR_GAPS = (3.0, 30.0)
 SLOW_DECAY = 0.995
@@ -34,6 +35,11 @@ class Rival:
         self.lead_usd = 0.0
         self.spread = 0.0
         """The sum of the squared differences."""
+
+    def set(self, windows: Windows, stakes: Stakes) -> None:
+        """Its plan from now on."""
+        self.windows = windows
+        self.worst_usd = worst_excess_usd(windows, stakes)
 
     def count(self, difference_usd: float, decay: float) -> None:
         """One more gap, by which it would have been so much cheaper."""
@@ -93,8 +99,8 @@ class Histogram(WindowPolicy):
         tau = stakes.break_even_seconds
         self._safe: Windows = ((0.0, math.inf if tau is None else tau),)
         self._prior = prior
-        self._base = Rival(self._safe if tau is None else plan(prior, stakes))
-        self._base.worst_usd = worst_excess_usd(self._base.windows, stakes)
+        self._base = Rival(self._safe if tau is None else hold(PRIOR, stakes))
+        self._base.set(self._base.windows, stakes)
         self._gaps = GapHistogram(decay)
         self._decay = decay
         self._callers = Callers(stakes.boot_seconds)
@@ -133,7 +139,6 @@ class Histogram(WindowPolicy):
         self._next = seen + max(1, min(20, seen // 10))
         if self.stakes.break_even_seconds is None:
             return  # idle seconds cost nothing: it is never let go
-        for rival, prior_gaps in zip(self.rivals, PRIOR_GAPS, strict=True):
+        for rival, prior_gaps in zip(self.rivals, PRIOR_GAPS, strict=False):
             masses: Sequence[float] = self._gaps.masses(self._prior, prior_gaps)
-            rival.windows = plan(masses, self.stakes, self._callers.mean)
-            rival.worst_usd = worst_excess_usd(rival.windows, self.stakes)
+            rival.set(plan(masses, self.stakes, self._callers.mean), self.stakes)

@@ -27,6 +27,7 @@ from gateway.cli_options import (
 )
 from gateway.cli_pricebook import prices_app, reprice
 from gateway.cli_reconcile import reconcile
+from gateway.cli_simulate import simulate
 from gateway.ledger.errors import SchemaMismatch, StoreUnavailable
 from gateway.settings import ConfigError
 
@@ -172,6 +173,7 @@ def costs(
 app.command("cold-starts")(cold_starts)
 app.command()(compare)
 app.command()(estimate)
+app.command()(simulate)
 app.command()(reconcile)
 app.command()(reprice)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 
 EDGES_SECONDS: tuple[float, ...] = (
     *(float(at) for at in range(0, 120, 10)),
@@ -28,7 +29,7 @@ def bin_of(seconds: float) -> int:
 
 def _prior() -> tuple[float, ...]:
     left = [(1 + at / _HALF_SECONDS) ** -_POWER for at in EDGES_SECONDS]
-    return (*(a - b for a, b in zip(left, left[1:], strict=False)), left[-1])
+    return (*(a - b for a, b in pairwise(left)), left[-1])
 
 
 PRIOR = _prior()

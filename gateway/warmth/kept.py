@@ -60,8 +60,17 @@ class Replica:
 class Kept:
     """A deployment, its policy and its account."""
 
-    __slots__ = ("_count_from", "_draw", "_first", "_idle_told", "_more", "_places", "_policy")
-    __slots__ += ("_window", "account")
+    __slots__ = (
+        "_count_from",
+        "_draw",
+        "_first",
+        "_idle_told",
+        "_more",
+        "_places",
+        "_policy",
+        "_window",
+        "account",
+    )
 
     def __init__(
         self,
@@ -120,6 +129,13 @@ class Kept:
             self._boot(self._first, at_us)
             self._idle_told = False
         return self._first.ready_at
+
+    def call_off(self, at_us: int) -> None:
+        """End the boot that is under way, at an instant before it is ready; so far it counts."""
+        first = self._first
+        self._add("boot", at_us, first.ready_at, -1)
+        first.up = False
+        self._idle_told = True
 
     def arrive(self, at_us: int, execute_us: int) -> int:
         """A request of this instant is served; how long it waited. After ``advance``."""
@@ -197,11 +213,13 @@ class Kept:
         if start > at_us:
             account.waits.append(start - at_us)
 
-    def _add(self, kind: Literal["boot", "busy", "idle"], begin_us: int, end_us: int) -> None:
+    def _add(
+        self, kind: Literal["boot", "busy", "idle"], begin_us: int, end_us: int, sign: int = 1
+    ) -> None:
         begin_us = max(begin_us, self._count_from)
         if end_us <= begin_us:
             return
-        account, length = self.account, end_us - begin_us
+        account, length = self.account, sign * (end_us - begin_us)
         if kind == "boot":
             account.boot_us += length
         elif kind == "busy":

@@ -1,9 +1,9 @@
 """Windows of least expected cost from a deployment's own gaps. Standard library only.
 
 Two histograms of the gaps so far, one that trusts them soon and one that does so late, give two
-plans. Each gap that ends is also counted under both plans and under a plain window, the best one for
-a deployment of which nothing is known; a plan is used only while its lead over the plain window is
-larger than what chance would explain. So what has no pattern is kept for a fixed time. Whatever is
+plans. Each gap that ends is also counted under both plans and under a plain window, the best one
+for a deployment of which nothing is known; a plan is used only while its lead over the plain window
+is larger than what chance would explain. So what has no pattern is kept for a fixed time. Whatever is
 used, ``Bank`` bounds what all gaps together can cost; beyond it the break-even window is held.
 """
 
@@ -85,8 +85,18 @@ class Callers:
 class Histogram(WindowPolicy):
     """Learns as it goes; see the module."""
 
-    __slots__ = ("_bank", "_base", "_callers", "_decay", "_gaps", "_next", "_prior", "_safe")
-    __slots__ += ("_used", "rivals")
+    __slots__ = (
+        "_bank",
+        "_base",
+        "_callers",
+        "_decay",
+        "_gaps",
+        "_next",
+        "_prior",
+        "_safe",
+        "_used",
+        "rivals",
+    )
 
     def __init__(
         self,
@@ -106,7 +116,7 @@ class Histogram(WindowPolicy):
         self._callers = Callers(stakes.boot_seconds)
         self.rivals = [Rival(self._base.windows) for _ in PRIOR_GAPS]
         self._next = 0
-        self._used = self._safe
+        self._used: Windows = self._safe
         self._bank = Bank(_ALLOWED_MISSES * stakes.miss_usd, _BANKED_MISSES * stakes.miss_usd)
 
     def _plan(self, now_us: int) -> Windows:

@@ -1,9 +1,10 @@
 """``Histogram`` with one rival more: windows by context, from a table that was trained before.
 
 The table says, for each deployment and each context (how long the last gap was, how many requests
-came in the last ten minutes), how likely a request is at each time of a gap. ``warmth.learning``
-makes it, off the path; here it is looked up, and what is seen from then on is counted on top. The
-table has to earn its use at each deployment as the other plans have to. Standard library only.
+came in the last ten minutes), how likely a request is at each time of a gap.
+``simulation.learning`` makes it, off the path; here it is looked up, and what is seen from then on
+is counted on top. The table has to earn its use at each deployment as the other plans have to.
+Standard library only.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ class _Context:
 
 
 class Learned(Histogram):
-    """See the module. A deployment or context that the table does not know is learned as it goes."""
+    """See the module. What the table does not know is learned as it goes."""
 
     __slots__ = ("_by_table", "_context", "_contexts", "_last_gap", "_rates", "_recent")
 

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.simulation.simulate import Requests
 from gateway.warmth.gaps import BINS, PRIOR, bin_of
 from gateway.warmth.policies.learned import SPANS_SECONDS, Table, context_of
-from gateway.warmth.simulate import Requests
 
 FEWEST_GAPS = 500
 """With fewer there is nothing to learn; the table is left empty."""
@@ -157,7 +157,7 @@ def _rates(model: Any, gaps: Sequence[Gap]) -> dict[str, dict[str, list[float]]]
 
 
 def _prior(gaps: Sequence[Gap]) -> list[float]:
-    """The gaps of all deployments, each deployment as much as another, and half what is built in."""
+    """The gaps of all deployments, each as much as another, and half of what is built in."""
     by_deployment: dict[str, list[int]] = defaultdict(list)
     for gap in gaps:
         by_deployment[gap.deployment].append(bin_of(gap.seconds) if gap.ended else BINS)

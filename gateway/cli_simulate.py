@@ -122,7 +122,7 @@ def simulate(
     settings = settings_of(config, data_dir)
     row = price_row(settings, price)
     try:
-        low, high = _calls(calls_per_day)
+        low, high = calls(calls_per_day)
         reading = Reading(by, low, high, execute_seconds, seed)
         found = streams_of(
             settings, trace, (synthetic, streams, days), reading, (start_time, end_time)
@@ -133,7 +133,7 @@ def simulate(
             learned = learn(found.streams, counted, seed)
         plant = Plant(boot_seconds, boot_sigma, replicas, places, window, seed)
         scene = Scene(found.streams, plant, counted, found.end_at_us, window, learned)
-        stakes = stakes_of(row, boot_seconds, _decimal(wait_value))
+        stakes = stakes_of(row, boot_seconds, amount(wait_value))
         told: dict[str, Any] = {"trace": answer.trace_json(found, counted)}
         if providers > 1:
             told["routes"] = answer.routes_json(scene, stakes, families[0], providers, row)
@@ -208,7 +208,8 @@ def streams_of(
         reports.close()
 
 
-def _calls(text: str | None) -> tuple[float, float]:
+def calls(text: str | None) -> tuple[float, float]:
+    """Least and most requests a day. Raises ConfigError."""
     if text is None:
         return 0.0, float("inf")
     low, sign, high = text.partition(":")
@@ -220,7 +221,8 @@ def _calls(text: str | None) -> tuple[float, float]:
         raise ConfigError(f"--calls-per-day is LOW:HIGH, 24:1440 say; not {text!r}") from None
 
 
-def _decimal(text: str) -> Decimal:
+def amount(text: str) -> Decimal:
+    """What a waiting second is worth. Raises ConfigError."""
     try:
         value = Decimal(text)
     except InvalidOperation:

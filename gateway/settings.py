@@ -31,6 +31,7 @@ from gateway.alert_settings import AlertSettings
 from gateway.configuration import PREFIX, from_environment, from_file, merge
 from gateway.configuration import ConfigError as ConfigError
 from gateway.configuration import is_loopback as is_loopback
+from gateway.keep_warm_settings import KeepWarmSettings
 from gateway.model_settings import ModelSettings
 from gateway.price_settings import PriceBookSettings
 from gateway.reconciliation.options import ReconciliationSettings
@@ -185,6 +186,8 @@ class DeploymentSettings(BaseModel):
     what the provider's plugin knows."""
     standing_machines: int = Field(default=1, ge=1)
     """How many machines stand, for prices that bill ``standing`` seconds."""
+    keep_warm: KeepWarmSettings | None = None
+    """How it is kept warm; unset: as its provider does by itself."""
     limits: Limits = Limits()
     """What it is asked to bear."""
     timeouts: Timeouts | None = None

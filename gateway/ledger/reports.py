@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from gateway.ledger.months import Archive, Month, Snapshot
 
+    from gateway.ledger.charged import KeptWarm
+
 __all__ = ["BadQuery", "ReportQuery", "Reports", "StoreUnavailable"]
 
 EXACT_ATTEMPTS = 50_000
@@ -200,6 +202,13 @@ class Reports:
 
         with self._reading() as snapshot:
             return {} if snapshot is None else charged.standing_until(snapshot, deployments)
+
+    def kept_warm(self, start_at_us: int, end_at_us: int) -> list[KeptWarm]:
+        """See ``charged.kept_warm``."""
+        from gateway.ledger import charged
+
+        with self._reading() as snapshot:
+            return [] if snapshot is None else charged.kept_warm(snapshot, start_at_us, end_at_us)
 
     def traffic(self, query: ReportQuery, most_rows: int = MOST_ROWS) -> Traffic:
         """The requests themselves, in columns; a sample beyond ``most_rows`` attempts."""

@@ -3,8 +3,8 @@
 Two histograms of the gaps so far, one that trusts them soon and one that does so late, give two
 plans. Each gap that ends is also counted under both plans and under a plain window, the best one
 for a deployment of which nothing is known; a plan is used only while its lead over the plain window
-is larger than what chance would explain. So what has no pattern is kept for a fixed time. Whatever is
-used, ``Bank`` bounds what all gaps together can cost; beyond it the break-even window is held.
+is larger than what chance would explain. So what has no pattern is kept for a fixed time. Whatever
+is used, ``Bank`` bounds what all gaps together can cost; beyond it the break-even window is held.
 """
 
 from __future__ import annotations

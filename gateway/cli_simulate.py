@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -114,7 +115,8 @@ def simulate(
     from gateway.simulation import answer
     from gateway.simulation.drawing import frontier_svg
     from gateway.simulation.families import Scene, stakes_of
-    from gateway.simulation.learning import LearnMissing, learn
+    from gateway.simulation.holdout import learn_and_hold
+    from gateway.simulation.learning import LearnMissing
     from gateway.simulation.simulate import Plant
     from gateway.simulation.streams import Reading
 
@@ -128,12 +130,13 @@ def simulate(
             settings, trace, (synthetic, streams, days), reading, (start_time, end_time)
         )
         counted = found.start_at_us + round((found.end_at_us - found.start_at_us) * train_share)
+        plant = Plant(boot_seconds, boot_sigma, replicas, places, window, seed)
+        scene = Scene(found.streams, plant, counted, found.end_at_us, window)
+        stakes = stakes_of(row, boot_seconds, amount(wait_value))
         learned = None
         if "learned" in families or save_table is not None:
-            learned = learn(found.streams, counted, seed)
-        plant = Plant(boot_seconds, boot_sigma, replicas, places, window, seed)
-        scene = Scene(found.streams, plant, counted, found.end_at_us, window, learned)
-        stakes = stakes_of(row, boot_seconds, amount(wait_value))
+            learned = learn_and_hold(scene, stakes, found.start_at_us, seed)
+            scene = replace(scene, table=learned)
         told: dict[str, Any] = {"trace": answer.trace_json(found, counted)}
         if providers > 1:
             told["routes"] = answer.routes_json(scene, stakes, families[0], providers, row)

@@ -113,7 +113,7 @@ def learn(streams: Sequence[Requests], until_us: int, seed: int = 1) -> Table:
             weights.append(here)
     model = HistGradientBoostingRegressor(
         loss="poisson",
-        max_iter=120,
+        max_iter=80,
         learning_rate=0.08,
         max_leaf_nodes=24,
         min_samples_leaf=200,

@@ -61,7 +61,7 @@ def plan(streams: Streams, candidates: Sequence[Candidate], terms: Terms) -> dic
     }
     today = candidates[0]
     best = min(candidates, key=lambda c: _total(burdens[c]))
-    of_streams = []
+    of_streams: list[dict[str, Any]] = []
     for number, stream in enumerate(streams.streams):
         own = min(candidates, key=lambda c: sum(burdens[c][number], Decimal(0)))
         saved = sum(burdens[today][number], Decimal(0)) - sum(burdens[own][number], Decimal(0))
@@ -79,7 +79,7 @@ def plan(streams: Streams, candidates: Sequence[Candidate], terms: Terms) -> dic
     low, high = _interval(pairs, terms.seed)
     saving = _total(burdens[today]) - _total(burdens[best])
     routing = _routing(streams, best, terms)
-    found = {
+    found: dict[str, Any] = {
         "today": today.name,
         "recommended": {"price": best.row.name, "policy": best.family, "routing": routing["best"]},
         "saving_usd_per_month": _month(saving, days),

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from gateway.simulation import sources
 from gateway.simulation.families import Family, Scene
 from gateway.simulation.held import compare_policies
-from gateway.simulation.learning import LearnMissing, learn
+from gateway.simulation.holdout import learn_and_hold
+from gateway.simulation.learning import LearnMissing
 from gateway.simulation.routes import ROUTES, route
 from gateway.simulation.simulate import Plant
 from gateway.simulation.streams import Reading, Streams
@@ -30,19 +32,21 @@ WINDOW_SECONDS = 300.0
 def hold(name: str, streams: Streams, seed: int) -> None:
     """One trace, both boots, the policies that learn."""
     half = (streams.start_at_us + streams.end_at_us) // 2
-    families: list[Family] = ["ski_randomised", "histogram"]
-    table = None
-    try:
-        began = time.perf_counter()
-        table = learn(streams.streams, half, seed)
-        families.append("learned")
-        print(f"{name}: trained in {time.perf_counter() - began:.1f} s")
-    except LearnMissing as missing:
-        print(f"{name}: without the learned policy: {missing}")
     for boot_seconds in (20.0, 60.0):
+        families: list[Family] = ["ski_randomised", "histogram"]
+        stakes = Stakes(boot_seconds, 1.0, 1.0, 14.0)
         plant = Plant(boot_seconds, seed=seed)
-        scene = Scene(streams.streams, plant, half, streams.end_at_us, WINDOW_SECONDS, table)
-        found = compare_policies(scene, Stakes(boot_seconds, 1.0, 1.0, 14.0), families, seed)
+        scene = Scene(streams.streams, plant, half, streams.end_at_us, WINDOW_SECONDS)
+        try:
+            began = time.perf_counter()
+            table = learn_and_hold(scene, stakes, streams.start_at_us, seed)
+            took, trusted = time.perf_counter() - began, "" if table.trusted else " not"
+            print(f"{name}: trained and held out in {took:.1f} s; the table is{trusted} trusted")
+            families.append("learned")
+            scene = replace(scene, table=table)
+        except LearnMissing as missing:
+            print(f"{name}: without the learned policy: {missing}")
+        found = compare_policies(scene, stakes, families, seed)
         print(
             f"{name}, boot {boot_seconds:g} s: fixed {WINDOW_SECONDS:g} s has "
             f"{found.fixed.cold_rate or 0:.2%} cold of {found.fixed.requests:,}, at "

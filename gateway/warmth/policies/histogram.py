@@ -18,7 +18,7 @@ from gateway.warmth.windows import Stakes, Windows, gap_usd, hold, plan, worst_e
 
 PRIOR_GAPS = (3.0, 30.0)
 SLOW_DECAY = 0.995
-NEEDED_SIGMAS = 1.0
+NEEDED_SIGMAS = 2.0
 _ALLOWED_MISSES = 5.0
 _BANKED_MISSES = 200.0
 
@@ -121,12 +121,16 @@ class Histogram(WindowPolicy):
 
     def _plan(self, now_us: int) -> Windows:
         best = max(self.rivals, key=lambda rival: rival.sure_usd)
-        for rival in (best, self._base) if best.sure_usd > 0 else (self._base,):
-            if rival.worst_usd <= self._bank.credit_usd:
-                self._used = rival.windows
-                return rival.windows
-        self._used = self._safe
-        return self._safe
+        if best.sure_usd > 0 and best.worst_usd <= self._bank.credit_usd:
+            self._used = best.windows
+            return best.windows
+        return self._plain()
+
+    def _plain(self) -> Windows:
+        """The plain window; where the credit does not bear it, the break-even."""
+        bears = self._base.worst_usd <= self._bank.credit_usd
+        self._used = self._base.windows if bears else self._safe
+        return self._used
 
     def _learn(self, now_us: int, gap_seconds: float) -> None:
         stakes, callers = self.stakes, self._callers.mean

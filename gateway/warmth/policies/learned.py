@@ -54,10 +54,15 @@ def masses_of(rates: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What was learned: ``rates`` by deployment and context, and the gaps of all of them."""
+    """What was learned: ``rates`` by deployment and context, and the gaps of all of them.
+
+    ``trusted`` False: on requests that were held out, what learns was not better than a plain
+    window, and so the plain window is what is used.
+    """
 
     rates: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
     prior: Sequence[float] = PRIOR
+    trusted: bool = True
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Table:
@@ -70,17 +75,19 @@ class Table:
                 for name, contexts in found["rates"].items()
             }
             prior = [float(mass) for mass in found["prior"]]
+            trusted = bool(found["trusted"])
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError("this is no table of a learned policy") from error
         lengths = {len(row) for contexts in rates.values() for row in contexts.values()}
         if len(prior) != BINS + 1 or not lengths <= {len(SPANS_SECONDS) - 1}:
             raise ValueError("this is no table of a learned policy")
-        return cls(rates, prior)
+        return cls(rates, prior, trusted)
 
     def to_json(self) -> dict[str, Any]:
         """The artefact."""
         return {
             "version": TABLE_VERSION,
+            "trusted": self.trusted,
             "prior": [float(f"{mass:.6g}") for mass in self.prior],
             "rates": {
                 name: {c: [float(f"{r:.4g}") for r in row] for c, row in contexts.items()}
@@ -104,10 +111,11 @@ class _Context:
 class Learned(Histogram):
     """See the module. What the table does not know is learned as it goes."""
 
-    __slots__ = ("_by_table", "_context", "_contexts", "_last_gap", "_rates", "_recent")
+    __slots__ = ("_by_table", "_context", "_contexts", "_last_gap", "_rates", "_recent", "_trusted")
 
     def __init__(self, stakes: Stakes, table: Table, deployment: str) -> None:
         super().__init__(stakes, prior=table.prior)
+        self._trusted = table.trusted
         self._rates = table.rates.get(deployment, {})
         self._contexts: dict[str, _Context] = {}
         self._context: _Context | None = None
@@ -117,6 +125,8 @@ class Learned(Histogram):
         self.rivals.append(self._by_table)
 
     def _plan(self, now_us: int) -> Windows:
+        if not self._trusted:
+            return self._plain()
         self._context = self._look_up(now_us)
         self._by_table.set(self._context.windows, self.stakes)
         return super()._plan(now_us)

@@ -102,7 +102,11 @@ def policy_of(target: Target, given: KeepWarmSettings, now_us: int) -> Policy:
 
 
 def remember(policy: Policy, traffic: Traffic, now_us: int) -> None:
-    """Tell a policy what it would have seen, so that it does not begin from nothing."""
+    """Tell a policy what it would have seen, so that it does not begin from nothing.
+
+    Of a sample it is told each stretch by itself: the time between two is no gap.
+    """
+    until: int | None = None
     for stretch in traffic.stretches:
         until = None
         columns = stretch.arrivals
@@ -112,9 +116,9 @@ def remember(policy: Policy, traffic: Traffic, now_us: int) -> None:
                     policy.observe(Idled(until))
                 policy.observe(Arrived(at))
             until = max(until or 0, at + max(0, execute))
-        if until is not None:
-            policy.observe(Idled(until))
-            policy.decide(now_us)  # what was due since then is over
+    if until is not None:
+        policy.observe(Idled(until))
+        policy.decide(now_us)  # what was due since then is over
 
 
 def hours_of(schedules: tuple[Schedule, ...], boot_seconds: float) -> Hours:

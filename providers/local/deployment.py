@@ -87,10 +87,10 @@ class ChildDeployment:
     async def scale(self, minimum: int, maximum: int | None = None) -> None:
         """Keep the engine (``minimum`` > 0), or let its idle time begin. There is one at most."""
         if minimum > 0 and self._keeping is None:
-            keeping = ExitStack()
-            lease = keeping.enter_context(self.supervisor.lease())
-            self._keeping = keeping
-            await lease.ready()
+            with ExitStack() as keeping:
+                lease = keeping.enter_context(self.supervisor.lease())
+                await lease.ready()
+                self._keeping = keeping.pop_all()
         elif minimum == 0 and self._keeping is not None:
             keeping, self._keeping = self._keeping, None
             keeping.close()

@@ -57,9 +57,9 @@ class Warmed(Scripts):
         self.deployment: Any = None
 
     def bind(self, model: str, options: ScriptedOptions) -> ScriptedDeployment:
-        self.deployment = self._kind(self, model, options)
+        self.deployment = bound = self._kind(self, model, options)
         self.only(model, ANSWER)
-        return self.deployment
+        return bound
 
 
 def tree(**keep_warm: Any) -> dict[str, Any]:

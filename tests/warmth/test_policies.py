@@ -52,7 +52,8 @@ def test_a_fixed_window_is_the_plain_replay_to_the_microsecond(
 def gap(policy: Policy, at: int, seconds: float) -> tuple[int, list[tuple[str, float]]]:
     """One idle gap from ``at``: the actions with their seconds since its begin."""
     policy.observe(Idled(at))
-    end, said = at + int(seconds * SECOND), []
+    end = at + int(seconds * SECOND)
+    said: list[tuple[str, float]] = []
     while (due := policy.next_wakeup()) is not None and due < end:
         said += [(action, (due - at) / 1e6) for action in policy.decide(due)]
     policy.observe(Arrived(end))
@@ -95,7 +96,7 @@ def test_a_histogram_learns_a_timer_and_boots_ahead_of_it() -> None:
 def test_a_histogram_without_a_pattern_is_a_fixed_window() -> None:
     policy, at = Histogram(STAKES), 0
     dice = random.Random(5)
-    said = []
+    said: list[tuple[str, float]] = []
     for _ in range(100):
         at, said = gap(policy, at, dice.paretovariate(0.6) * 20)
     assert [action for action, _ in said] in ([], ["release"])

@@ -33,6 +33,7 @@ from gateway.configuration import ConfigError as ConfigError
 from gateway.configuration import is_loopback as is_loopback
 from gateway.keep_warm_settings import KeepWarmSettings
 from gateway.model_settings import ModelSettings
+from gateway.price_settings import InlinePrice as InlinePrice
 from gateway.price_settings import PriceBookSettings
 from gateway.reconciliation.options import ReconciliationSettings
 from gateway.telemetry_settings import TelemetrySettings
@@ -147,21 +148,6 @@ class Limits(_Section):
     """Operations waiting for a place; one more is refused with 503."""
     max_output_tokens: int | None = Field(default=None, ge=1)
     """Largest answer that a caller may ask for."""
-
-
-class InlinePrice(_Section):
-    """A deployment's own price; the keys are those of a price row."""
-
-    usd_per_million_input_tokens: str | None = None
-    usd_per_million_output_tokens: str | None = None
-    usd_per_million_cached_input_tokens: str | None = None
-    usd_per_second: str | None = None
-    usd_per_image: str | None = None
-    usd_per_request: str | None = None
-    bills: tuple[str, ...] = ("execute",)
-    """Seconds that ``usd_per_second`` is charged for: execute, boot, queue, idle, standing."""
-    round_up_seconds: str | None = None
-    shared: bool = False
 
 
 class DeploymentSettings(BaseModel):

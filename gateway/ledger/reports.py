@@ -30,9 +30,8 @@ from gateway.warmth.history import Past
 if TYPE_CHECKING:
     from sqlalchemy import Engine, Select
 
-    from gateway.ledger.months import Archive, Month, Snapshot
-
     from gateway.ledger.charged import KeptWarm
+    from gateway.ledger.months import Archive, Month, Snapshot
 
 __all__ = ["BadQuery", "ReportQuery", "Reports", "StoreUnavailable"]
 

@@ -119,6 +119,10 @@ def test_it_is_held_let_go_and_booked(tmp_path: Path) -> None:
     assert Decimal(row["waiting_saved_seconds"]) == 2
     assert Decimal(row["saved_usd"]) == Decimal("0.002")
     assert Decimal(row["net_usd"]) == Decimal(row["saved_usd"]) - Decimal(row["cost_usd"])
+    # and the ledger's own requests can be replayed
+    asked = ["simulate", "--data-dir", str(tmp_path), "--train-share", "0", "--json"]
+    replayed = json.loads(CliRunner().invoke(app, asked).stdout)
+    assert [policy["requests"] for policy in replayed["policies"]] == [3, 3, 3]
 
 
 def test_a_month_whose_budget_is_used_up_holds_nothing(tmp_path: Path) -> None:

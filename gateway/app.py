@@ -43,6 +43,7 @@ from gateway.http.doors import Doors, Keyring
 from gateway.http.errors import HttpError, error_response
 from gateway.http.idempotency import Idempotency
 from gateway.http.state import State
+from gateway.keep_warm import keepers
 from gateway.ledger.errors import LedgerUnavailable, SchemaMismatch, StoreUnavailable
 from gateway.ledger.journal import Journal
 from gateway.ledger.lag import LagMeter
@@ -247,6 +248,9 @@ async def _open(
     alerting = Alerting(settings.alerts, registry.targets, clock)
     stack.push_async_callback(alerting.aclose)
     stack.callback(asyncio.create_task(alerting.watch(recalling)).cancel)
+    for keeper in await keepers(settings, registry, charging, open_reports):
+        stack.push_async_callback(keeper.aclose)
+        stack.push_async_callback(_end, asyncio.create_task(keeper.run()))
     return State(
         settings=settings,
         registry=registry,

@@ -91,6 +91,8 @@ class Attempt:
         self._cancels = capabilities.cancels or (capabilities.cancels_whole and not self._streams)
         self._share_mark: float | None = target.sharing.begin(timeline.begun_at)
         target.running += 1
+        if target.keeper is not None:
+            target.keeper.begun()
 
     def watch_budgets(self, hold: Hold, cut: Callable[[BudgetRanOut], None]) -> None:
         """Raise what is set aside as the attempt goes on; ``cut`` is called when that ends it."""
@@ -269,6 +271,8 @@ class Attempt:
         self._stop_sharing(at, keep=True)
         target.running -= 1
         target.last_ended_at = at
+        if target.keeper is not None:
+            target.keeper.ended()
         # Without a sure record of its begin the provider was not asked.
         usage, spends = self.usage, not isinstance(failure, LedgerUnavailable)
         phases: Phases | None = None

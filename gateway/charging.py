@@ -70,6 +70,17 @@ class Charging:
             attempt_id=gap.attempt_id,
         )
 
+    def book_kept(self, target: Target, line: Line, period_us: tuple[int, int], rule: str) -> None:
+        """Write down a stay that a keep-warm policy wanted; ``rule`` says whether it was of use."""
+        self._book(
+            f"keep_warm_{target.name}_{period_us[0]}",
+            "keep_warm",
+            target,
+            line,
+            period_us,
+            rule=rule,
+        )
+
     def _book_hours(self, now_us: int) -> None:
         for name, (target, since_us) in list(self._standing.items()):
             while (end_us := (since_us // HOUR_US + 1) * HOUR_US) <= now_us:

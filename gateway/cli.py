@@ -12,6 +12,7 @@ from gateway.cli_compare import compare
 from gateway.cli_context import form_of, ledger_of, settings_of
 from gateway.cli_estimate import estimate
 from gateway.cli_import import import_app
+from gateway.cli_keep_warm import keep_warm
 from gateway.cli_ledger import ledger_app
 from gateway.cli_options import (
     BucketOption,
@@ -25,8 +26,10 @@ from gateway.cli_options import (
     StartOption,
     ZoneOption,
 )
+from gateway.cli_plan import plan
 from gateway.cli_pricebook import prices_app, reprice
 from gateway.cli_reconcile import reconcile
+from gateway.cli_simulate import simulate
 from gateway.ledger.errors import SchemaMismatch, StoreUnavailable
 from gateway.settings import ConfigError
 
@@ -172,6 +175,9 @@ def costs(
 app.command("cold-starts")(cold_starts)
 app.command()(compare)
 app.command()(estimate)
+app.command()(simulate)
+app.command()(plan)
+app.command("keep-warm")(keep_warm)
 app.command()(reconcile)
 app.command()(reprice)
 

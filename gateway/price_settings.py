@@ -1,4 +1,4 @@
-"""Configuration of the price book: when a price is old, and the live sources."""
+"""Configuration of prices: when one is old, the live sources, and a deployment's own."""
 
 from __future__ import annotations
 
@@ -27,3 +27,20 @@ class PriceBookSettings(BaseModel):
         default_factory=dict
     )
     """Address and credentials of live sources, where they differ from the usual ones."""
+
+
+class InlinePrice(BaseModel):
+    """A deployment's own price; the keys are those of a price row."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    usd_per_million_input_tokens: str | None = None
+    usd_per_million_output_tokens: str | None = None
+    usd_per_million_cached_input_tokens: str | None = None
+    usd_per_second: str | None = None
+    usd_per_image: str | None = None
+    usd_per_request: str | None = None
+    bills: tuple[str, ...] = ("execute",)
+    """Seconds that ``usd_per_second`` is charged for: execute, boot, queue, idle, standing."""
+    round_up_seconds: str | None = None
+    shared: bool = False

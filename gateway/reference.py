@@ -25,6 +25,7 @@ from pydantic_core import PydanticUndefined
 from gateway.accounting.prices import PriceRow, TokenTier
 from gateway.alert_settings import AlertSettings
 from gateway.http.errors import STATUSES
+from gateway.keep_warm_settings import KeepWarmSettings, Schedule
 from gateway.ledger.rows import AttemptRow, ChargeRow
 from gateway.model_settings import ModelSettings
 from gateway.price_settings import PriceBookSettings, PriceSourceSettings
@@ -88,6 +89,8 @@ def configuration_reference() -> str:
         _section("reconciliation", ReconciliationSettings),
         _section("models.<name>", ModelSettings),
         _section("deployments.<name>", DeploymentSettings),
+        _section("deployments.<name>.keep_warm", KeepWarmSettings),
+        _section("deployments.<name>.keep_warm.schedules[]", Schedule),
         _section("deployments.<name>.limits", Limits),
         _section("deployments.<name>.price", InlinePrice, like=PriceRow),
         _section("prices[]", PriceRow, without={"revision", "fetched_at"}),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 
@@ -47,9 +47,18 @@ from providers.contract import (
     Provider,
     ProviderPlugin,
     ProviderSettings,
+    Scalable,
+    Warmable,
 )
 
 _NOTHING_KNOWN = Outlook("unknown", 1.0, 0.0)
+
+
+class Keeping(Protocol):
+    """What keeps a deployment warm, told of its attempts."""
+
+    def begun(self) -> None: ...
+    def ended(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -76,6 +85,8 @@ class Target:
     cordoned: bool = False
     last_ended_at: float | None = None
     running: int = 0
+    keeper: Keeping | None = None
+    own_window_seconds: float | None = None
 
     def outlook(self, at: float) -> Outlook:
         """What a call that is sent at ``at`` (monotonic) can expect."""
@@ -159,8 +170,14 @@ class Registry:
             warmth=Warmth(_prior(plugin.name, given, tariff, deployment)),
             standing=given.standing_machines,
         )
+        known = given.idle_window_seconds or deployment.capabilities.keep_alive_seconds
+        target.own_window_seconds = known
+        if given.keep_warm is not None:
+            if not isinstance(deployment, Scalable | Warmable):
+                raise ConfigError(f"{place}.keep_warm: its provider can neither scale nor boot it")
+            if known is None and target.bills("idle"):
+                raise ConfigError(f"{place}.idle_window_seconds: keep_warm has to know it")
         if target.bills("idle"):
-            known = given.idle_window_seconds or deployment.capabilities.keep_alive_seconds
             shared = any(row.shared for row in target.tariff.rows) if target.tariff else False
             target.machines = Machines(known, shared=shared)
         return target

@@ -31,7 +31,9 @@ from gateway.alert_settings import AlertSettings
 from gateway.configuration import PREFIX, from_environment, from_file, merge
 from gateway.configuration import ConfigError as ConfigError
 from gateway.configuration import is_loopback as is_loopback
+from gateway.keep_warm_settings import KeepWarmSettings
 from gateway.model_settings import ModelSettings
+from gateway.price_settings import InlinePrice as InlinePrice
 from gateway.price_settings import PriceBookSettings
 from gateway.reconciliation.options import ReconciliationSettings
 from gateway.telemetry_settings import TelemetrySettings
@@ -148,21 +150,6 @@ class Limits(_Section):
     """Largest answer that a caller may ask for."""
 
 
-class InlinePrice(_Section):
-    """A deployment's own price; the keys are those of a price row."""
-
-    usd_per_million_input_tokens: str | None = None
-    usd_per_million_output_tokens: str | None = None
-    usd_per_million_cached_input_tokens: str | None = None
-    usd_per_second: str | None = None
-    usd_per_image: str | None = None
-    usd_per_request: str | None = None
-    bills: tuple[str, ...] = ("execute",)
-    """Seconds that ``usd_per_second`` is charged for: execute, boot, queue, idle, standing."""
-    round_up_seconds: str | None = None
-    shared: bool = False
-
-
 class DeploymentSettings(BaseModel):
     """One configured way to run one model at one provider.
 
@@ -185,6 +172,8 @@ class DeploymentSettings(BaseModel):
     what the provider's plugin knows."""
     standing_machines: int = Field(default=1, ge=1)
     """How many machines stand, for prices that bill ``standing`` seconds."""
+    keep_warm: KeepWarmSettings | None = None
+    """How it is kept warm; unset: as its provider does by itself."""
     limits: Limits = Limits()
     """What it is asked to bear."""
     timeouts: Timeouts | None = None

@@ -22,7 +22,7 @@ from pathlib import Path
 from gateway.ledger.errors import BadQuery
 from gateway.warmth.arrivals import UNKNOWN, Arrivals, Stretch, Traffic, sampled
 
-_INSTANT = (
+INSTANT = (
     "timestamp",
     "time",
     "at",
@@ -31,12 +31,12 @@ _INSTANT = (
     "start_timestamp",
     "gmt_create",
 )
-_DURATION = ("duration", "duration_seconds", "execute_seconds", "exec_time_seconds", "seconds")
+DURATION = ("duration", "duration_seconds", "execute_seconds", "exec_time_seconds", "seconds")
 _INPUT = ("contexttokens", "input_tokens", "prompt_tokens", "input_length")
 _OUTPUT = ("generatedtokens", "output_tokens", "completion_tokens", "output_length")
 _IMAGES = ("images", "num_images_per_prompt")
 _MINUTE = re.compile(r"(?:minute_)?([0-9]{1,9})")
-_MINUTE_US = 60_000_000
+MINUTE_US = 60_000_000
 _MOST_US = 253_402_300_800_000_000  # year 10000
 _MOST_MINUTES = 1_000_000
 _MOST_TOKENS = 10**9
@@ -71,14 +71,9 @@ def read_trace(
                     for line in lines
                     if all(line[place : place + 1] == [value] for place, value in wanted)
                 )
-            if _column(head, _INSTANT) is not None:
+            if column_of(head, INSTANT) is not None:
                 return _requests(head, lines, most_rows, unsaid)
-            minutes = [
-                (place, int(found[1]))
-                for place, name in enumerate(head)
-                if (found := _MINUTE.fullmatch(name)) is not None
-                and 1 <= int(found[1]) <= _MOST_MINUTES
-            ]
+            minutes = minute_columns(head)
             if minutes:
                 return _minutes(minutes, lines, most_rows, unsaid)
     except OSError as error:
@@ -96,10 +91,10 @@ def _requests(
     most_rows: int,
     unsaid: tuple[int, int],
 ) -> Traffic:
-    instant = _column(head, _INSTANT)
+    instant = column_of(head, INSTANT)
     assert instant is not None
     duration, given, made, images = (
-        _column(head, names) for names in (_DURATION, _INPUT, _OUTPUT, _IMAGES)
+        column_of(head, names) for names in (DURATION, _INPUT, _OUTPUT, _IMAGES)
     )
     rows = []
     for line in lines:
@@ -108,8 +103,8 @@ def _requests(
         try:
             rows.append(
                 (
-                    _at_us(line[instant]),
-                    UNKNOWN if duration is None else _us(line[duration]),
+                    instant_us(line[instant]),
+                    UNKNOWN if duration is None else duration_us(line[duration]),
                     unsaid[0] if given is None else _tokens(line[given]),
                     unsaid[1] if made is None else _tokens(line[made]),
                     UNKNOWN if images is None else _tokens(line[images]),
@@ -167,24 +162,24 @@ def _minutes(
         # Whole minutes, one from each equal part of the time: each hour of the day has its share.
         fit = max(1, most_rows * last // total)
         keep = [dice.randrange(last * n // fit, last * (n + 1) // fit) for n in range(fit)]
-    found = Traffic("trace", 0, last * _MINUTE_US, [], 1, sources=["trace"])
+    found = Traffic("trace", 0, last * MINUTE_US, [], 1, sources=["trace"])
     found.notes.append(
         f"{functions:,} functions summed; requests are spread over each minute at random."
     )
     whole = total <= most_rows
     arrivals = Arrivals()
     for minute in keep:
-        begin = minute * _MINUTE_US
+        begin = minute * MINUTE_US
         rows = arrivals if whole else Arrivals()
-        for at in sorted(dice.randrange(_MINUTE_US) for _ in range(counts[minute])):
+        for at in sorted(dice.randrange(MINUTE_US) for _ in range(counts[minute])):
             rows.add(begin + at, input_tokens=unsaid[0], output_tokens=unsaid[1])
         if not whole:
             before = None
             if minute and counts[minute - 1]:
-                before = (begin - _MINUTE_US // (counts[minute - 1] + 1), 0)
-            found.stretches.append(Stretch(begin, begin + _MINUTE_US, rows, before))
+                before = (begin - MINUTE_US // (counts[minute - 1] + 1), 0)
+            found.stretches.append(Stretch(begin, begin + MINUTE_US, rows, before))
     if whole:
-        found.stretches.append(Stretch(0, last * _MINUTE_US, arrivals))
+        found.stretches.append(Stretch(0, last * MINUTE_US, arrivals))
     else:
         found.stretches_in_range = last
     return found
@@ -224,11 +219,22 @@ def what_if(
     return found
 
 
-def _column(head: Sequence[str], names: Sequence[str]) -> int | None:
+def minute_columns(head: Sequence[str]) -> list[tuple[int, int]]:
+    """Places of the columns of minutes, each with its minute, from 1."""
+    return [
+        (place, int(found[1]))
+        for place, name in enumerate(head)
+        if (found := _MINUTE.fullmatch(name)) is not None and 1 <= int(found[1]) <= _MOST_MINUTES
+    ]
+
+
+def column_of(head: Sequence[str], names: Sequence[str]) -> int | None:
+    """Where the first of these columns stands."""
     return next((head.index(name) for name in names if name in head), None)
 
 
-def _at_us(text: str) -> int:
+def instant_us(text: str) -> int:
+    """Seconds, or a date and time, in microseconds. Raises ValueError."""
     try:
         seconds = float(text)
         at = round(seconds * 1e6)
@@ -244,7 +250,8 @@ def _at_us(text: str) -> int:
     return at
 
 
-def _us(text: str) -> int:
+def duration_us(text: str) -> int:
+    """Seconds in microseconds; empty: not known. Raises ValueError."""
     if not text:
         return UNKNOWN
     microseconds = round(float(text) * 1e6)

@@ -30,6 +30,7 @@ from gateway.warmth.history import Past
 if TYPE_CHECKING:
     from sqlalchemy import Engine, Select
 
+    from gateway.ledger.charged import KeptWarm
     from gateway.ledger.months import Archive, Month, Snapshot
 
 __all__ = ["BadQuery", "ReportQuery", "Reports", "StoreUnavailable"]
@@ -200,6 +201,13 @@ class Reports:
 
         with self._reading() as snapshot:
             return {} if snapshot is None else charged.standing_until(snapshot, deployments)
+
+    def kept_warm(self, start_at_us: int, end_at_us: int) -> list[KeptWarm]:
+        """See ``charged.kept_warm``."""
+        from gateway.ledger import charged
+
+        with self._reading() as snapshot:
+            return [] if snapshot is None else charged.kept_warm(snapshot, start_at_us, end_at_us)
 
     def traffic(self, query: ReportQuery, most_rows: int = MOST_ROWS) -> Traffic:
         """The requests themselves, in columns; a sample beyond ``most_rows`` attempts."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 
 from providers.contract import (
     Booting,
@@ -41,6 +41,7 @@ class ChildDeployment:
         self._model = model
         self._chat_path = chat_path
         self._progress = {"return_progress": True} if reports_progress else {}
+        self._keeping: ExitStack | None = None
         self._capabilities = Capabilities(dialect=DIALECT, keep_alive_seconds=keep_alive_seconds)
 
     @property
@@ -77,3 +78,19 @@ class ChildDeployment:
 
     async def probe(self) -> ProbeState:
         return self.supervisor.state
+
+    async def warm(self) -> None:
+        """Have the engine run, without any work. Raises: ProviderError."""
+        with self.supervisor.lease() as lease:
+            await lease.ready()
+
+    async def scale(self, minimum: int, maximum: int | None = None) -> None:
+        """Keep the engine (``minimum`` > 0), or let its idle time begin. There is one at most."""
+        if minimum > 0 and self._keeping is None:
+            with ExitStack() as keeping:
+                lease = keeping.enter_context(self.supervisor.lease())
+                await lease.ready()
+                self._keeping = keeping.pop_all()
+        elif minimum == 0 and self._keeping is not None:
+            keeping, self._keeping = self._keeping, None
+            keeping.close()

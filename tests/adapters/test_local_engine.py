@@ -373,3 +373,18 @@ async def test_a_model_file_that_is_wrong(
         await collect(deployment, ask())
     assert str(tmp_path) not in str(failure.value)
     assert re.search(r"did not start .* exit code 1", caplog.text)
+
+
+async def test_it_is_warmed_kept_and_let_go_without_any_work(provider: LocalProvider) -> None:
+    deployment = bind(provider, idle_timeout_seconds=0.1)
+    await deployment.warm()
+    assert await deployment.probe() == "ready"
+    await until(lambda: deployment.supervisor.state == "down")  # nobody kept it
+    await deployment.scale(1)
+    await deployment.scale(1)  # said twice, it is held once
+    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)
+    assert deployment.supervisor.state == "ready"
+    await deployment.scale(0)
+    await until(lambda: deployment.supervisor.state == "down")

@@ -1,0 +1,310 @@
+"""``gateway simulate``: what keep-warm policies and routes would have done with a trace."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from gateway.cli_options import (
+    ConfigOption,
+    DataDirOption,
+    EndOption,
+    JsonOption,
+    StartOption,
+    settings_of,
+)
+from gateway.cli_output import cell, console, print_json, table
+from gateway.settings import ConfigError, Settings
+
+if TYPE_CHECKING:
+    from gateway.accounting.prices import PriceRow
+    from gateway.simulation.families import Family
+    from gateway.simulation.streams import Streams
+
+TraceOption = Annotated[
+    Path | None, typer.Option(help="CSV of requests, or of counts by minute; else the ledger.")
+]
+ByOption = Annotated[
+    str | None, typer.Option("--by", help="The column that says whose a request is.")
+]
+SyntheticOption = Annotated[
+    str | None, typer.Option(help="Made-up streams: periodic, diurnal, bursty, gpu.")
+]
+CallsOption = Annotated[
+    str | None, typer.Option(help="Keep streams with so many requests a day: 24:1440 say.")
+]
+BootOption = Annotated[float, typer.Option(min=0.001, help="Length of a boot; of most, if drawn.")]
+ValueOption = Annotated[
+    str,
+    typer.Option(
+        "--wait-value-usd-per-second",
+        help="What a second of waiting is worth; without --price, in prices of an idle second.",
+    ),
+]
+WindowOption = Annotated[
+    float, typer.Option("--window", min=0, help="Seconds that fixed keeps it up.")
+]
+PriceOption = Annotated[str | None, typer.Option(help="A price row, by its name.")]
+SeedOption = Annotated[int, typer.Option(help="Of all that is drawn.")]
+ExecuteOption = Annotated[
+    float, typer.Option(min=0, help="Of requests whose duration is not known.")
+]
+
+
+def simulate(
+    trace: TraceOption = None,
+    by: ByOption = None,
+    synthetic: SyntheticOption = None,
+    streams: Annotated[int, typer.Option(min=1, help="With --synthetic: how many.")] = 50,
+    days: Annotated[float, typer.Option(min=0.01, help="With --synthetic: how long.")] = 7.0,
+    calls_per_day: CallsOption = None,
+    execute_seconds: ExecuteOption = 1.0,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="fixed, ski_rental, ski_randomised, histogram, learned; repeatable. "
+            "Default: fixed, ski_rental and histogram."
+        ),
+    ] = None,
+    wait_value: ValueOption = "14",
+    window: WindowOption = 300.0,
+    boot_seconds: BootOption = 20.0,
+    boot_sigma: Annotated[
+        float, typer.Option(min=0, help="Boots are lognormal, with this sigma; 0: all equal.")
+    ] = 0.0,
+    price: PriceOption = None,
+    replicas: Annotated[int, typer.Option(min=1, help="Most machines of a deployment.")] = 1,
+    places: Annotated[
+        int | None, typer.Option(min=1, help="Requests that one machine runs at once.")
+    ] = None,
+    providers: Annotated[
+        int, typer.Option(min=1, help="Equal deployments to route each stream over.")
+    ] = 1,
+    train_share: Annotated[
+        float, typer.Option(min=0, max=0.99, help="The first part trains; the rest is counted.")
+    ] = 0.5,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Hold policies against fixed at its cost.")
+    ] = False,
+    frontier: Annotated[
+        Path | None, typer.Option(help="Draw cost against wait into this file, as SVG.")
+    ] = None,
+    save_table: Annotated[
+        Path | None, typer.Option(help="Write what learned has learned, for keep_warm.table.")
+    ] = None,
+    seed: SeedOption = 1,
+    start_time: StartOption = None,
+    end_time: EndOption = None,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What keep-warm policies and routing would have done.
+
+    Replays a trace, the ledger's last 30 days or made-up streams on a virtual clock, through the
+    objects that the gateway itself uses: cold starts, waits, what is paid for, and bounds of what
+    could be known. Each stream has a deployment of its own, of one replica or several.
+    """
+    from gateway.ledger.errors import BadQuery
+    from gateway.simulation import answer
+    from gateway.simulation.drawing import frontier_svg
+    from gateway.simulation.families import Scene, stakes_of
+    from gateway.simulation.holdout import learn_and_hold
+    from gateway.simulation.learning import LearnMissing
+    from gateway.simulation.simulate import Plant
+    from gateway.simulation.streams import Reading
+
+    families = families_of(policy or ["fixed", "ski_rental", "histogram"])
+    settings = settings_of(config, data_dir)
+    row = price_row(settings, price)
+    try:
+        low, high = calls(calls_per_day)
+        reading = Reading(by, low, high, execute_seconds, seed)
+        found = streams_of(
+            settings, trace, (synthetic, streams, days), reading, (start_time, end_time)
+        )
+        counted = found.start_at_us + round((found.end_at_us - found.start_at_us) * train_share)
+        plant = Plant(boot_seconds, boot_sigma, replicas, places, window, seed)
+        scene = Scene(found.streams, plant, counted, found.end_at_us, window)
+        stakes = stakes_of(row, boot_seconds, amount(wait_value))
+        learned = None
+        if "learned" in families or save_table is not None:
+            learned = learn_and_hold(scene, stakes, found.start_at_us, seed)
+            scene = replace(scene, table=learned)
+        told: dict[str, Any] = {"trace": answer.trace_json(found, counted)}
+        if providers > 1:
+            told["routes"] = answer.routes_json(scene, stakes, families[0], providers, row)
+        else:
+            told["policies"] = answer.policies_json(scene, stakes, families, row)
+        if compare:
+            others: list[Family] = [family for family in families if family != "fixed"]
+            told["held"] = answer.held_json(scene, stakes, others)
+        if frontier is not None:
+            told["frontier"] = answer.frontier_json(scene, stakes, families, row)
+            _write(frontier, frontier_svg(told["frontier"]), "--frontier")
+    except BadQuery as error:
+        raise ConfigError(error.message) from error
+    except LearnMissing as error:
+        raise ConfigError(str(error)) from error
+    if save_table is not None and learned is not None:
+        _write(save_table, json.dumps(learned.to_json()), "--save-table")
+    if as_json:
+        print_json(told)
+    else:
+        _show(told)
+
+
+def families_of(names: list[str]) -> list[Family]:
+    """Policies by name. Raises ConfigError."""
+    from gateway.simulation.families import FAMILIES
+
+    for name in names:
+        if name not in FAMILIES:
+            raise ConfigError(f"--policy is one of {', '.join(FAMILIES)}; not {name!r}")
+    return cast("list[Family]", names)
+
+
+def price_row(settings: Settings, name: str | None) -> PriceRow | None:
+    """The price row in force now, by name. Raises ConfigError."""
+    from gateway.registry import price_book
+
+    if name is None:
+        return None
+    tariff = price_book(settings).find(name)
+    row = None if tariff is None else tariff.at(time.time_ns() // 1000)
+    if row is None:
+        raise ConfigError(f"--price: there is no price named {name!r}")
+    return row
+
+
+def streams_of(
+    settings: Settings,
+    trace: Path | None,
+    synthetic: tuple[str | None, int, float],
+    reading: Any,
+    times: tuple[str | None, str | None],
+) -> Streams:
+    """The streams that a command is about. Raises BadQuery and ConfigError."""
+    from gateway.cli_context import ledger_of
+    from gateway.cli_tables import range_of
+    from gateway.ledger.layout import database_path
+    from gateway.ledger.query import ReportQuery
+    from gateway.ledger.reports import Reports
+    from gateway.simulation import sources
+
+    if trace is not None:
+        return sources.of_trace(trace, reading)
+    kind, count, days = synthetic
+    if kind is not None:
+        return sources.of_kind(kind, count, days, reading.seed)
+    start_at_us, end_at_us = range_of(*times)
+    reports = Reports(database_path(ledger_of(settings)))
+    try:
+        return sources.of_ledger(reports, ReportQuery(start_at_us, end_at_us), reading)
+    finally:
+        reports.close()
+
+
+def calls(text: str | None) -> tuple[float, float]:
+    """Least and most requests a day. Raises ConfigError."""
+    if text is None:
+        return 0.0, float("inf")
+    low, sign, high = text.partition(":")
+    try:
+        if not sign:
+            raise ValueError(text)
+        return float(low or 0), float(high or "inf")
+    except ValueError:
+        raise ConfigError(f"--calls-per-day is LOW:HIGH, 24:1440 say; not {text!r}") from None
+
+
+def amount(text: str) -> Decimal:
+    """What a waiting second is worth. Raises ConfigError."""
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        raise ConfigError(f"--wait-value-usd-per-second: {text!r} is no number") from None
+    if not value.is_finite() or value < 0:
+        raise ConfigError("--wait-value-usd-per-second is 0 or more")
+    return value
+
+
+def _write(path: Path, text: str, option: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{option}: {path} cannot be written ({error.strerror})") from error
+
+
+def _show(told: dict[str, Any]) -> None:
+    say = console()
+
+    def line(text: str) -> None:
+        say.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    trace = told["trace"]
+    line(
+        f"{trace['requests']:,} requests of {trace['streams']:,} streams over "
+        f"{trace['days']:.3g} days; the last {trace['counted_share']:.0%} of the time is counted."
+    )
+    for note in trace["notes"]:
+        line(f"Note: {note}")
+    for name in ("policies", "routes"):
+        if name in told:
+            _outcomes(say, told[name])
+    if "held" in told:
+        _held(say, told["held"], line)
+
+
+def _outcomes(say: Any, rows: list[dict[str, Any]]) -> None:
+    names = ("name", "requests", "cold", "boots", "ahead", "p50 s", "p95 s", "p99 s", "mean s")
+    shown = table(*names, "busy s/req", "boot s/req", "idle s/req", "USD")
+    for row in rows:
+        each, waits = max(1, row["requests"]), row["wait_seconds"]
+        shown.add_row(
+            row["name"],
+            f"{row['requests']:,}",
+            "unknown" if row["cold_rate"] is None else f"{row['cold_rate']:.1%}",
+            f"{row['boots']:,}",
+            f"{row['boots_ahead']:,}",
+            *(cell(waits[name]) for name in ("p50", "p95", "p99", "mean")),
+            *(cell(row[f"{kind}_seconds"] / each) for kind in ("busy", "boot", "idle")),
+            "" if row["total_usd"] is None else f"{Decimal(row['total_usd']):.2f}",
+        )
+    say.print(shown)
+
+
+def _held(say: Any, held: dict[str, Any], line: Any) -> None:
+    fixed, best = held["fixed"], held["clairvoyant"]
+    line(
+        f"At the cost of a fixed window of {held['window_seconds']:g} s "
+        f"({fixed['replica_seconds']:,.0f} replica seconds, {fixed['cold']:,} cold starts):"
+    )
+    shown = table("policy", "cold starts", "change", "95 % interval", "gap closed", "waiting worth")
+    for row in held["policies"]:
+        span = row["interval"]
+        shown.add_row(
+            row["name"],
+            f"{row['cold']:,.0f}",
+            "unknown" if row["change"] is None else f"{row['change']:+.1%}",
+            "unknown" if span is None else f"{span[0]:+.1%} to {span[1]:+.1%}",
+            "unknown" if row["gap_closed"] is None else f"{row['gap_closed']:.0%}",
+            f"{row['wait_value_in_idle_seconds']:.3g} idle s",
+        )
+    say.print(shown)
+    for row in held["policies"]:
+        if not row["reached"]:
+            line(
+                f"{row['name']} comes to {row['replica_seconds']:,.0f} replica seconds there, and "
+                "no nearer."
+            )
+    line(
+        f"Who knows every gap and only holds: {best['keep_cold']:,} cold starts at that cost. Who "
+        f"also boots ahead: none, at {best['prewarm_replica_seconds']:,.0f} replica seconds."
+    )

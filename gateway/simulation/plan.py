@@ -1,0 +1,220 @@
+"""Which price, which keep-warm policy and which routing would have been best, and how surely.
+
+Each candidate is replayed over each stream; its burden is what is paid and what the waiting is
+worth. The first candidate is what there is today. The saving's interval is a bootstrap: over
+deployments where there are eight or more, else over days.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from gateway.accounting.prices import PriceRow
+from gateway.simulation.families import Family, maker, stakes_of
+from gateway.simulation.routes import Route, route
+from gateway.simulation.simulate import Plant, Requests
+from gateway.simulation.streams import Streams
+from gateway.warmth.billing import Used, bill
+from gateway.warmth.kept import Account, Kept
+from gateway.warmth.replay import Spent
+
+DAY_US = 86_400_000_000
+MONTH_DAYS = 30.4375
+FEWEST_DEPLOYMENTS = 8
+_DRAWS = 1000
+_ROUTES: tuple[Route, ...] = ("warm_first", "warm_first_dual_boot")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A price and a policy."""
+
+    row: PriceRow
+    family: Family
+
+    @property
+    def name(self) -> str:
+        """As tables have it."""
+        return f"{self.row.name}, {self.family}"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What is planned for."""
+
+    plant: Plant
+    wait_value_usd: Decimal
+    window_seconds: float
+    seed: int = 1
+
+
+def plan(streams: Streams, candidates: Sequence[Candidate], terms: Terms) -> dict[str, Any]:
+    """The recommendation as a tree; the first candidate is today's. Money is text."""
+    days = max(1, -(-(streams.end_at_us - streams.start_at_us) // DAY_US))
+    burdens = {
+        candidate: [_by_day(stream, candidate, streams, terms) for stream in streams.streams]
+        for candidate in candidates
+    }
+    today = candidates[0]
+    best = min(candidates, key=lambda c: _total(burdens[c]))
+    of_streams: list[dict[str, Any]] = []
+    for number, stream in enumerate(streams.streams):
+        own = min(candidates, key=lambda c: sum(burdens[c][number], Decimal(0)))
+        saved = sum(burdens[today][number], Decimal(0)) - sum(burdens[own][number], Decimal(0))
+        of_streams.append(
+            {
+                "name": stream.name,
+                "requests": len(stream.at_us),
+                "price": own.row.name,
+                "policy": own.family,
+                "saving_usd_per_month": _month(saved, days),
+            }
+        )
+    of_streams.sort(key=lambda row: -Decimal(row["saving_usd_per_month"]))
+    pairs = _pairs(burdens[today], burdens[best], days)
+    low, high = _interval(pairs, terms.seed)
+    saving = _total(burdens[today]) - _total(burdens[best])
+    routing = _routing(streams, best, terms)
+    found: dict[str, Any] = {
+        "today": today.name,
+        "recommended": {"price": best.row.name, "policy": best.family, "routing": routing["best"]},
+        "saving_usd_per_month": _month(saving, days),
+        "interval_usd_per_month": [_month(low, days), _month(high, days)],
+        "resampled": "deployments" if len(streams.streams) >= FEWEST_DEPLOYMENTS else "days",
+        "candidates": [
+            {
+                "name": c.name,
+                "price": c.row.name,
+                "policy": c.family,
+                "burden_usd_per_month": _month(_total(burdens[c]), days),
+            }
+            for c in sorted(candidates, key=lambda c: _total(burdens[c]))
+        ],
+        "routing": routing["routes"],
+        "deployments": of_streams,
+        "notes": [
+            *streams.notes,
+            "The same requests chose and measured it: expect somewhat less of others.",
+        ],
+    }
+    found["sentence"] = _sentence(found)
+    return found
+
+
+def _by_day(
+    stream: Requests, candidate: Candidate, streams: Streams, terms: Terms
+) -> list[Decimal]:
+    """The burden of one stream, day by day."""
+    stakes = stakes_of(candidate.row, terms.plant.boot_seconds, terms.wait_value_usd)
+    make = maker(candidate.family, stakes, window_seconds=terms.window_seconds, seed=terms.seed)
+    plant = terms.plant
+    kept = Kept(
+        make(stream.name),
+        plant.draw(stream.name),
+        replicas=plant.replicas,
+        places=plant.places,
+        window_us=round(plant.window_seconds * 1e6),
+    )
+    sums: list[Decimal] = []
+    end = streams.start_at_us + DAY_US
+    for at, execute in zip(stream.at_us, stream.execute_us, strict=True):
+        while at >= end:
+            kept.advance(end)
+            sums.append(_burden(kept.account, candidate.row, terms.wait_value_usd))
+            end += DAY_US
+        kept.advance(at)
+        kept.arrive(at, execute)
+    account = kept.close(streams.end_at_us)
+    days = max(1, -(-(streams.end_at_us - streams.start_at_us) // DAY_US))
+    last = _burden(account, candidate.row, terms.wait_value_usd)
+    sums += [last] * (days - len(sums))
+    return [now - before for before, now in zip([Decimal(0), *sums], sums, strict=False)]
+
+
+def _burden(account: Account, row: PriceRow, wait_value_usd: Decimal) -> Decimal:
+    spent = Spent(
+        account.requests,
+        account.cold,
+        account.boots,
+        account.boot_us,
+        account.busy_us,
+        account.idle_us,
+        account.execute_us,
+        account.queue_us,
+    )
+    paid = bill(row, spent, Used(account.requests)).known_usd
+    return paid + Decimal(sum(account.waits)) / 1_000_000 * wait_value_usd
+
+
+def _total(burdens: Sequence[Sequence[Decimal]]) -> Decimal:
+    return sum((usd for stream in burdens for usd in stream), Decimal(0))
+
+
+def _pairs(
+    today: Sequence[Sequence[Decimal]], best: Sequence[Sequence[Decimal]], days: int
+) -> list[Decimal]:
+    """What each deployment, or each day, saves."""
+    if len(today) >= FEWEST_DEPLOYMENTS:
+        return [sum(a, Decimal(0)) - sum(b, Decimal(0)) for a, b in zip(today, best, strict=True)]
+    return [
+        sum((a[day] - b[day] for a, b in zip(today, best, strict=True)), Decimal(0))
+        for day in range(days)
+    ]
+
+
+def _interval(savings: Sequence[Decimal], seed: int) -> tuple[Decimal, Decimal]:
+    dice = random.Random(seed)  # noqa: S311 (resampling, not a secret)
+    sums = sorted(sum(dice.choices(savings, k=len(savings)), Decimal(0)) for _ in range(_DRAWS))
+    return sums[int(_DRAWS * 0.025)], sums[int(_DRAWS * 0.975)]
+
+
+def _routing(streams: Streams, best: Candidate, terms: Terms) -> dict[str, Any]:
+    """Over two deployments like the recommended one: warm first, with and without a dual boot."""
+    stakes = stakes_of(best.row, terms.plant.boot_seconds, terms.wait_value_usd)
+    make = maker(best.family, stakes, window_seconds=terms.window_seconds, seed=terms.seed)
+    days = max(1, -(-(streams.end_at_us - streams.start_at_us) // DAY_US))
+    routes, totals = [], {}
+    for by in _ROUTES:
+        outcome = route(
+            streams.streams,
+            make,
+            terms.plant,
+            by=by,
+            deployments=2,
+            count_from_us=streams.start_at_us,
+            end_at_us=streams.end_at_us,
+        )
+        usd = sum(
+            (_burden(a, best.row, terms.wait_value_usd) for a in outcome.accounts), Decimal(0)
+        )
+        totals[by] = usd
+        routes.append(
+            {
+                "name": by,
+                "burden_usd_per_month": _month(usd, days),
+                "cold_rate": outcome.cold_rate,
+                "mean_wait_seconds": outcome.wait_seconds["mean"],
+            }
+        )
+    return {"best": min(_ROUTES, key=lambda by: totals[by]), "routes": routes}
+
+
+def _month(usd: Decimal, days: int) -> str:
+    return str((usd / days * Decimal(str(MONTH_DAYS))).quantize(Decimal("0.000001")))
+
+
+def _sentence(found: dict[str, Any]) -> str:
+    best, saving = found["recommended"], Decimal(found["saving_usd_per_month"])
+    low, high = (Decimal(usd) for usd in found["interval_usd_per_month"])
+    if saving <= 0 or low <= 0:
+        sure = "" if saving <= 0 else f" (the best of the others saves {low:,.2f} to {high:,.2f})"
+        return f"Nothing beats what there is today, {found['today']}, for sure{sure}."
+    return (
+        f"Price {best['price']} with keep_warm policy {best['policy']} saves {saving:,.2f} USD a "
+        f"month ({low:,.2f} to {high:,.2f}), waiting counted at what it is worth, against "
+        f"{found['today']}. Over two such deployments, {best['routing']} is the better routing."
+    )

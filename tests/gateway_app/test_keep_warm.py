@@ -1,0 +1,174 @@
+"""Keep-warm live: what the provider is asked, what is booked, and where a budget ends it."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from gateway.cli import app
+from gateway.registry import Registry
+from gateway.settings import ConfigError, Settings
+from providers.contract import Delta, Finished
+from providers.testing.scripted import ScriptedDeployment, ScriptedOptions
+from providers.toolkit.http import open_http
+from tests.gateway_app.gateways import Gateway, Scripts, eventually, running_gateway
+
+RATE = Decimal("0.001")
+WINDOW = 0.02  # the provider's own
+ANSWER = (Delta("hi"), Finished(("stop",)))
+
+
+class Scales(ScriptedDeployment):
+    """Its provider keeps as many as it is told."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.asked: list[int] = []
+
+    async def scale(self, minimum: int, maximum: int | None = None) -> None:
+        self.asked.append(minimum)
+
+
+class Pings(ScriptedDeployment):
+    """It can be asked to boot."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.pings = 0
+
+    async def warm(self) -> None:
+        self.pings += 1
+
+
+class Warmed(Scripts):
+    """Scripts whose deployments are of one of these kinds."""
+
+    def __init__(self, kind: type[Scales | Pings]) -> None:
+        super().__init__()
+        self._kind = kind
+        self.deployment: Any = None
+
+    def bind(self, model: str, options: ScriptedOptions) -> ScriptedDeployment:
+        self.deployment = bound = self._kind(self, model, options)
+        self.only(model, ANSWER)
+        return bound
+
+
+def tree(**keep_warm: Any) -> dict[str, Any]:
+    price = {"usd_per_second": str(RATE), "bills": ["execute", "boot", "idle"]}
+    policy = {"policy": "fixed", "window_seconds": 0.3, "boot_seconds": 2, **keep_warm}
+    own = {
+        "provider": "scripted",
+        "model": "own",
+        "price": price,
+        "idle_window_seconds": WINDOW,
+        "keep_warm": policy,
+    }
+    return {"deployments": {"own": own}, "models": {"own": {"deployments": ["own"]}}}
+
+
+def kept(gateway: Gateway) -> list[Any]:
+    charges = [line["charge"] for line in gateway.journal() if line["kind"] == "charge"]
+    return [charge for charge in charges if charge["kind"] == "keep_warm"]
+
+
+def statement(tree: dict[str, Any], data_dir: Path) -> Any:
+    config = data_dir / "gateway.yml"
+    config.write_text(yaml.safe_dump(tree))
+    month = f"{datetime.now(UTC):%Y-%m}"
+    run = CliRunner().invoke(
+        app,
+        ["keep-warm", "-c", str(config), "--data-dir", str(data_dir), "--month", month, "--json"],
+    )
+    assert run.exit_code == 0, run.output
+    return json.loads(run.stdout)
+
+
+def test_it_is_held_let_go_and_booked(tmp_path: Path) -> None:
+    scripts = Warmed(Scales)
+    with running_gateway(tree(), tmp_path, scripts) as gateway:
+        asked = scripts.deployment.asked
+        eventually(lambda: asked == [0])  # a gateway that died may have held it
+        gateway.answer("own")
+        eventually(lambda: asked == [0, 1])
+        eventually(lambda: asked == [0, 1, 0])
+        (charge,) = kept(gateway)
+        assert charge["rule"] == "kept, and nobody came"
+        seconds = Decimal(charge["quantity"])
+        assert Decimal("0.24") < seconds < Decimal("0.8")  # a little is the provider's own
+        assert charge["cost_pico_usd"] == int(seconds * RATE * 10**12)
+        gateway.answer("own")
+        eventually(lambda: asked[3:] == [1])
+        time.sleep(0.05)  # the provider's own window is over
+        gateway.answer("own")
+        eventually(lambda: len(kept(gateway)) == 2)
+        assert kept(gateway)[1]["rule"] == "kept until a request came"
+        costs = gateway.get("/v1/costs", group_by="deployment")["data"][0]
+        assert costs["charges"] >= 2
+    assert asked[-1] == 0  # nothing is left held by a gateway that has stopped
+    (row,) = statement({**tree(), "server": {"data_dir": str(tmp_path)}}, tmp_path)
+    assert (row["cold_starts_avoided"], row["stays_wasted"]) == (1, 2)
+    assert Decimal(row["waiting_saved_seconds"]) == 2
+    assert Decimal(row["saved_usd"]) == Decimal("0.002")
+    assert Decimal(row["net_usd"]) == Decimal(row["saved_usd"]) - Decimal(row["cost_usd"])
+    # and the ledger's own requests can be replayed
+    asked = ["simulate", "--data-dir", str(tmp_path), "--train-share", "0", "--json"]
+    replayed = json.loads(CliRunner().invoke(app, asked).stdout)
+    assert [policy["requests"] for policy in replayed["policies"]] == [3, 3, 3]
+
+
+def test_a_month_whose_budget_is_used_up_holds_nothing(tmp_path: Path) -> None:
+    scripts = Warmed(Scales)
+    tight = tree(window_seconds=30, monthly_budget_usd="0.0001")  # a tenth of a second
+    with running_gateway(tight, tmp_path, scripts) as gateway:
+        asked = scripts.deployment.asked
+        gateway.answer("own")
+        eventually(lambda: asked == [0, 1, 0])
+        (charge,) = kept(gateway)
+        assert Decimal("0.1") <= Decimal(charge["quantity"]) < Decimal("0.5")
+        gateway.answer("own")
+        gateway.answer("own")
+        assert asked == [0, 1, 0]
+    with running_gateway(tight, tmp_path, scripts) as gateway:  # and a new start does not forget
+        eventually(lambda: scripts.deployment.asked == [0])
+        gateway.answer("own")
+        gateway.answer("own")
+        assert scripts.deployment.asked == [0]
+
+
+def test_where_there_is_no_scale_it_is_asked_to_boot_again_and_again(tmp_path: Path) -> None:
+    scripts = Warmed(Pings)
+    with running_gateway(tree(), tmp_path, scripts) as gateway:
+        gateway.answer("own")
+        eventually(lambda: len(kept(gateway)) == 1)
+        assert 3 <= scripts.deployment.pings <= 20  # every 0.016 s of 0.3 s, or less often if busy
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"policy": "learned"}, "table"),
+        ({"table": "x.json"}, "table"),
+        ({"policy": "magic"}, "keep_warm.policy"),
+        ({"schedules": [{"begin": "08:00", "end": "18:00", "time_zone": "Mars/One"}]}, "time zone"),
+        ({"monthly_budget_usd": "-1"}, "monthly_budget_usd"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Settings.model_validate(tree(**changes))
+
+
+def test_a_provider_that_can_neither_scale_nor_boot_is_refused() -> None:
+    settings = Settings.model_validate(tree())
+    registry = Registry(settings, open_http, {"scripted": Scripts().plugin()})
+    with pytest.raises(ConfigError, match=r"deployments\.own\.keep_warm"):
+        registry.build()

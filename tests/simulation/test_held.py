@@ -1,0 +1,138 @@
+"""Policies at equal cost and routes over equal deployments, on small seeded streams."""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from gateway.simulation import sources
+from gateway.simulation.clairvoyant import bounds
+from gateway.simulation.families import Family, Scene
+from gateway.simulation.held import compare_policies
+from gateway.simulation.holdout import learn_and_hold
+from gateway.simulation.routes import ROUTES, Route, route
+from gateway.simulation.simulate import Outcome, Plant
+from gateway.simulation.streams import Stream, Streams
+from gateway.simulation.synthetic import made
+from gateway.warmth.policies.fixed import Fixed
+from gateway.warmth.windows import Stakes
+
+SECOND = 1_000_000
+
+
+def scene(streams: Streams, boot_seconds: float) -> Scene:
+    half = (streams.start_at_us + streams.end_at_us) // 2
+    return Scene(streams.streams, Plant(boot_seconds), half, streams.end_at_us)
+
+
+@pytest.mark.parametrize(
+    ("kind", "boot_seconds", "most"),
+    [
+        ("periodic", 20.0, -0.20),
+        ("periodic", 60.0, -0.15),
+        ("bursty", 20.0, 0.02),
+        ("bursty", 60.0, 0.02),
+        ("gpu", 20.0, 0.02),
+        ("gpu", 60.0, 0.02),
+    ],
+)
+def test_a_histogram_at_the_cost_of_a_fixed_window(
+    kind: str, boot_seconds: float, most: float
+) -> None:
+    streams = sources.of_kind(kind, 8, 2, seed=4)
+    stakes = Stakes(boot_seconds, 1.0, 1.0, 14.0)
+    found = compare_policies(scene(streams, boot_seconds), stakes, ["histogram"])
+    (held,) = found.held
+    assert held.change is not None and held.change <= most
+    assert held.at.reached or held.at.replica_us < found.fixed.replica_us
+    assert held.interval is not None and held.interval[0] <= held.change <= held.interval[1]
+    assert found.bounds.prewarm_us < found.fixed.replica_us
+    assert found.bounds.keep_cold(found.fixed.replica_us) <= found.fixed.sum("cold")
+
+
+def test_a_learned_table_is_never_worse_by_much_and_needs_nothing_at_run_time() -> None:
+    pytest.importorskip("sklearn", reason="the extra learn is not installed")
+    families: list[Family] = ["learned"]
+    for kind, most in (("periodic", -0.15), ("bursty", 0.02)):
+        streams = sources.of_kind(kind, 6, 2, seed=4)
+        shown = scene(streams, 20.0)
+        stakes = Stakes(20.0, 1.0, 1.0, 14.0)
+        table = learn_and_hold(shown, stakes, streams.start_at_us)
+        assert table.rates and table.trusted == (kind == "periodic")
+        found = compare_policies(replace(shown, table=table), stakes, families)
+        assert found.held[0].change is not None and found.held[0].change <= most
+
+
+def test_what_could_be_known() -> None:
+    """Three gaps of 10, 100 and 1,000 s, requests of 1 s, and a boot of 50 s."""
+    ends = [0, 11, 112, 1113]
+    stream = Stream("s", array("q", [at * SECOND for at in ends]), array("q", [SECOND] * 4))
+    found = bounds([stream], 50.0, 0)
+    assert found.busy_us == 4 * SECOND
+    assert found.prewarm_us == (4 + 50 + 10 + 50 + 50) * SECOND
+    # nothing kept but what is free: the first of all, and the two long gaps, each cost a boot
+    assert found.keep_cold((4 + 150 + 10) * SECOND) == 3
+    assert found.keep_cold((4 + 100 + 110) * SECOND) == 2
+    assert found.keep_cold((4 + 50 + 1110) * SECOND) == 1  # nobody was there before the first
+
+
+def routed(by: Route, deployments: int, sigma: float, streams: Streams) -> Outcome:
+    return route(
+        streams.streams,
+        lambda name: Fixed(Stakes(30.0, 1.0, 1.0, 0.0), 300.0),
+        Plant(30.0, sigma),
+        by=by,
+        deployments=deployments,
+        count_from_us=0,
+        end_at_us=streams.end_at_us,
+    )
+
+
+def mean(outcome: Outcome) -> float:
+    found = outcome.wait_seconds["mean"]
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("deployments", [2, 3])
+def test_warm_first_keeps_to_one_provider_and_dual_boots_cut_the_wait(deployments: int) -> None:
+    streams = sources.of_kind("gpu", 20, 14, seed=1)
+    found = {by: routed(by, deployments, 0.8, streams) for by in ROUTES}
+    cold = {by: outcome.cold_rate or 0.0 for by, outcome in found.items()}
+    assert cold["warm_first"] <= cold["one"] and cold["warm_first_dual_boot"] <= cold["one"]
+    assert min(cold["random"], cold["round_robin"], cold["peak_ewma"]) > 1.3 * cold["one"]
+    dual = found["warm_first_dual_boot"]
+    assert mean(dual) <= 0.65 * mean(found["one"])
+    assert dual.replica_us <= 1.03 * found["one"].replica_us
+    assert found["random"].replica_us > 1.2 * found["one"].replica_us
+
+
+def test_the_gain_of_a_dual_boot_is_the_spread_of_boots() -> None:
+    streams = sources.of_kind("gpu", 10, 7, seed=1)
+    gains = [
+        1
+        - mean(routed("warm_first_dual_boot", 2, sigma, streams))
+        / mean(routed("one", 2, sigma, streams))
+        for sigma in (0.8, 0.2)
+    ]
+    assert gains[0] > 2 * gains[1] > 0
+
+
+def test_made_up_streams_are_made_by_their_seed() -> None:
+    first, again, other = (made("gpu", 3, 2, seed) for seed in (1, 1, 2))
+    assert [s.at_us for s in first] == [s.at_us for s in again] != [s.at_us for s in other]
+
+
+def test_the_twin_of_gpu_traffic_has_the_figures_that_it_is_fitted_to() -> None:
+    gaps = sorted(
+        (b - a - e) / 1e6
+        for s in made("gpu", 50, 23)
+        for (a, b), e in zip(pairwise(s.at_us), s.execute_us, strict=False)
+        if b > a + e
+    )
+    tenth, half, most = (gaps[int(len(gaps) * share)] for share in (0.1, 0.5, 0.9))
+    assert 5 <= tenth <= 20 and 40 <= half <= 120 and 800 <= most <= 5000
+    assert 0.65 <= sum(gap < 300 for gap in gaps) / len(gaps) <= 0.85

@@ -76,8 +76,11 @@ class Run(Operation):
                 self.task.cancel()
 
     def join(self, *, ended: bool = False) -> bool:
-        """One more caller waits for this answer. False: it has ended, and ``ended`` is no good."""
-        if self.task.done() and not ended:
+        """One more caller waits for this answer.
+
+        False: it has ended, and ``ended`` is no good; or it is being stopped, as nobody waited.
+        """
+        if self._stop == _NOBODY or (self.task.done() and not ended):
             return False
         self._callers += 1
         self._forget()
@@ -95,7 +98,7 @@ class Run(Operation):
         grace_seconds = order.grace_seconds
         if order.retry_scope is not None:
             # The retry of a call that has heard something begins anew: nothing to come back to.
-            if self.answer.size_bytes and not self.task.done():
+            if self.heard and not self.task.done():
                 grace_seconds = 0.0
             else:
                 self._executor.left[order.retry_scope] = self
@@ -118,6 +121,11 @@ class Run(Operation):
         scope = self.order.retry_scope
         if scope is not None and self._executor.left.get(scope) is self:
             del self._executor.left[scope]
+
+    @property
+    def heard(self) -> bool:
+        """Whether its callers have been told a part of the answer; of the unstreamed, none was."""
+        return self.order.streamed and bool(self.answer.size_bytes)
 
     @property
     def waits_for_boot(self) -> bool:

@@ -107,6 +107,25 @@ def test_chat_takes_the_policy_as_well(gateway: Gateway) -> None:
     assert told["output"][0]["text"] == answer["choices"][0]["message"]["content"]
 
 
+def test_one_who_leaves_before_the_stream_begins_holds_nothing_up(
+    gateway: Gateway, scripts: Scripts
+) -> None:
+    """More than the log holds for a slow reader: nobody reads, so nobody is waited for."""
+    parts = [Delta("x" * (1 << 20)) for _ in range(12)]
+    scripts.only("plain", (Started(), Wait(0.2), *parts, Finished(("stop",), USAGE)))
+    body = {
+        "model": "plain",
+        "messages": [{"role": "user", "content": "hi"}],
+        "stream": True,
+        "gateway": {"on_disconnect": "drain"},
+    }
+    connection = opened(gateway, "/v1/chat/completions", body)
+    eventually(lambda: len(scripts.calls("plain")) == 1)
+    connection.close()
+    eventually(lambda: not gateway.running())
+    assert scripts.calls("plain")[0].outcome == "finished"
+
+
 def test_deleting_what_runs_stops_it(gateway: Gateway, scripts: Scripts) -> None:
     scripts.only("plain", (Started(), Delta("a"), Wait(30), Finished()))
     with gateway.streaming("plain", on_disconnect="park") as response:

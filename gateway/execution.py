@@ -60,6 +60,7 @@ class Run(Operation):
         self._keep = keep
         self._callers = 1
         self._grace: asyncio.TimerHandle | None = None
+        self._promised = order.on_disconnect != "cancel"
         self.status: RunStatus = "running"
         self.failure: Failure | None = None
         self._stop: str | None = None
@@ -86,6 +87,10 @@ class Run(Operation):
         self._forget()
         return True
 
+    def promise(self) -> None:
+        """Somebody was told that the answer can be fetched: it goes on though nobody waits."""
+        self._promised = True
+
     def leave(self, *, back_in_seconds: float = 0.0) -> None:
         """A caller is gone, or was told to come back in so long.
 
@@ -110,7 +115,7 @@ class Run(Operation):
 
     def _nobody_came(self) -> None:
         self._forget()
-        if self.order.on_disconnect == "cancel":
+        if not self._promised:
             self.cancel(_NOBODY)
 
     def _forget(self) -> None:

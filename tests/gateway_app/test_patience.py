@@ -218,6 +218,25 @@ def test_a_booting_event_says_how_long_boots_take(tmp_path: Path) -> None:
         assert seen[-1] is not None and 0.1 < seen[-1] < 0.5, seen
 
 
+def test_who_was_promised_an_answer_gets_it_whoever_began_the_work(tmp_path: Path) -> None:
+    """A first caller who would have it cancelled leaves, and so does one who was told 202."""
+    tree = configuration("http://127.0.0.1:9")
+    tree["server"]["disconnect_grace_seconds"] = 0.2
+    with running_gateway(tree, tmp_path) as gateway:
+        gateway.scripts.only("plain", booting(0.8))
+        key = {"idempotency-key": "promised"}
+        with pytest.raises(Exception, match="timed out"):
+            gateway.http.post("/v1/generate", json=BODY, headers=key, timeout=0.1)
+        told = gateway.http.post(
+            "/v1/generate", json=BODY, headers={**key, "prefer": "respond-async"}
+        )
+        assert told.status_code == 202
+        eventually(lambda: not gateway.running())
+        fetched = gateway.get(told.headers["location"])
+        assert (fetched["status"], fetched["output"][0]["text"]) == ("succeeded", "at last")
+        assert len(gateway.scripts.calls("plain")) == 1
+
+
 async def stops_slowly(seconds: float) -> None:
     try:
         await asyncio.sleep(seconds)

@@ -77,7 +77,7 @@ def attempt(row: Any) -> Iterator[Sequence[object]]:
             cost=line.get("usd"),
             status=line.get("status"),
             description=f"{row['provider_model']}: {kind}",
-            sku=row["hardware"] if kind.endswith("_seconds") else row["provider_model"],
+            sku=(kind.endswith("_seconds") and row["hardware"]) or row["provider_model"],
         )
 
 

@@ -77,6 +77,12 @@ def test_a_cost_line_is_a_row_of_focus(filled: Path) -> None:
     assert sum(Decimal(row["BilledCost"]) for row in found) == Decimal("0.006093")
 
 
+def test_whatever_has_a_price_is_of_something(filled: Path) -> None:
+    """A price's id without a SKU's is none in FOCUS, as where a configured rate names no card."""
+    found = [row for row in lines(filled, "focus") if row["SkuPriceId"]]
+    assert found and all(row["SkuId"] for row in found)
+
+
 def test_unknown_is_empty_and_not_zero(filled: Path) -> None:
     found = [row for row in lines(filled, "focus") if row["x_AttemptId"] == "att_000002"]
     (images,) = found

@@ -197,3 +197,30 @@ def test_a_store_that_fails_costs_no_answer(tmp_path: Path, damage: str) -> None
         assert response.status_code == 503
         assert response.json()["error"]["code"] == "results_unavailable"
         assert len(gateway.scripts.calls("plain")) == 1
+
+
+def test_answers_that_cannot_be_written_down_wait_in_memory(tmp_path: Path) -> None:
+    """As on a full volume: what was paid for is not paid for twice, and is written later."""
+    tree = {
+        "deployments": {"plain": scripted("plain")},
+        "models": {"plain": {"deployments": ["plain"]}},
+    }
+    key = {"idempotency-key": "k"}
+    body = {"model": "plain", "input": "x"}
+    with running_gateway(tree, tmp_path) as gateway:
+        gateway.scripts.says("plain", "paid once")
+        gateway.answer("plain", on_disconnect="park")
+        database = sqlite3.connect(tmp_path / "results.sqlite3", isolation_level=None)
+        database.execute("BEGIN IMMEDIATE")  # it can be read, and takes no writes
+        first = gateway.http.post("/v1/generate", json=body, headers=key).json()
+        parked = gateway.answer("plain", on_disconnect="park")["id"]
+        calls = len(gateway.scripts.calls("plain"))
+        again = gateway.http.post("/v1/generate", json=body, headers=key).json()
+        assert again["replayed_from"] == first["id"]
+        assert gateway.operation(parked)["output"][0]["text"] == "paid once"
+        assert len(gateway.scripts.calls("plain")) == calls
+        database.execute("ROLLBACK")
+        gateway.answer("plain", on_disconnect="park")  # takes along what waits
+        found = database.execute("SELECT operation_id FROM results").fetchall()
+        assert {(first["id"],), (parked,)} < set(found) and len(found) == 4
+        database.close()

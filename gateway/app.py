@@ -170,7 +170,10 @@ async def _open(
     )
     stack.callback(journal.close)
 
+    interrupted: list[AttemptRow] = []
+
     def close_books(row: AttemptRow, now_us: int) -> AttemptRow:
+        interrupted.append(row)
         target = registry.targets.get(row.deployment)
         timeouts = settings.timeouts if target is None else target.timeouts
         return settle_interrupted(
@@ -238,7 +241,7 @@ async def _open(
             opened.append(Reports(database_path(data_dir)))
         return opened[0]
 
-    await _resume_charges(registry, charging, journal, shipper, open_reports)
+    await _resume_charges(registry, charging, journal, shipper, open_reports, interrupted)
     for target in registry.targets.values():
         target.warmth.wall_offset_seconds = clock.wall_us() / 1e6 - clock.monotonic()
     position = journal.position()
@@ -276,8 +279,11 @@ async def _resume_charges(
     journal: Journal,
     shipper: ShipperProcess,
     open_reports: Callable[[], Reports],
+    interrupted: Sequence[AttemptRow],
 ) -> None:
     """Take up what an earlier gateway left: machines that were idle, and those that stand.
+
+    The idle time before an attempt is booked when that one ends; where a death cut it off, here.
 
     A database that does not answer costs the charges of the time since, which is logged, and not
     the start.
@@ -295,6 +301,12 @@ async def _resume_charges(
     try:
         ended = await asyncio.to_thread(reports.last_ended, idle, now_us - _LOOK_BACK_US)
         until_us = await asyncio.to_thread(reports.standing_until, standing)
+        for row in sorted(interrupted, key=lambda row: row.begun_at_us):
+            if row.deployment in idle:
+                target, since_us = targets[row.deployment], row.begun_at_us - _LOOK_BACK_US
+                shared = target.machines is not None and target.machines.shared
+                before = await asyncio.to_thread(reports.ended_before, row, since_us, shared=shared)
+                charging.book_before(target, row, before)
     except (StoreUnavailable, SchemaMismatch) as error:
         logger.error("charges of the time before this start are not booked: %s", error)
     for name, (attempt_id, ended_at_us) in ended.items():

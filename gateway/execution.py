@@ -60,6 +60,7 @@ class Run(Operation):
         self._keep = keep
         self._callers = 1
         self._grace: asyncio.TimerHandle | None = None
+        self._promised = order.on_disconnect != "cancel"
         self.status: RunStatus = "running"
         self.failure: Failure | None = None
         self._stop: str | None = None
@@ -76,12 +77,19 @@ class Run(Operation):
                 self.task.cancel()
 
     def join(self, *, ended: bool = False) -> bool:
-        """One more caller waits for this answer. False: it has ended, and ``ended`` is no good."""
-        if self.task.done() and not ended:
+        """One more caller waits for this answer.
+
+        False: it has ended, and ``ended`` is no good; or it is being stopped, as nobody waited.
+        """
+        if self._stop == _NOBODY or (self.task.done() and not ended):
             return False
         self._callers += 1
         self._forget()
         return True
+
+    def promise(self) -> None:
+        """Somebody was told that the answer can be fetched: it goes on though nobody waits."""
+        self._promised = True
 
     def leave(self, *, back_in_seconds: float = 0.0) -> None:
         """A caller is gone, or was told to come back in so long.
@@ -95,7 +103,7 @@ class Run(Operation):
         grace_seconds = order.grace_seconds
         if order.retry_scope is not None:
             # The retry of a call that has heard something begins anew: nothing to come back to.
-            if self.answer.size_bytes and not self.task.done():
+            if self.heard and not self.task.done():
                 grace_seconds = 0.0
             else:
                 self._executor.left[order.retry_scope] = self
@@ -107,7 +115,7 @@ class Run(Operation):
 
     def _nobody_came(self) -> None:
         self._forget()
-        if self.order.on_disconnect == "cancel":
+        if not self._promised:
             self.cancel(_NOBODY)
 
     def _forget(self) -> None:
@@ -118,6 +126,11 @@ class Run(Operation):
         scope = self.order.retry_scope
         if scope is not None and self._executor.left.get(scope) is self:
             del self._executor.left[scope]
+
+    @property
+    def heard(self) -> bool:
+        """Whether its callers have been told a part of the answer; of the unstreamed, none was."""
+        return self.order.streamed and bool(self.answer.size_bytes)
 
     @property
     def waits_for_boot(self) -> bool:

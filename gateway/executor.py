@@ -68,7 +68,7 @@ class Executor:
         if run is None:
             # A retry can be here before its first call is known to have hung up.
             run = self.newest.get(retry_scope)
-            if run is None or run.answer.size_bytes:
+            if run is None or run.heard:
                 return None
         return run if run.join(ended=True) else None
 

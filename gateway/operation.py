@@ -27,7 +27,7 @@ class Order:
 
     ``on_disconnect``: what becomes of it when nobody waits for the answer any more; cancelling
     waits ``grace_seconds`` for somebody to come back. ``retry_scope``: by what the retry of an SDK
-    finds the run that its first call has begun, as long as it has no output.
+    finds the run that its first call has begun, as long as that call has heard no output.
     ``deadline_seconds``: the longest that the whole may take, by the caller's own word;
     ``max_cost_pico_usd``: the most that it may cost, all attempts together.
     ``trace``: where its spans belong; None while traces are off.

@@ -3,7 +3,8 @@
 A small SQLite file beside the ledger, and not the ledger itself: outputs are not history. They are
 erased on request and after ``keep_seconds``, while the attempts that made them stay. One worker
 thread owns the connection, so that a large answer does not hold up the event loop; the file is
-made when the first answer has to be kept.
+made when the first answer has to be kept. What the file does not take (its volume is full) waits in
+memory, as far as there is room, and goes there once it does.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,6 +35,8 @@ CREATE TABLE IF NOT EXISTS results (
 );
 CREATE INDEX IF NOT EXISTS results_by_time ON results (kept_at_us);
 """
+_WAITING_CAP_BYTES = 32 << 20
+_WAITING_AT_ONCE = 16  # taken along by one that is written, whose caller waits for it
 _COLUMNS = "operation_id, key_id, scope, digest, kept_at_us, body, frames"
 
 
@@ -59,13 +64,26 @@ class Results:
         self._keep_us = round(keep_seconds * 1e6)
         self._connection: sqlite3.Connection | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="results")
+        self._waiting: dict[str, KeptAnswer] = {}  # by operation; the oldest first
 
     async def keep(self, answer: KeptAnswer) -> None:
         """Write an answer down; when this returns, the death of the process does not lose it.
 
         One that was kept under the same Idempotency-Key before, and is older than they are kept,
-        gives way.
+        gives way. When this raises, the answer waits in memory, if there is room for it.
         """
+        self._waiting[answer.operation_id] = answer
+        await self._write(answer)
+        with suppress(ResultsUnavailable):
+            await self._write_waiting(_WAITING_AT_ONCE)
+
+    async def _write_waiting(self, most: int | None = None) -> None:
+        for operation_id in list(islice(self._waiting, most)):
+            answer = self._waiting.get(operation_id)  # it may have been erased meanwhile
+            if answer is not None:
+                await self._write(answer)
+
+    async def _write(self, answer: KeptAnswer) -> None:
         row = (
             answer.operation_id,
             answer.key_id,
@@ -76,26 +94,50 @@ class Results:
             answer.frames,
         )
         sql = f"INSERT OR REPLACE INTO results ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
-        await self._run(lambda connection: connection.execute(sql, row))
+        try:
+            await self._run(lambda connection: connection.execute(sql, row))
+        except ResultsUnavailable:
+            size = sum(len(x.body) + len(x.frames or b"") for x in self._waiting.values())
+            if size > _WAITING_CAP_BYTES:
+                self._waiting.pop(answer.operation_id, None)
+            raise
+        self._waiting.pop(answer.operation_id, None)
 
     async def find(self, operation_id: str, now_us: int) -> KeptAnswer | None:
         """The answer of an operation."""
+        waiting = self._waiting.get(operation_id)
+        if waiting is not None and waiting.kept_at_us > now_us - self._keep_us:
+            return waiting
         return await self._one("operation_id", operation_id, now_us)
 
     async def find_by_key(self, scope: str, now_us: int) -> KeptAnswer | None:
         """The answer that was given to this Idempotency-Key."""
+        for waiting in self._waiting.values():
+            if waiting.scope == scope and waiting.kept_at_us > now_us - self._keep_us:
+                return waiting
         return await self._one("scope", scope, now_us)
 
     async def erase(self, operation_id: str) -> bool:
         """Forget an answer. False: there was none."""
-        return await self._forget("operation_id = ?", operation_id) > 0
+        waited = self._waiting.pop(operation_id, None) is not None
+        return await self._forget("operation_id = ?", operation_id) > 0 or waited
 
     async def expire(self, now_us: int) -> int:
-        """Forget all that has been kept long enough; returns how many that were."""
-        return await self._forget("kept_at_us <= ?", now_us - self._keep_us)
+        """Forget all that has been kept long enough; returns how many that were.
+
+        What waits in memory is tried again.
+        """
+        for answer in list(self._waiting.values()):
+            if answer.kept_at_us <= now_us - self._keep_us:
+                del self._waiting[answer.operation_id]
+        count = await self._forget("kept_at_us <= ?", now_us - self._keep_us)
+        await self._write_waiting()
+        return count
 
     async def aclose(self) -> None:
-        """Let go of the file."""
+        """Let go of the file; what waits in memory gets a last try."""
+        with suppress(ResultsUnavailable):
+            await self._write_waiting()
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown(wait=False)
 

@@ -54,7 +54,7 @@ class Machines:
 
     def __init__(self, keep_alive_seconds: float | None, *, shared: bool) -> None:
         self._keep_alive_seconds = keep_alive_seconds
-        self._shared = shared
+        self.shared = shared
         self._running = 0
         self._idle: list[_Machine] = []  # the one used last stands last
         self._expired: list[_Machine] = []
@@ -65,9 +65,15 @@ class Machines:
         if not self._idle and not self._running:
             self._idle.append(_Machine(attempt_id, idle_since))
 
+    def before(self, attempt_id: str, idle_since: float, until: float) -> IdleGap | None:
+        """The gap between two attempts of an earlier process, of which the second was cut off: how
+        that one started was not told.
+        """
+        return self._gap(_Machine(attempt_id, idle_since), until, "unknown")
+
     def begin(self, attempt_id: str) -> None:
         """An attempt is dispatched: it takes the machine that was used last, if one is idle."""
-        alone = not (self._shared and self._running)
+        alone = not (self.shared and self._running)
         self._running += 1
         if alone and self._idle:
             self._taken[attempt_id] = self._idle.pop()
@@ -86,7 +92,7 @@ class Machines:
             if machine is not None:
                 (self._expired if machine.part else self._idle).append(machine)
             return None
-        if not (self._shared and self._running):
+        if not (self.shared and self._running):
             self._idle.append(_Machine(attempt_id, at))
         return None if machine is None else self._gap(machine, begun_at, verdict)
 

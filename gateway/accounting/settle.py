@@ -176,16 +176,14 @@ def settle_interrupted(
     """Close an attempt whose gateway died: status ``interrupted`` and a bounded cost.
 
     ``last_seen_us`` is the last sign of life of that gateway: the estimate counts seconds up to
-    it. The bound goes on to now or to the attempt's deadline, since a provider may have gone on;
-    where the clock was set back since, now says nothing and the deadline alone bounds it.
-    Output tokens cannot be guessed; the bound has room for all that were asked for.
+    it. The bound is the attempt's deadline, whatever the time is now: a provider may go on after
+    the restart as well. Output tokens cannot be guessed; the bound has room for all that were asked
+    for.
     """
     row.status = "interrupted"
     row.error_type = "Interrupted"
     row.completed_at_us = max(row.begun_at_us, min(now_us, last_seen_us))
-    set_back = now_us < max(row.begun_at_us, last_seen_us)
-    bound = total_seconds if set_back else min((now_us - row.begun_at_us) / 1e6, total_seconds)
-    lived = min((row.completed_at_us - row.begun_at_us) / 1e6, bound)
+    lived = min((row.completed_at_us - row.begun_at_us) / 1e6, total_seconds)
     row.total_seconds = lived
     tariff_row = None if row.price is None else PriceRow.model_validate(row.price)
     known_input = row.input_tokens or 0
@@ -193,7 +191,7 @@ def settle_interrupted(
         Count(known_input, "estimated", 0, None),
         Count(0, "estimated", 0, row.max_output_tokens),
     )
-    seconds = Seconds(lived, 0.0, bound)
+    seconds = Seconds(lived, 0.0, total_seconds)
     # They were spent once, in whichever phase; a price that is not for work is for waiting.
     if tariff_row is None or "execute" in tariff_row.bills:
         used = Billable(tokens, execute=seconds)

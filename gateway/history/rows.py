@@ -17,6 +17,7 @@ from gateway.ledger.rows import AttemptRow, AttemptStatus
 from providers.contract import JobReport
 
 ROUTE = "imported"
+_YEARS = range(2010, 2100)
 _STATUSES: Mapping[str, AttemptStatus] = {
     "succeeded": "succeeded",
     "failed": "failed",
@@ -63,13 +64,14 @@ class Rules:
 
 
 def imported(report: JobReport, rules: Rules) -> AttemptRow | None:
-    """The row of a job that has ended; None: it has not, or nobody knows when it was made.
+    """The row of a job that has ended; None: it has not, or nobody knows when it was made. A year
+    in which there was no such job is no knowledge either.
 
     Its id follows from provider, job and time alone, so that a job is one row however often it is
     imported. Raises what the accounting raises on figures that cannot be computed with.
     """
     status = _STATUSES.get(report.status)
-    if status is None or report.created_at is None:
+    if status is None or report.created_at is None or report.created_at.year not in _YEARS:
         return None
     begun_at_us = _micros(report.created_at)
     key = hashlib.sha256(f"{rules.provider}\n{report.job_id}".encode()).hexdigest()

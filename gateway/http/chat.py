@@ -127,7 +127,11 @@ async def chat_completions(request: Request) -> Response:
             raise too_long()
         follower = run.log.follow()  # from the first event on: what nobody follows is dropped
         # A refusal that comes soon is an HTTP status, which SDKs understand and retry.
-        await until_output(run, request, keep_alive_seconds)
+        try:
+            await until_output(run, request, keep_alive_seconds)
+        except BaseException:
+            follower.leave()  # else what goes on would wait for it to read
+            raise
         if run.failure is not None and not run.answer.size_bytes:
             return failure_response(run, failure_of(run))
         renderer = ChunkRenderer(run, with_usage=_with_usage(body))

@@ -74,11 +74,11 @@ class Claim:
         while (other := underway.get(scope)) is not None:
             _compare(other.digest, digest)
             run = await asyncio.shield(other.run)
-            if run is not None and run.join():
-                self.run = run
-                return self
-            if underway.get(scope) is other:  # it has ended, and its task is about to say so
-                await asyncio.sleep(0)
+            if run is not None:
+                if run.join():
+                    self.run = run
+                    return self
+                await run.wait()  # it is being stopped, or its task is about to say that it ended
         self._mine = underway[scope] = _Underway(digest)
         try:
             self.kept = await self._owner.results.find_by_key(scope, self._owner.clock.wall_us())

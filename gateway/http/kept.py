@@ -70,7 +70,7 @@ async def run_or_answer(
         try:
             await state.results.keep(answer)
         except ResultsUnavailable:
-            logger.error("the answer of operation %s could not be kept", run.id)
+            logger.error("the answer of operation %s could not be written down", run.id)
 
     if identity is None:
         return state.executor.start(order, keep)

@@ -88,6 +88,7 @@ def not_yet(run: Run, patience: Patience) -> Response:
     """The answer to a caller whose patience is over before the run is."""
     if patience.preferred is None:
         return _still_booting(run)
+    run.promise()  # it may be one that another caller has begun, without such a wish
     run.leave()
     return _accepted(run, patience)
 

@@ -17,6 +17,7 @@ from gateway.telemetry import live
 
 router = APIRouter()
 
+_CATCH_UP_SECONDS = 0.5  # less than probes commonly wait for an answer
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -63,8 +64,9 @@ async def readyz(request: Request) -> Response:
         "accepting": not state.executor.draining,
         "journal": journal.accepts_work,
         "shipper": state.shipper.running,
+        "database": await state.shipper.wait_for(journal.position(), _CATCH_UP_SECONDS),
     }
-    # Without the shipper requests go on, and only reports grow old.
+    # Without shipper or database requests go on, and only reports grow old.
     ready = checks["accepting"] and checks["journal"]
     return json_response(
         {"status": "ready" if ready else "not_ready", "checks": checks}, 200 if ready else 503

@@ -77,12 +77,12 @@ def attempt(row: Any) -> Iterator[Sequence[object]]:
             cost=line.get("usd"),
             status=line.get("status"),
             description=f"{row['provider_model']}: {kind}",
-            sku=row["hardware"] if kind.endswith("_seconds") else row["provider_model"],
+            sku=(kind.endswith("_seconds") and row["hardware"]) or row["provider_model"],
         )
 
 
-def charge(row: Any) -> Iterator[Sequence[object]]:
-    """A charge is one row."""
+def charge(row: Any, owner: Any | None) -> Iterator[Sequence[object]]:
+    """A charge is one row. ``owner``: the attempt that it is allocated to."""
     common = {
         **_common(
             row["provider"], row["deployment"], row["period_start_at_us"], row["period_end_at_us"]
@@ -90,6 +90,15 @@ def charge(row: Any) -> Iterator[Sequence[object]]:
         "ResourceType": "Deployment",
         "x_AttemptId": row["attempt_id"],
     }
+    if owner is not None:
+        common |= {
+            "SubAccountId": owner["key_id"],
+            "SubAccountName": owner["key_id"],
+            "Tags": orjson.dumps(owner["tags"]).decode(),
+            "x_RequestId": owner["operation_id"],
+            "x_Model": owner["model"],
+            "x_Origin": owner["origin"],
+        }
     kind = row["kind"]
     yield _row(
         common,

@@ -195,6 +195,17 @@ class Reports:
         with self._reading() as snapshot:
             return {} if snapshot is None else charged.last_ended(snapshot, deployments, since_us)
 
+    def ended_before(
+        self, row: AttemptRow, since_us: int, *, shared: bool
+    ) -> list[tuple[str, int]]:
+        """See ``charged.ended_before``."""
+        from gateway.ledger import charged
+
+        with self._reading() as snapshot:
+            if snapshot is None:
+                return []
+            return charged.ended_before(snapshot, row, since_us, shared=shared)
+
     def standing_until(self, deployments: list[str]) -> dict[str, int]:
         """See ``charged.standing_until``."""
         from gateway.ledger import charged

@@ -37,10 +37,10 @@ def operation_of(gateway: Gateway, tag: str) -> Any:
     return operation
 
 
-def running(gateway: Gateway, model: str) -> int:
+def running(gateway: Gateway, model: str) -> float:
     lines = gateway.call("GET", "/metrics").raw.decode().splitlines()
     name = f'gateway_deployment_running{{deployment="{model}"}} '
-    return next(int(line.removeprefix(name)) for line in lines if line.startswith(name))
+    return next(float(line.removeprefix(name)) for line in lines if line.startswith(name))
 
 
 @pytest.mark.parametrize("streamed", [True, False])

@@ -44,11 +44,16 @@ def test_seconds_are_bounded_by_the_deadline() -> None:
     assert (row.low_pico_usd, row.cost_pico_usd, row.high_pico_usd) == (0, 10**12, 15 * 10**12)
 
 
+def test_a_job_may_go_on_after_the_restart() -> None:
+    row = interrupted(2, 3, usd_per_second="0.5")  # restarted a second later
+    assert (row.cost_pico_usd, row.high_pico_usd) == (10**12, 15 * 10**12)
+
+
 @pytest.mark.parametrize("kind", ["boot", "queue"])
 def test_a_price_for_waiting_alone_is_no_gift(kind: str) -> None:
     row = interrupted(2, 10, usd_per_second="0.5", bills=[kind])
     assert (row.cost_status, row.cost_pico_usd) == ("estimated", 10**12)
-    assert (row.low_pico_usd, row.high_pico_usd) == (0, 5 * 10**12)
+    assert (row.low_pico_usd, row.high_pico_usd) == (0, 15 * 10**12)
 
 
 def test_images_that_nobody_counted_are_not_0() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from gateway.charging import HOUR_US, Charging
 from gateway.clock import Clock
@@ -13,9 +16,15 @@ from gateway.ledger.layout import journal_dir
 from gateway.registry import Registry
 from gateway.settings import Settings
 from providers.contract import Booting, Delta, Finished, RateLimited, Started
-from providers.testing import ScriptedProvider
+from providers.testing import ScriptedProvider, Wait
 from providers.toolkit.http import open_http
-from tests.gateway_app.gateways import Gateway, eventually, running_gateway
+from tests.gateway_app.gateways import (
+    Gateway,
+    events_of,
+    eventually,
+    running_gateway,
+    wait_for_event,
+)
 from tests.ledger.samples import read_journal
 
 RATE = Decimal("0.0001")
@@ -93,6 +102,34 @@ def test_a_restart_takes_up_the_gap(tmp_path: Path) -> None:
         assert charge["attempt_id"] == first["attempts"][0]["id"]
         row = gateway.rows(second["id"])[0]
         assert abs(charge["period_end_at_us"] - row["begun_at_us"]) < 50_000
+
+
+@pytest.mark.parametrize("keep_alive_seconds", [None, 1000.0])
+def test_a_death_does_not_lose_the_gap_before_what_it_cut_off(
+    tmp_path: Path, keep_alive_seconds: float | None
+) -> None:
+    known = {} if keep_alive_seconds is None else {"keep_alive_seconds": keep_alive_seconds}
+    with running_gateway(tree(**known), tmp_path) as gateway:
+        gateway.scripts.only("own", COLD, (*WARM[:2], Wait(30)))
+        first = gateway.answer("own")
+        gateway.operation(first["id"])
+        with gateway.streaming("own", on_disconnect="drain") as response:
+            wait_for_event(events_of(response), "delta")
+            as_of_death = tmp_path / "as of death"  # what kill -9 would leave
+            shutil.copytree(tmp_path, as_of_death, ignore=lambda _, __: ["as of death"])
+            running = gateway.journal()[-1]["attempt"]
+            gateway.http.post(f"/v1/operations/{running['operation_id']}/cancel")
+    with running_gateway(tree(**known), as_of_death) as gateway:
+        (charge,) = charges(gateway)
+        assert charge["attempt_id"] == first["attempts"][0]["id"]
+        assert abs(charge["period_end_at_us"] - running["begun_at_us"]) < 5_000
+        seconds = (charge["period_end_at_us"] - charge["period_start_at_us"]) / 1e6
+        assert abs(charge["high_pico_usd"] / 1e12 - seconds * float(RATE)) < 1e-9
+        assert charge["status"] == ("unknown" if keep_alive_seconds is None else "estimated")
+        assert (charge["cost_pico_usd"] is None) == (keep_alive_seconds is None)
+        assert charge["low_pico_usd"] == 0
+    with running_gateway(tree(**known), as_of_death) as gateway:
+        assert len(charges(gateway)) == 1
 
 
 def test_standing_machines_are_booked_by_the_hour(tmp_path: Path) -> None:

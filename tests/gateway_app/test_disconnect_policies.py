@@ -107,6 +107,25 @@ def test_chat_takes_the_policy_as_well(gateway: Gateway) -> None:
     assert told["output"][0]["text"] == answer["choices"][0]["message"]["content"]
 
 
+def test_one_who_leaves_before_the_stream_begins_holds_nothing_up(
+    gateway: Gateway, scripts: Scripts
+) -> None:
+    """More than the log holds for a slow reader: nobody reads, so nobody is waited for."""
+    parts = [Delta("x" * (1 << 20)) for _ in range(12)]
+    scripts.only("plain", (Started(), Wait(0.2), *parts, Finished(("stop",), USAGE)))
+    body = {
+        "model": "plain",
+        "messages": [{"role": "user", "content": "hi"}],
+        "stream": True,
+        "gateway": {"on_disconnect": "drain"},
+    }
+    connection = opened(gateway, "/v1/chat/completions", body)
+    eventually(lambda: len(scripts.calls("plain")) == 1)
+    connection.close()
+    eventually(lambda: not gateway.running())
+    assert scripts.calls("plain")[0].outcome == "finished"
+
+
 def test_deleting_what_runs_stops_it(gateway: Gateway, scripts: Scripts) -> None:
     scripts.only("plain", (Started(), Delta("a"), Wait(30), Finished()))
     with gateway.streaming("plain", on_disconnect="park") as response:
@@ -178,3 +197,30 @@ def test_a_store_that_fails_costs_no_answer(tmp_path: Path, damage: str) -> None
         assert response.status_code == 503
         assert response.json()["error"]["code"] == "results_unavailable"
         assert len(gateway.scripts.calls("plain")) == 1
+
+
+def test_answers_that_cannot_be_written_down_wait_in_memory(tmp_path: Path) -> None:
+    """As on a full volume: what was paid for is not paid for twice, and is written later."""
+    tree = {
+        "deployments": {"plain": scripted("plain")},
+        "models": {"plain": {"deployments": ["plain"]}},
+    }
+    key = {"idempotency-key": "k"}
+    body = {"model": "plain", "input": "x"}
+    with running_gateway(tree, tmp_path) as gateway:
+        gateway.scripts.says("plain", "paid once")
+        gateway.answer("plain", on_disconnect="park")
+        database = sqlite3.connect(tmp_path / "results.sqlite3", isolation_level=None)
+        database.execute("BEGIN IMMEDIATE")  # it can be read, and takes no writes
+        first = gateway.http.post("/v1/generate", json=body, headers=key).json()
+        parked = gateway.answer("plain", on_disconnect="park")["id"]
+        calls = len(gateway.scripts.calls("plain"))
+        again = gateway.http.post("/v1/generate", json=body, headers=key).json()
+        assert again["replayed_from"] == first["id"]
+        assert gateway.operation(parked)["output"][0]["text"] == "paid once"
+        assert len(gateway.scripts.calls("plain")) == calls
+        database.execute("ROLLBACK")
+        gateway.answer("plain", on_disconnect="park")  # takes along what waits
+        found = database.execute("SELECT operation_id FROM results").fetchall()
+        assert {(first["id"],), (parked,)} < set(found) and len(found) == 4
+        database.close()

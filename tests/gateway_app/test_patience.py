@@ -119,6 +119,19 @@ def test_an_sdk_that_hangs_up_before_it_is_told(patient: Gateway) -> None:
     assert len(patient.scripts.calls("plain")) == 1
 
 
+def test_one_who_was_told_nothing_joins_though_there_is_output(patient: Gateway) -> None:
+    """The provider streams to the gateway; of an answer in one piece the caller has no part yet."""
+    patient.scripts.only("plain", (Started(), Delta("at "), Wait(0.5), Delta("last"), Finished()))
+    raw = b'{"model": "plain", "input": "in one piece"}'
+    headers = {"content-type": "application/json", "x-stainless-retry-count": "0"}
+    with pytest.raises(Exception, match="timed out"):
+        patient.http.post("/v1/generate", content=raw, headers=headers, timeout=0.2)
+    headers["x-stainless-retry-count"] = "1"
+    answer = patient.http.post("/v1/generate", content=raw, headers=headers)
+    assert answer.json()["output"][0]["text"] == "at last"
+    assert len(patient.scripts.calls("plain")) == 1
+
+
 def test_an_answer_that_came_meanwhile_waits_for_the_retry(patient: Gateway) -> None:
     patient.scripts.only("plain", booting(0.25))
     raw = b'{"model": "plain", "input": "meanwhile"}'
@@ -203,3 +216,47 @@ def test_a_booting_event_says_how_long_boots_take(tmp_path: Path) -> None:
         seen = [told() for _ in range(4)]
         assert seen[0] is None  # nothing was seen yet, and nothing is guessed
         assert seen[-1] is not None and 0.1 < seen[-1] < 0.5, seen
+
+
+def test_who_was_promised_an_answer_gets_it_whoever_began_the_work(tmp_path: Path) -> None:
+    """A first caller who would have it cancelled leaves, and so does one who was told 202."""
+    tree = configuration("http://127.0.0.1:9")
+    tree["server"]["disconnect_grace_seconds"] = 0.2
+    with running_gateway(tree, tmp_path) as gateway:
+        gateway.scripts.only("plain", booting(0.8))
+        key = {"idempotency-key": "promised"}
+        with pytest.raises(Exception, match="timed out"):
+            gateway.http.post("/v1/generate", json=BODY, headers=key, timeout=0.1)
+        told = gateway.http.post(
+            "/v1/generate", json=BODY, headers={**key, "prefer": "respond-async"}
+        )
+        assert told.status_code == 202
+        eventually(lambda: not gateway.running())
+        fetched = gateway.get(told.headers["location"])
+        assert (fetched["status"], fetched["output"][0]["text"]) == ("succeeded", "at last")
+        assert len(gateway.scripts.calls("plain")) == 1
+
+
+async def stops_slowly(seconds: float) -> None:
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        await asyncio.sleep(0.4)  # a provider takes a while to stop a job
+        raise
+
+
+@pytest.mark.parametrize("again", [{"x-stainless-retry-count": "1"}, {"idempotency-key": "slow"}])
+def test_one_who_comes_back_too_late_begins_anew(tmp_path: Path, again: dict[str, str]) -> None:
+    """Work that is being stopped is no answer: whoever comes meanwhile must not join it."""
+    tree = configuration("http://127.0.0.1:9")
+    tree["server"]["disconnect_grace_seconds"] = 0.05
+    with running_gateway(tree, tmp_path, Scripts(sleep=stops_slowly)) as gateway:
+        gateway.scripts.only("plain", booting(30), END)
+        first = {name: value.replace("1", "0") for name, value in again.items()}
+        with pytest.raises(Exception, match="timed out"):
+            gateway.http.post("/v1/generate", json=BODY, headers=first, timeout=0.1)
+        time.sleep(0.05)  # the grace is over, the stop is not
+        answer = gateway.http.post("/v1/generate", json=BODY, headers=again)
+        assert (answer.status_code, answer.json()["output"][0]["text"]) == (200, "at last")
+        eventually(lambda: not gateway.running())
+        assert len(gateway.scripts.calls("plain")) == 2

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +18,15 @@ from gateway.telemetry import JsonFormatter
 from providers import contract
 from providers.contract import Delta, Finished, ProviderError, RateLimited, Started, Usage
 from providers.testing import Until, Wait
-from tests.gateway_app.gateways import Gateway, Scripts, events_of, eventually, wait_for_event
+from tests.gateway_app.conftest import configuration
+from tests.gateway_app.gateways import (
+    Gateway,
+    Scripts,
+    events_of,
+    eventually,
+    running_gateway,
+    wait_for_event,
+)
 from tests.telemetry.promtool import needs_promtool, promtool
 
 END = (Delta("hi"), Finished(("stop",), Usage(1000, 2000)))
@@ -27,7 +37,27 @@ def test_health_and_readiness(gateway: Gateway) -> None:
     eventually(lambda: bool(gateway.get("/readyz")["checks"]["shipper"]), 10)  # it is a process
     ready = gateway.get("/readyz")
     assert ready["status"] == "ready"
-    assert ready["checks"] == {"accepting": True, "journal": True, "shipper": True}
+    known = dict.fromkeys(("accepting", "journal", "shipper", "database"), True)
+    assert ready["checks"] == known
+
+
+def test_a_locked_database_stops_nothing_and_readiness_tells(tmp_path: Path) -> None:
+    with running_gateway(configuration("http://127.0.0.1:9"), tmp_path) as gateway:
+        gateway.scripts.only("plain", END)
+        gateway.answer("plain")
+        assert gateway.get("/v1/costs")["data"][0]["attempts"] == 1
+        database = sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None)
+        database.execute("BEGIN IMMEDIATE")
+        for _ in range(3):
+            gateway.answer("plain")
+        ready = gateway.http.get("/readyz")
+        assert (ready.status_code, ready.json()["status"]) == (200, "ready")
+        assert ready.json()["checks"]["database"] is False
+        assert "as_of" in gateway.http.get("/v1/costs").json()
+        database.execute("ROLLBACK")
+        database.close()
+        assert gateway.get("/v1/costs")["data"][0]["attempts"] == 4
+        assert gateway.get("/readyz")["checks"]["database"] is True
 
 
 def test_the_models(gateway: Gateway) -> None:

@@ -110,6 +110,22 @@ def test_a_csv_file_with_the_documented_header(tmp_path: Path) -> None:
     assert verify(data_dir) == []
 
 
+@pytest.mark.parametrize("year", ["0001", "1970", "9999"])
+def test_a_time_that_cannot_be_is_none(tmp_path: Path, year: str) -> None:
+    """Such a row would belong to no month, and nothing would be moved or deleted any more."""
+    path, data_dir = tmp_path / "jobs.csv", tmp_path / "data"
+    path.write_text(
+        HEADER
+        + f"a,{year}-12-31T23:59:59Z,m,succeeded,,3,,\n"
+        + "b,2026-08-01T00:00:00Z,m,succeeded,,3,,\n"
+    )
+    ran = run("import", "csv", path, "--provider", "other", "--data-dir", data_dir)
+    assert ran.status == 0 and "2 jobs read: 1 added" in ran.out, ran
+    assert "1 unfinished or undated" in ran.out
+    assert run("ledger", "migrate", "--data-dir", data_dir).status == 0
+    assert verify(data_dir) == []
+
+
 def test_what_is_wrong_with_a_file_is_said_with_its_line(tmp_path: Path) -> None:
     files = {
         "header.csv": "upstream_id,when\n",

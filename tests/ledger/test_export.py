@@ -75,6 +75,14 @@ def test_a_cost_line_is_a_row_of_focus(filled: Path) -> None:
     assert active["SkuMeter"] == "execute_seconds" and active["ChargeCategory"] == "Usage"
     assert idle["BilledCost"] == "0.006" and idle["ConsumedQuantity"] == "60"
     assert sum(Decimal(row["BilledCost"]) for row in found) == Decimal("0.006093")
+    for name in ("SubAccountId", "SubAccountName", "Tags", "x_RequestId", "x_Model", "x_Origin"):
+        assert idle[name] == boot[name] != ""  # whose idle time it is: as in the reports
+
+
+def test_whatever_has_a_price_is_of_something(filled: Path) -> None:
+    """A price's id without a SKU's is none in FOCUS, as where a configured rate names no card."""
+    found = [row for row in lines(filled, "focus") if row["SkuPriceId"]]
+    assert found and all(row["SkuId"] for row in found)
 
 
 def test_unknown_is_empty_and_not_zero(filled: Path) -> None:

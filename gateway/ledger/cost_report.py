@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
 from gateway.ledger.grouping import Groups, Place
@@ -51,6 +52,15 @@ class CostReport:
     def page(self) -> dict[str, Any]:
         """The rows that were asked for."""
         return self._groups.page(cost_row)
+
+
+def known_usd(row: dict[str, Any], column: str = "known_usd") -> str | None:
+    """A sum of what is known; None where nothing is: that 0 would read as free of charge."""
+    unknown = row["unknown_attempts"] + row["unknown_charges"]
+    if unknown == row["attempts"] + row["charges"] and not Decimal(row["known_usd"]):
+        return None
+    known: str = row[column]
+    return known
 
 
 def cost_row(sums: Sums) -> dict[str, Any]:

@@ -1,0 +1,139 @@
+"""Where the marks of a chart go. Drawn by ``templates/charts.html``, as SVG without a script."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+WIDE, NARROW = (1040, 260), (347, 230)
+COLOURS = 7  # the last one is for all others
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 10, 20, 26
+_LINE = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A rectangle; ``kind`` is its class, ``title`` what it says under the pointer."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    kind: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A text at a place."""
+
+    x: float
+    y: float
+    text: str
+    anchor: str = "middle"
+
+
+@dataclass(slots=True)
+class Drawing:
+    """All marks of one drawing; ``title`` is what a screen reader says of it."""
+
+    width: float
+    height: float
+    title: str
+    marks: list[Mark] = field(default_factory=list)
+    labels: list[Label] = field(default_factory=list)
+    grid: list[tuple[float, float, float, float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """What stands at one time: parts from the bottom up, and a word on top where one is needed."""
+
+    start_us: int
+    end_us: int
+    parts: Sequence[tuple[str, float, str]]
+    """Class, value, title."""
+    note: str = ""
+
+
+def bars(
+    title: str,
+    stacks: Sequence[Bar],
+    size: tuple[int, int],
+    start_us: int,
+    end_us: int,
+    scale: Sequence[tuple[float, str]],
+    times: Sequence[tuple[int, str]],
+) -> Drawing:
+    """Stacked bars over time; ``scale`` marks the height, its last mark is the top."""
+    width, height = size
+    drawing = Drawing(width, height, title)
+    across, up = width - _LEFT - _RIGHT, height - _TOP - _BOTTOM
+    span = max(1, end_us - start_us)
+    top = scale[-1][0] or 1.0
+
+    def x(at_us: int) -> float:
+        return _LEFT + min(1.0, max(0.0, (at_us - start_us) / span)) * across
+
+    for value, text in scale:
+        y = height - _BOTTOM - value / top * up
+        drawing.grid.append((_LEFT, y, width - _RIGHT, y))
+        drawing.labels.append(Label(_LEFT - 8, y + 4, text, "end"))
+    for at_us, text in times:
+        drawing.labels.append(Label(x(at_us), height - 6, text))
+    for bar in stacks:
+        left, right = x(bar.start_us), x(bar.end_us)
+        gap = min(2.0, (right - left) * 0.2)
+        base = float(height - _BOTTOM)
+        thick = max(1.0, right - left - gap)
+        for kind, value, said in bar.parts:
+            tall = value / top * up
+            if tall > 0:
+                drawing.marks.append(Mark(left, base - tall, thick, tall, kind, said))
+                base -= tall
+        if bar.note:
+            drawing.labels.append(Label((left + right) / 2, base - 5, bar.note))
+    return drawing
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of lying bars: where each begins and how long it is, in the chart's unit."""
+
+    name: str
+    parts: Sequence[tuple[str, float, float, str]]
+    """Class, from, length, title."""
+    note: str = ""
+
+
+def lying(title: str, lines: Sequence[Line], width: int, most: float, unit: str) -> Drawing:
+    """Bars from left to right, a line each: a waterfall, or shares of a whole."""
+    drawing = Drawing(width, len(lines) * (_LINE + 16) + _BOTTOM, title)
+    across = width - 2 * _RIGHT
+    bottom = drawing.height - _BOTTOM
+    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+        x = _RIGHT + share * across
+        drawing.grid.append((x, 0, x, bottom))
+        anchor = "start" if share == 0 else "end" if share == 1 else "middle"
+        drawing.labels.append(Label(x, bottom + 16, f"{most * share:.3g} {unit}", anchor))
+    for number, line in enumerate(lines):
+        y = number * (_LINE + 16) + 16
+        drawing.labels.append(Label(_RIGHT, y - 3, line.name, "start"))
+        for kind, begin, length, said in line.parts:
+            left = _RIGHT + begin / (most or 1.0) * across
+            long = max(1.0, length / (most or 1.0) * across)
+            drawing.marks.append(Mark(left, y, long, _LINE - 12, kind, said))
+        if line.note:
+            drawing.labels.append(Label(width - _RIGHT, y - 3, line.note, "end"))
+    return drawing
+
+
+def round_scale(most: float) -> list[float]:
+    """From 0 to a round number above ``most``, in about four steps."""
+    if most <= 0:
+        return [0.0, 1.0]
+    step = 1e-12
+    while step * 4 < most:
+        step *= 10
+    step = next(step * part / 10 for part in (1, 2, 2.5, 5, 10) if step * part / 10 * 4 >= most)
+    return [step * number for number in range(5) if number == 0 or step * (number - 1) < most]

@@ -167,7 +167,7 @@ def test_why_this_deployment_and_each_attempt(shown: Gateway, ids: dict[str, str
     assert waterfall.count("<rect") >= 2
 
 
-def test_cold_starts_are_those_of_the_report(shown: Gateway) -> None:
+def test_cold_starts_are_those_of_the_report(shown: Gateway, ids: dict[str, str]) -> None:
     (told,) = [r for r in csv_of(shown, "cold-starts") if r["deployment"] == "seconds"]
     (row,) = shown.get("/v1/cold-starts", group_by="deployment", deployment="seconds")["data"]
     names = ("attempts", "cold", "warm", "unknown", "boots")
@@ -176,7 +176,7 @@ def test_cold_starts_are_those_of_the_report(shown: Gateway) -> None:
     assert told["wait_p99_seconds"] == str(row["wait_seconds"]["p99"])
 
 
-def test_reconciled_through(shown: Gateway) -> None:
+def test_reconciled_through(shown: Gateway, ids: dict[str, str]) -> None:
     assert "never reconciled" in page_of(shown, "/cost")
     folder = shown.data_dir / "statements"
     folder.mkdir()
@@ -185,7 +185,7 @@ def test_reconciled_through(shown: Gateway) -> None:
     assert "reconciled through 2026-11-20, difference +1.25 %" in page_of(shown, "/cost")
 
 
-def test_compare_says_what_the_api_says(shown: Gateway) -> None:
+def test_compare_says_what_the_api_says(shown: Gateway, ids: dict[str, str]) -> None:
     found = shown.get("/v1/compare", model="tokens")
     said = re.search(r'class="sentence">([^<]+)<', page_of(shown, "/compare", model="tokens"))
     assert said is not None and unescape(said[1])[:40] == found["sentence"][:40]

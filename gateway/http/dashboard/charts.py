@@ -9,6 +9,7 @@ WIDE, NARROW = (1040, 260), (347, 230)
 COLOURS = 7  # the last one is for all others
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 10, 20, 26
 _LINE = 30
+_LETTER = 6.8  # pixels, of a text of 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,9 @@ def lying(title: str, lines: Sequence[Line], width: int, most: float, unit: str)
         drawing.labels.append(Label(x, bottom + 16, f"{most * share:.3g} {unit}", anchor))
     for number, line in enumerate(lines):
         y = number * (_LINE + 16) + 16
-        drawing.labels.append(Label(_RIGHT, y - 3, line.name, "start"))
+        room = max(8, int(across / _LETTER) - len(line.note) - 2)
+        name = line.name if len(line.name) <= room else f"{line.name[: room - 1]}…"
+        drawing.labels.append(Label(_RIGHT, y - 3, name, "start"))
         for kind, begin, length, said in line.parts:
             left = _RIGHT + begin / (most or 1.0) * across
             long = max(1.0, length / (most or 1.0) * across)

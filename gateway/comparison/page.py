@@ -50,7 +50,7 @@ td:nth-child(1),td.nil{display:none}
 td:nth-child(2){display:block;text-align:left}td:nth-child(2)::before{content:none}
 td:nth-child(2) small{margin-bottom:4px}}
 """
-_COLUMNS = ("", "candidate", "total", "range", "work", "boots", "idle", "tokens", "own")
+_COLUMNS = ("#", "candidate", "total", "range", "work", "boots", "idle", "tokens", "own")
 _WAITS = ("cold", "p50", "p95", "p99")
 
 

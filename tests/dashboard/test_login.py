@@ -10,6 +10,7 @@ from http.cookies import SimpleCookie
 import httpx
 import pytest
 
+from gateway.http.dashboard.sessions import LIFETIME_SECONDS, Sessions
 from tests.dashboard.conftest import END, KEYS, logged_in
 from tests.gateway_app.gateways import Gateway
 
@@ -72,6 +73,40 @@ def test_the_cookie(guarded: Gateway) -> None:
     assert again.headers["set-cookie"] != header  # random, not made of the key
     kept = b"".join(f.read_bytes() for f in guarded.data_dir.rglob("*") if f.is_file())
     assert cookie.value.encode() not in kept and key.encode() not in kept
+
+
+def test_the_cookie_stays_on_https(guarded: Gateway) -> None:
+    """Where the page came by HTTPS, as a proxy in front of the gateway says."""
+    login, sent = f"{guarded.url}/dashboard/login", {"key": KEYS["finance"][0]}
+    for scheme, secure in (("https", True), ("http", False)):
+        answer = httpx.post(login, data=sent, headers={"x-forwarded-proto": scheme})
+        assert ("secure" in answer.headers["set-cookie"].lower()) is secure
+
+
+def test_a_revoked_key_ends_its_sessions(guarded: Gateway, operator: httpx.Client) -> None:
+    headers = {"authorization": f"Bearer {KEYS['operator'][0]}"}
+    body = {"name": "brief", "scopes": ["reports"]}
+    made = guarded.http.post("/v1/keys", json=body, headers=headers)
+    assert made.status_code in (200, 201), made.text
+    with httpx.Client(base_url=guarded.url) as client:
+        assert client.post("/dashboard/login", data={"key": made.json()["key"]}).status_code == 303
+        assert client.get("/dashboard").status_code == 200
+        assert guarded.http.delete("/v1/keys/brief", headers=headers).is_success
+        answer = client.get("/dashboard")
+        assert answer.status_code == 303 and answer.headers["location"].startswith(
+            "dashboard/login"
+        )
+
+
+def test_a_session_ends_after_its_time_and_there_are_not_endless_ones() -> None:
+    sessions = Sessions()
+    first = sessions.begin("digest", 0.0)
+    found = sessions.find(first, LIFETIME_SECONDS - 1)
+    assert found is not None and found.csrf not in (first, sessions.keyless.csrf)
+    assert sessions.find(first, LIFETIME_SECONDS) is None
+    ids = [sessions.begin("digest", 0.0) for _ in range(1001)]
+    assert len(set(ids)) == 1001
+    assert sessions.find(ids[0], 1.0) is None and sessions.find(ids[1], 1.0) is not None
 
 
 @pytest.mark.parametrize(

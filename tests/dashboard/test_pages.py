@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import re
+import subprocess
+import sys
 from decimal import Decimal
 from html import unescape
 from html.parser import HTMLParser
@@ -174,6 +176,10 @@ def test_cold_starts_are_those_of_the_report(shown: Gateway, ids: dict[str, str]
     assert [told[name] for name in names] == [str(row[name]) for name in names]
     assert float(told["boot_p50_seconds"]) == row["boot_seconds"]["p50"]
     assert told["wait_p99_seconds"] == str(row["wait_seconds"]["p99"])
+    page = page_of(shown, "/cold-starts", deployment="seconds", model="seconds")
+    strips = page[page.index("Call by call") :]
+    wide = strips[strips.index('<svg class="wide"') : strips.index("</svg>")]
+    assert wide.count("<rect") == 1 and 'class="cold"' in wide and "seconds" in wide
 
 
 def test_reconciled_through(shown: Gateway, ids: dict[str, str]) -> None:
@@ -214,6 +220,14 @@ def test_bad_questions(shown: Gateway, path: str) -> None:
 )
 def test_what_is_not_there(shown: Gateway, path: str) -> None:
     assert shown.http.get(f"/dashboard/{path}").status_code == 404
+
+
+def test_nothing_of_it_is_loaded_before_the_first_page() -> None:
+    code = (
+        "import sys, gateway.app; loaded = {'jinja2', 'gateway.http.dashboard.pages'};"
+        "sys.exit(bool(loaded & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize(

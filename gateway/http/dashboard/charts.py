@@ -107,16 +107,28 @@ class Line:
     note: str = ""
 
 
-def lying(title: str, lines: Sequence[Line], width: int, most: float, unit: str) -> Drawing:
-    """Bars from left to right, a line each: a waterfall, or shares of a whole."""
+def quarters(most: float, unit: str) -> list[tuple[float, str]]:
+    """The marks of a scale from 0 to ``most``."""
+    return [(most * share, f"{most * share:.3g} {unit}") for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
+
+
+def lying(
+    title: str,
+    lines: Sequence[Line],
+    width: int,
+    most: float,
+    scale: Sequence[tuple[float, str]],
+) -> Drawing:
+    """Bars from left to right, a line each: a waterfall, shares of a whole, or instants."""
     drawing = Drawing(width, len(lines) * (_LINE + 16) + _BOTTOM, title)
     across = width - 2 * _RIGHT
     bottom = drawing.height - _BOTTOM
-    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+    for value, text in scale:
+        share = value / (most or 1.0)
         x = _RIGHT + share * across
         drawing.grid.append((x, 0, x, bottom))
-        anchor = "start" if share == 0 else "end" if share == 1 else "middle"
-        drawing.labels.append(Label(x, bottom + 16, f"{most * share:.3g} {unit}", anchor))
+        anchor = "start" if share < 0.02 else "end" if share > 0.98 else "middle"
+        drawing.labels.append(Label(x, bottom + 16, text, anchor))
     for number, line in enumerate(lines):
         y = number * (_LINE + 16) + 16
         room = max(8, int(across / _LETTER) - len(line.note) - 2)

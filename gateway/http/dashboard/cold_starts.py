@@ -9,9 +9,10 @@ from urllib.parse import urlencode
 
 from fastapi import Request
 
+from gateway.clock import rfc3339
 from gateway.http.dashboard import charts
 from gateway.http.dashboard.asking import Asked, whole
-from gateway.http.dashboard.figures import percent, seconds
+from gateway.http.dashboard.figures import percent, seconds, when
 from gateway.http.dashboard.over_time import extent, micros, times
 from gateway.http.dashboard.tables import Column, Row, Table
 from gateway.http.dashboard.view import View, read
@@ -21,15 +22,16 @@ from gateway.ledger.reports import Reports
 
 GROUPS = ("deployment", "provider", "model", "key")
 _VERDICTS = ("warm", "cold", "unknown")
+_NEWEST = 300  # operations on the strips: each is drawn
 _SIZES = (charts.WIDE, charts.NARROW)
 
 
 async def build(visited: Visit, asked: Asked, request: Request) -> View:
-    """Two questions: the sums by group, and all groups together by bucket."""
+    """The sums by group, all groups together by bucket, and the newest operations by themselves."""
     query = asked.query(
         visited.caller, group_by="deployment", bucket_width="1d", limit=str(MOST_ROWS)
     )
-    (sums, series), as_of = await read(visited, lambda reports: _ask(reports, query))
+    (sums, series, newest), as_of = await read(visited, lambda reports: _ask(reports, query))
     rows = sums["data"]
     table = Table(
         f"Cold starts by {', '.join(query.group_by)}",
@@ -45,6 +47,9 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
         "as_of": as_of,
         "more": series["next_cursor"] or sums["next_cursor"],
         "drawings": [_bars(query, series["data"], size) for size in _SIZES] if rows else [],
+        "strips": [_strips(query, newest["data"], size) for size in _SIZES] if rows else [],
+        "newest": newest,
+        "behind": "operations?" + urlencode(asked.filters()),
         "boots": [_boots(booted, size[0]) for size in _SIZES] if booted else [],
         "by_time": by_time,
         "sums": table,
@@ -52,9 +57,14 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
     return View("cold-starts.html", shown, by_time if asked.one("rows") == "buckets" else table)
 
 
-def _ask(reports: Reports, query: ReportQuery) -> tuple[dict[str, Any], dict[str, Any]]:
+def _ask(reports: Reports, query: ReportQuery) -> tuple[dict[str, Any], ...]:
     by_time = replace(query, group_by=(), cursor=None)
-    return reports.cold_starts(whole(query)), reports.cold_starts(by_time)
+    newest = replace(query, cursor=None, limit=_NEWEST)
+    return (
+        reports.cold_starts(whole(query)),
+        reports.cold_starts(by_time),
+        reports.operations(newest),
+    )
 
 
 def _name(row: Row) -> str:
@@ -141,4 +151,32 @@ def _boots(rows: Sequence[Row], width: int) -> charts.Drawing:
         )
         most = max(most, p99)
     title = "Boot seconds by group: half, 9 in 10, 99 in 100; figures in the table"
-    return charts.lying(title, lines, width, most, "s")
+    return charts.lying(title, lines, width, most, charts.quarters(most, "s"))
+
+
+def _strips(query: ReportQuery, operations: Sequence[Row], size: tuple[int, int]) -> charts.Drawing:
+    """A line for each deployment, a mark for each attempt at the time its operation came in."""
+    wide = size == charts.WIDE
+    begin_us = min((micros(row["created_at"]) for row in operations), default=query.start_at_us)
+    span = max(1.0, float(query.end_at_us - begin_us))
+    marks: dict[str, list[tuple[str, float, float, str]]] = {}
+    for row in reversed(operations):
+        at = float(micros(row["created_at"]) - begin_us)
+        for attempt in row["attempts"]:
+            verdict = attempt["verdict"]
+            title = f"{when(row['created_at'])} {verdict}"
+            parts = marks.setdefault(attempt["deployment"], [])
+            parts.append((verdict, at, span / (500 if wide else 160), title))
+    lines = []
+    for name, parts in sorted(marks.items()):
+        # What was cold is drawn last: it must not be hidden by the warm calls around it.
+        parts.sort(key=lambda part: part[0] == "cold")
+        lines.append(charts.Line(name, parts, f"{len(parts)} attempt{'s' * (len(parts) != 1)}"))
+    scale = [(0.0, f"from {when(rfc3339(begin_us))[5:16]}")]
+    scale += [
+        (float(at_us - begin_us), text)
+        for at_us, text in times(query, begin_us, query.end_at_us, 11 if wide else 4)
+        if (at_us - begin_us) / span > (0.14 if wide else 0.4)
+    ]
+    title = "The newest attempts in time, a line for each deployment; figures: Operations"
+    return charts.lying(title, lines[:20], size[0], span, scale)

@@ -201,4 +201,10 @@ def _split(rows: Sequence[Row], width: int) -> charts.Drawing:
         missing = row["unknown_attempts"] + row["unknown_charges"]
         note = usd(known_usd(row)) + (f" + {missing} {UNKNOWN}" if missing and total else "")
         lines.append(charts.Line(_name(row) or "all", parts, note))
-    return charts.lying("What was paid for, by group; figures above", lines, width, 100.0, "%")
+    return charts.lying(
+        "What was paid for, by group; figures above",
+        lines,
+        width,
+        100.0,
+        charts.quarters(100.0, "%"),
+    )

@@ -179,7 +179,9 @@ def _waterfalls(rows: list[AttemptRow]) -> list[charts.Drawing]:
         note = f"{row.status}, {seconds(row.total_seconds)}"
         lines.append(charts.Line(row.deployment, parts, note))
     title = f"Waterfall of {len(rows)} attempt(s); the table below has its figures"
-    return [charts.lying(title, lines, size[0], most, "s") for size in (charts.WIDE, charts.NARROW)]
+    scale = charts.quarters(most, "s")
+    sizes = (charts.WIDE, charts.NARROW)
+    return [charts.lying(title, lines, size[0], most, scale) for size in sizes]
 
 
 def _spans(row: AttemptRow) -> list[tuple[str, float, float]]:

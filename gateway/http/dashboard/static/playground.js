@@ -33,7 +33,8 @@
   }
 
   function seconds(value) {
-    return value === null ? "unknown" : `${value.toPrecision(3)} s`;
+    if (value === null) return "unknown";
+    return value < 1 ? `${Number((value * 1000).toPrecision(3))} ms` : `${Number(value.toPrecision(3))} s`;
   }
 
   const said = {

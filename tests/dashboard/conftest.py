@@ -64,6 +64,13 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway that was never called."""
+    with running_gateway(configuration(), tmp_path_factory.mktemp("empty")) as running:
+        yield running
+
+
 @pytest.fixture(scope="session")
 def ids(shown: Gateway) -> dict[str, str]:
     """Its traffic: the ids of operations."""

@@ -182,6 +182,13 @@ def test_cold_starts_are_those_of_the_report(shown: Gateway, ids: dict[str, str]
     assert wide.count("<rect") == 1 and 'class="cold"' in wide and "seconds" in wide
 
 
+@pytest.mark.parametrize("path", PAGES)
+def test_pages_before_the_first_call(empty: Gateway, path: str) -> None:
+    page = page_of(empty, path)
+    assert "<h1>" in page and ">$0<" not in page
+    assert ("Nothing was booked" in page) is (path == "/cost")
+
+
 def test_reconciled_through(shown: Gateway, ids: dict[str, str]) -> None:
     assert "never reconciled" in page_of(shown, "/cost")
     folder = shown.data_dir / "statements"

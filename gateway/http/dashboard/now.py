@@ -28,13 +28,14 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
         }
         for run in reversed(state.executor.runs.values())
     ]
+    found = listed(state)
     shown = {
         "running": Table("Operations that run", _RUNNING, running[:100]),
         "count": len(running),
-        "deployments": [_stands(deployment) for deployment in listed(state)],
+        "deployments": [_stands(deployment) for deployment in found],
         "may_act": visited.caller.may("admin"),
     }
-    table = Table("Deployments", _DEPLOYMENTS, listed(state))
+    table = Table("Deployments", _DEPLOYMENTS, found)
     return View("now.html", shown, table)
 
 

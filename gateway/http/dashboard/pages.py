@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from gateway.http.dashboard import cold_starts, compare, cost, now, operations, playground
 from gateway.http.dashboard.asking import Asked
-from gateway.http.dashboard.render import HEADERS, html
+from gateway.http.dashboard.render import HEADERS, base_of, html, page_of
 from gateway.http.dashboard.tables import Table
 from gateway.http.dashboard.view import View
 from gateway.http.dashboard.visits import Visit, visit
@@ -68,7 +68,8 @@ def _csv(name: str, table: Table | None) -> Response:
 
 def _log_in(request: Request) -> Response:
     """To the form, which leads back to this page."""
-    below = request.url.path.rpartition("/dashboard")[2].strip("/")
+    below = page_of(request)
     query = f"?{request.url.query}" if request.url.query else ""
-    up = "../" * below.count("/") if below else "dashboard/"
-    return RedirectResponse(f"{up}login?next={quote((below or 'now') + query)}", 303, HEADERS)
+    return RedirectResponse(
+        f"{base_of(request)}login?next={quote((below or 'now') + query)}", 303, HEADERS
+    )

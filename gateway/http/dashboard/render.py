@@ -69,5 +69,11 @@ def html(
 
 def base_of(request: Request) -> str:
     """From this page to ``/dashboard/``, relative: it holds behind a proxy's path too."""
-    below = request.url.path.rpartition("/dashboard")[2].strip("/")
+    below = page_of(request)
     return "../" * below.count("/") or "./" if below else "dashboard/"
+
+
+def page_of(request: Request) -> str:
+    """What the path has behind ``/dashboard/``."""
+    path: str = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    return path.partition("/dashboard")[2].strip("/")

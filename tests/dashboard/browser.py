@@ -101,6 +101,14 @@ class Browser:
         self.value(expression)
         self._wait()
 
+    def press(self, key: str, code: int) -> None:
+        """One key, by its name and its virtual key code."""
+        known: dict[str, Any] = {"key": key, "code": key, "windowsVirtualKeyCode": code}
+        if key == "Enter":
+            known["text"] = "\r"
+        for kind in ("keyDown", "keyUp"):
+            self.send("Input.dispatchKeyEvent", type=kind, **known)
+
     def screenshot(self, path: Path) -> None:
         """The whole page as a PNG."""
         shot = self.send("Page.captureScreenshot", captureBeyondViewport=True)

@@ -143,6 +143,29 @@ def test_logging_in_and_out(browser: Browser, guarded: Gateway) -> None:
     check(browser, guarded)
 
 
+def test_by_keyboard_alone_and_the_address_says_all(browser: Browser, shown: Gateway) -> None:
+    browser.size(1024)
+    browser.open(f"{shown.url}/dashboard/cost")
+    browser.press("Tab", 9)
+    assert browser.value("document.activeElement.className") == "skip"
+    browser.press("Enter", 13)
+    browser.until("document.activeElement.id === 'main'")
+    reached = []
+    while "BUTTON" not in reached:
+        browser.press("Tab", 9)
+        reached.append(
+            browser.value("document.activeElement.name || document.activeElement.tagName")
+        )
+        assert len(reached) < 15
+    assert {"group_by", "bucket_width", "model", "deployment", "provider"} <= set(reached)
+    browser.value("document.querySelector('[name=group_by]').value = 'model'")
+    browser.submit("document.activeElement.click()")
+    address = browser.value("location.href")
+    assert "group_by=model" in address and "bucket_width=1d" in address
+    assert browser.value("document.querySelector('[name=group_by]').value") == "model"
+    check(browser, shown)
+
+
 def test_the_policy_is_enforced_and_a_complaint_is_heard(browser: Browser, shown: Gateway) -> None:
     browser.open(f"{shown.url}/dashboard/cost")
     image = "<img src='https://example.com/x.png'><p style='color: red'>"

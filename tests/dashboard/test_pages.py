@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from gateway.http.dashboard.figures import seconds, usd
+from gateway.ledger.cost_report import added_up
 from tests.dashboard.conftest import SCRIPT_TAG
 from tests.gateway_app.gateways import Gateway
 
@@ -112,6 +113,17 @@ def test_a_value_is_the_same_everywhere(shown: Gateway, ids: dict[str, str]) -> 
             assert row["known_usd"] == same["known_usd"]
             parts = [row[f"{part}_usd"] for part in ("active", "boot", "idle", "other")]
             assert sum(map(Decimal, parts)) == Decimal(same["known_usd"])
+
+
+@pytest.mark.parametrize("group_by", ["deployment", "status", "tag:nth"])
+def test_rows_added_up_are_the_report_of_all(
+    shown: Gateway, ids: dict[str, str], group_by: str
+) -> None:
+    (whole,) = shown.get("/v1/costs")["data"]
+    rows = shown.get("/v1/costs", group_by=group_by, bucket_width="1h")["data"]
+    assert len(rows) > 1
+    assert added_up(rows) == {name: whole[name] for name in added_up(rows)}
+    assert whole.keys() - added_up(rows).keys() == {"group", "start_time", "end_time"}
 
 
 def test_unknown_is_not_0(shown: Gateway, ids: dict[str, str]) -> None:

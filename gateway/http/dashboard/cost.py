@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
@@ -18,9 +17,8 @@ from gateway.http.dashboard.over_time import colours, extent, micros, times
 from gateway.http.dashboard.tables import Column, Row, Table
 from gateway.http.dashboard.view import View, read
 from gateway.http.dashboard.visits import Visit
-from gateway.ledger.cost_report import known_usd
+from gateway.ledger.cost_report import added_up, known_usd
 from gateway.ledger.query import MOST_ROWS, ReportQuery
-from gateway.ledger.reports import Reports
 from gateway.reconciliation.statements import Statements
 
 GROUPS = ("provider", "deployment", "model", "key")
@@ -36,12 +34,16 @@ _PARTS = {
 
 
 async def build(visited: Visit, asked: Asked, request: Request) -> View:
-    """Two questions: the sums of the range, and the same by bucket."""
+    """One question, by bucket; the sums of the range are its rows added up."""
     query = asked.query(
         visited.caller, group_by="provider", bucket_width="1d", limit=str(MOST_ROWS)
     )
-    (sums, everything, series), as_of = await read(visited, lambda reports: _ask(reports, query))
-    rows = sorted(sums["data"], key=lambda row: -Decimal(row["known_usd"]))
+    series, as_of = await read(visited, lambda reports: reports.costs(query))
+    sums = _by_group(series["data"])
+    if series["next_cursor"] is not None:  # more than is drawn: then it is not all of them
+        sums = (await read(visited, lambda reports: reports.costs(whole(query))))[0]["data"]
+    everything = added_up(sums) if sums else None
+    rows = sorted(sums, key=lambda row: -Decimal(row["known_usd"]))
     caption = f"Cost by {', '.join(query.group_by)}, as far as it is known"
     table = Table(caption, _columns(query, asked), rows, f"cost.csv{asked.link(rows=None)}")
     names = [_name(row) for row in rows]
@@ -49,20 +51,20 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
     if asked.one("rows") == "buckets":
         table = by_time
     by_time.csv_link = "cost.csv" + asked.link(rows="buckets")
-    known = known_usd(everything["data"][0]) if everything["data"] else None
+    known = None if everything is None else known_usd(everything)
     drawings = []
     if known is not None:
         drawings = [_bars(query, series["data"], names, size) for size in _SIZES]
     shown = {
         "groups": GROUPS,
         "as_of": as_of,
-        "everything": everything["data"][0] if everything["data"] else None,
+        "everything": everything,
         "known": known,
         "drawings": drawings,
         "splits": [_split(rows, size[0]) for size in _SIZES],
         "key": [(kind, name) for name, kind in list(colours(names).items())[: charts.COLOURS]],
         "by_time": by_time,
-        "more": series["next_cursor"] or sums["next_cursor"],
+        "more": series["next_cursor"],
         "reconciled": await asyncio.to_thread(_reconciled, visited),
     }
     return View("cost.html", shown, table)
@@ -71,9 +73,12 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
 _SIZES = (charts.WIDE, charts.NARROW)
 
 
-def _ask(reports: Reports, query: ReportQuery) -> tuple[dict[str, Any], ...]:
-    one = replace(whole(query), group_by=())
-    return reports.costs(whole(query)), reports.costs(one), reports.costs(query)
+def _by_group(rows: Sequence[Row]) -> list[Row]:
+    """The same without buckets."""
+    found: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        found.setdefault(tuple(row["group"].values()), []).append(row)
+    return [{"group": same[0]["group"], **added_up(same)} for same in found.values()]
 
 
 def _reconciled(visited: Visit) -> list[dict[str, Any]]:

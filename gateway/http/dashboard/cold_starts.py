@@ -128,7 +128,10 @@ def _bars(query: ReportQuery, rows: Sequence[Row], size: tuple[int, int]) -> cha
         for row in rows
     ]
     most = max((float(row["attempts"]) for row in rows), default=0.0)
-    scale = [(value, f"{value:,.4g}") for value in charts.round_scale(max(most, 4.0))]
+    scale = [
+        (value, f"{value:,g}" if value < 1000 else f"{value:,.0f}")
+        for value in charts.round_scale(max(most, 4.0))
+    ]
     start_us, end_us = extent(query, rows)
     marks = times(query, start_us, end_us, 11 if size == charts.WIDE else 5)
     title = "Attempts over time by verdict: warm, cold, unknown; figures below"

@@ -62,7 +62,7 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
         "known": known,
         "drawings": drawings,
         "splits": [_split(rows, size[0]) for size in _SIZES],
-        "key": [(kind, name) for name, kind in list(colours(names).items())[: charts.COLOURS]],
+        "key": _key(names),
         "by_time": by_time,
         "more": series["next_cursor"],
         "reconciled": await asyncio.to_thread(_reconciled, visited),
@@ -71,6 +71,13 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
 
 
 _SIZES = (charts.WIDE, charts.NARROW)
+
+
+def _key(names: list[str]) -> list[tuple[str, str]]:
+    """A colour and its group; the last colour is for all groups that are left."""
+    found = [(kind, name) for name, kind in colours(names).items()]
+    rest = len(found) - charts.COLOURS + 1
+    return found if rest <= 1 else [*found[:-rest], (found[-1][0], f"{rest} others")]
 
 
 def _by_group(rows: Sequence[Row]) -> list[Row]:

@@ -51,7 +51,9 @@ def when(text: str | None) -> str:
 
 
 def said(value: Any) -> str:
-    """Whatever it is: None is unknown, a truth is yes or no."""
+    """Whatever it is: None is unknown, a truth is yes or no, thousands are set apart."""
     if value is None:
         return UNKNOWN
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -46,6 +46,8 @@ def traffic(gateway: Gateway) -> dict[str, str]:
         ids["plain"] = gateway.answer("tokens", tags={"nth": str(number)})["id"]
     scripts.only("seconds", COLD)
     ids["cold"] = gateway.answer("seconds")["id"]
+    scripts.only("seconds", (Started("i", "scale_state"), *END))
+    gateway.answer("seconds")
     scripts.only("unpriced", END)
     ids["unpriced"] = gateway.answer("unpriced")["id"]
     scripts.only("seconds", (UpstreamFailed(),))

@@ -191,7 +191,27 @@ def test_cold_starts_are_those_of_the_report(shown: Gateway, ids: dict[str, str]
     page = page_of(shown, "/cold-starts", deployment="seconds", model="seconds")
     strips = page[page.index("Call by call") :]
     wide = strips[strips.index('<svg class="wide"') : strips.index("</svg>")]
-    assert wide.count("<rect") == 1 and 'class="cold"' in wide and "seconds" in wide
+    assert wide.count("<rect") == 2 and wide.count('class="cold"') == 1 and "seconds" in wide
+
+
+def test_warmth_is_that_of_the_api(shown: Gateway, ids: dict[str, str]) -> None:
+    found = {row["deployment"]: row for row in shown.get("/v1/warmth")["data"]}
+    told = csv_of(shown, "cold-starts", rows="warmth")
+    assert [row["deployment"] for row in told] == list(found)
+    for row in told:
+        same = found[row["deployment"]]
+        assert row["state"] == same["state"]
+        assert row["boot_p50_seconds"] == str(same["boot_seconds"]["p50"] or "")
+        assert row["predictions"] == str(same["calibration"]["predictions"])
+    curve = csv_of(shown, "cold-starts", rows="curve")
+    points = found["seconds"]["keep_alive"]["curve"]
+    assert [row["p_warm"] for row in curve] == [str(point["p_warm"]) for point in points]
+    only = page_of(shown, "/cold-starts", deployment="seconds")
+    assert "Still warm after so long idle" in only and only.count("<polyline") >= 2
+    assert "Still warm" not in page_of(shown, "/cold-starts", deployment="unpriced")
+    (bins,) = csv_of(shown, "cold-starts", rows="calibration")
+    (same,) = [one for one in found["seconds"]["calibration"]["reliability"] if one["count"]]
+    assert bins["predicted"] == str(same["predicted"])
 
 
 @pytest.mark.parametrize("path", PAGES)

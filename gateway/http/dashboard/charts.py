@@ -44,6 +44,8 @@ class Drawing:
     marks: list[Mark] = field(default_factory=list)
     labels: list[Label] = field(default_factory=list)
     grid: list[tuple[float, float, float, float]] = field(default_factory=list)
+    paths: list[tuple[str, str]] = field(default_factory=list)
+    """Class, and the points that it joins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,41 @@ def bars(
                 base -= tall
         if bar.note:
             drawing.labels.append(Label((left + right) / 2, base - 5, bar.note))
+    return drawing
+
+
+def curves(
+    title: str,
+    series: Sequence[tuple[str, Sequence[tuple[float, float]]]],
+    size: tuple[int, int],
+    across: Sequence[tuple[float, str]],
+    up: Sequence[tuple[float, str]],
+) -> Drawing:
+    """Lines by class; ``ideal`` is one to hold the others against.
+
+    The marks of the two scales reach from 0 to the end of what is drawn.
+    """
+    width, height = size
+    drawing = Drawing(width, height, title)
+    most_x, most_y = across[-1][0] or 1.0, up[-1][0] or 1.0
+
+    def x(value: float) -> float:
+        return _LEFT + min(value, most_x) / most_x * (width - _LEFT - 2 * _RIGHT)
+
+    def y(value: float) -> float:
+        return height - _BOTTOM - value / most_y * (height - _TOP - _BOTTOM)
+
+    for value, text in up:
+        drawing.grid.append((_LEFT, y(value), width - 2 * _RIGHT, y(value)))
+        drawing.labels.append(Label(_LEFT - 8, y(value) + 4, text, "end"))
+    for value, text in across:
+        anchor = "end" if value == most_x else "middle"
+        drawing.labels.append(Label(x(value), height - 6, text, anchor))
+    for kind, points in series:
+        path = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in points)
+        drawing.paths.append((kind, path))
+        if kind != "ideal":
+            drawing.marks += [Mark(x(a) - 3, y(b) - 3, 6, 6, kind, f"{b:.1%}") for a, b in points]
     return drawing
 
 

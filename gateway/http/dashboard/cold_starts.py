@@ -10,13 +10,14 @@ from urllib.parse import urlencode
 from fastapi import Request
 
 from gateway.clock import rfc3339
-from gateway.http.dashboard import charts
+from gateway.http.dashboard import charts, warmth
 from gateway.http.dashboard.asking import Asked, whole
 from gateway.http.dashboard.figures import percent, seconds, when
 from gateway.http.dashboard.over_time import extent, micros, times
 from gateway.http.dashboard.tables import Column, Row, Table
 from gateway.http.dashboard.view import View, read
 from gateway.http.dashboard.visits import Visit
+from gateway.http.warmth import listed
 from gateway.ledger.query import MOST_ROWS, ReportQuery
 from gateway.ledger.reports import Reports
 
@@ -42,7 +43,7 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
     by_time = Table("The figures of the drawing", _BY_TIME, series["data"])
     by_time.csv_link = "cold-starts.csv" + asked.link(rows="buckets")
     booted = [row for row in rows if row["boot_seconds"]["count"]]
-    shown = {
+    shown: dict[str, Any] = {
         "groups": GROUPS,
         "as_of": as_of,
         "more": series["next_cursor"] or sums["next_cursor"],
@@ -53,8 +54,13 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
         "boots": [_boots(booted, size[0]) for size in _SIZES] if booted else [],
         "by_time": by_time,
         "sums": table,
+        **warmth.section(await listed(visited.state, asked.all("deployment"))),
     }
-    return View("cold-starts.html", shown, by_time if asked.one("rows") == "buckets" else table)
+    tables = {"buckets": by_time}
+    for rows_of, name in (("warmth", "warmth"), ("curve", "points"), ("calibration", "bins")):
+        tables[rows_of] = shown[name]
+        shown[name].csv_link = "cold-starts.csv" + asked.link(rows=rows_of)
+    return View("cold-starts.html", shown, tables.get(asked.one("rows"), table))
 
 
 def _ask(reports: Reports, query: ReportQuery) -> tuple[dict[str, Any], ...]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import Request
 
+from gateway.clock import rfc3339
 from gateway.http.dashboard.asking import Asked
 from gateway.http.dashboard.figures import UNKNOWN, percent, seconds
 from gateway.http.dashboard.tables import Column, Table
@@ -13,6 +14,8 @@ from gateway.http.dashboard.view import View
 from gateway.http.dashboard.visits import Visit
 from gateway.http.deployments import listed
 from gateway.http.reports import live_operation
+from gateway.http.state import State
+from gateway.registry import Target
 
 
 async def build(visited: Visit, asked: Asked, request: Request) -> View:
@@ -29,10 +32,11 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
         for run in reversed(state.executor.runs.values())
     ]
     found = listed(state)
+    outlooks = {one.name: _outlook(state, one) for one in state.registry.targets.values()}
     shown = {
         "running": Table("Operations that run", _RUNNING, running[:100]),
         "count": len(running),
-        "deployments": [_stands(deployment) for deployment in found],
+        "deployments": [{**_stands(one), **outlooks[one["name"]]} for one in found],
         "may_act": visited.caller.may("admin"),
     }
     table = Table("Deployments", _DEPLOYMENTS, found)
@@ -55,6 +59,16 @@ def _stands(found: dict[str, Any]) -> dict[str, Any]:
         expected = f"warm with {percent(found['p_warm'])}, a boot takes "
         expected += f"{seconds(found['boot_seconds'])}"
     return {**found, "word": word, "expected": expected}
+
+
+def _outlook(state: State, target: Target) -> dict[str, Any]:
+    """How long a boot still takes, and when the chance to find it up will have halved."""
+    clock = state.executor.clock
+    at, outlook = clock.monotonic(), target.outlook(clock.monotonic())
+    until = None
+    if outlook.warm_until_at is not None:
+        until = rfc3339(clock.wall_us() + round((outlook.warm_until_at - at) * 1e6))
+    return {"left": outlook.booting_left_seconds, "until": until}
 
 
 def _text(name: str) -> Column:

@@ -38,6 +38,7 @@ from gateway.http import (
     warmth,
 )
 from gateway.http.body import ClientGone
+from gateway.http.dashboard import routes as dashboard
 from gateway.http.dispatch import HotRoutes
 from gateway.http.doors import Doors, Keyring
 from gateway.http.errors import HttpError, error_response
@@ -134,7 +135,7 @@ def create_app(
         redoc_url=None,
     )
     asked = (generate, chat, reports, comparison, deployments, budget_routes, warmth, keys)
-    for module in (*asked, system, docs):
+    for module in (*asked, system, docs, dashboard):
         app.include_router(module.router)
     app.add_exception_handler(HttpError, _refuse)
     app.add_exception_handler(GatewayError, _refuse)

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +81,8 @@ def show_providers(settings: Settings, *, presets: bool) -> None:
 
 def show_costs(data_dir: Path, query: dict[str, Any], form: str) -> None:
     """The cost report; a terminal gets the short of it, JSON and CSV get all."""
+    from gateway.ledger.cost_report import known_usd as _known
+
     rows = report_rows(data_dir, "costs", query)
     if form == "json":
         print_json(rows)
@@ -104,15 +105,6 @@ def show_costs(data_dir: Path, query: dict[str, Any], form: str) -> None:
             ("unknown_attempts", lambda row: row["unknown_attempts"]),
         ]
     print_rows(rows, columns, form)
-
-
-def _known(row: dict[str, Any], column: str) -> str | None:
-    """A sum of what is known; None where nothing is: that 0 would read as free of charge."""
-    unknown = row["unknown_attempts"] + row["unknown_charges"]
-    if unknown == row["attempts"] + row["charges"] and not Decimal(row["known_usd"]):
-        return None
-    usd: str = row[column]
-    return usd
 
 
 def show_ledger_info(data_dir: Path, *, as_json: bool) -> None:

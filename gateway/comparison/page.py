@@ -38,6 +38,7 @@ tr.cheapest td:nth-child(2) b{color:var(--best)}
 .unknown{color:var(--soft);font-style:italic}
 .key span{white-space:nowrap;margin-right:14px}
 .key i{display:inline-block;width:10px;height:10px;border-radius:50%;margin-right:5px}
+.key .dot{background:var(--dot)}.key .edge{background:var(--edge)}.key .best{background:var(--best)}
 @media (max-width:900px){
 body{padding:16px 14px 32px}h1{font-size:1.1rem}
 .wide{display:none}.only-narrow{display:block}.at{display:inline}
@@ -49,12 +50,25 @@ td:nth-child(1),td.nil{display:none}
 td:nth-child(2){display:block;text-align:left}td:nth-child(2)::before{content:none}
 td:nth-child(2) small{margin-bottom:4px}}
 """
-_COLUMNS = ("", "candidate", "total", "range", "work", "boots", "idle", "tokens", "own")
+_COLUMNS = ("#", "candidate", "total", "range", "work", "boots", "idle", "tokens", "own")
 _WAITS = ("cold", "p50", "p95", "p99")
 
 
 def page(found: dict[str, Any]) -> str:
     """The whole page, escaped; ``found`` is the comparison as JSON has it."""
+    title = escape(f"Where to run {found['model']}")
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        '<meta http-equiv="Content-Security-Policy" '
+        "content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+        f"<title>{title}</title><style>{_STYLE}</style></head><body><main>"
+        f"<h1>{escape(found['sentence'])}</h1>{body(found)}</main></body></html>\n"
+    )
+
+
+def body(found: dict[str, Any]) -> str:
+    """What stands below the sentence, escaped: drawing, table, what is not known, its basis."""
     candidates = found["candidates"]
     dots = [
         Dot(
@@ -81,17 +95,11 @@ def page(found: dict[str, Any]) -> str:
             f"<p>Not drawn, since the cost or the wait is unknown: {absent} of "
             f"{len(candidates)} candidates.</p>"
         )
-    title = escape(f"Where to run {found['model']}")
     return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-        f"<title>{title}</title><style>{_STYLE}</style></head><body><main>"
-        f"<h1>{escape(found['sentence'])}</h1>{_traffic(found)}{drawing}"
+        f"{_traffic(found)}{drawing}"
         f"<h2>All candidates, cheapest first</h2>{_table(found)}"
         f"<h2>Not known</h2>{_list(_unknown(candidates))}"
-        f"<h2>What it rests on</h2>{_list(_basis(found))}</main></body></html>\n"
+        f"<h2>What it rests on</h2>{_list(_basis(found))}"
     )
 
 
@@ -104,8 +112,7 @@ def _key() -> str:
     return (
         '<p class="key">'
         + "".join(
-            f'<span><i style="background:var(--{name})"></i>{escape(meaning)}</span>'
-            for name, meaning in kinds
+            f'<span><i class="{name}"></i>{escape(meaning)}</span>' for name, meaning in kinds
         )
         + "Numbers are those of the table.</p>"
     )

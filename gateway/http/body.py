@@ -21,13 +21,17 @@ class ClientGone(Exception):
 
 async def read_json_body(request: Request, limits: ServerSettings) -> bytes:
     """The body's bytes. Raises HttpError (415, 413, 408) or ClientGone."""
-    headers = request.headers
-    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise HttpError(
             415, "unsupported_media_type", "Send the body as JSON: Content-Type: application/json."
         )
-    declared = headers.get("content-length", "")
+    return await read_body(request, limits)
+
+
+async def read_body(request: Request, limits: ServerSettings) -> bytes:
+    """The body's bytes, of whatever type. Raises HttpError (413, 408) or ClientGone."""
+    declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limits.max_body_bytes:
         raise _too_large(limits)
     return await _read(request.receive, limits)

@@ -31,9 +31,9 @@ async def compare(request: Request) -> Response:
     state = state_of(request)
     state.keyring.admit(request.headers, "reports")
     try:
-        ask, query = _asked(state, request.query_params)
+        ask, query = asked(state, request.query_params)
         fresh = await caught_up(state)
-        answer = await asyncio.to_thread(_compare, state, ask, query)
+        answer = await asyncio.to_thread(compared, state, ask, query)
     except BadQuery as error:
         raise HttpError(400, "invalid_value", error.message, param=error.param) from None
     if not fresh:
@@ -41,7 +41,8 @@ async def compare(request: Request) -> Response:
     return json_response(answer)
 
 
-def _compare(state: State, ask: Ask, query: ReportQuery) -> dict[str, Any]:
+def compared(state: State, ask: Ask, query: ReportQuery) -> dict[str, Any]:
+    """The answer as JSON; blocks, so from a worker thread."""
     from gateway.comparison.run import answer
 
     return answer(
@@ -49,7 +50,8 @@ def _compare(state: State, ask: Ask, query: ReportQuery) -> dict[str, Any]:
     )
 
 
-def _asked(state: State, params: QueryParams) -> tuple[Ask, ReportQuery]:
+def asked(state: State, params: QueryParams) -> tuple[Ask, ReportQuery]:
+    """A comparison's question from its URL. Raises BadQuery naming the parameter."""
     for name in dict.fromkeys(params):
         if name in _SINGLE and len(params.getlist(name)) > 1:
             raise BadQuery(name, f"{name} is named twice.")

@@ -26,8 +26,12 @@ async def deployments(request: Request) -> Response:
     """Every deployment: what runs there, and what a call that is sent now can expect."""
     state = state_of(request)
     state.keyring.admit(request.headers, "reports")
-    listed = [_shown(state, target) for target in state.registry.targets.values()]
-    return json_response({"data": listed, "next_cursor": None})
+    return json_response({"data": listed(state), "next_cursor": None})
+
+
+def listed(state: State) -> list[dict[str, Any]]:
+    """Every deployment as JSON has it, in the configuration's order."""
+    return [_shown(state, target) for target in state.registry.targets.values()]
 
 
 @router.post("/v1/deployments/{name}/cordon", response_class=Response)
@@ -45,7 +49,16 @@ async def uncordon(request: Request, name: str) -> Response:
 @router.post("/v1/deployments/{name}/warm", response_class=Response)
 async def warm(request: Request, name: str) -> Response:
     """Have it boot without doing any work, where its provider has a way; answers at once."""
-    state, target = _found(request, name)
+    state = state_of(request)
+    state.keyring.admit(request.headers, "admin")
+    target = target_of(state, name)
+    begin_warming(state, target)
+    return json_response(_shown(state, target), 202)
+
+
+def begin_warming(state: State, target: Target) -> None:
+    """Have a deployment boot; nothing where it is under way. Raises HttpError 409."""
+    name = target.name
     if not isinstance(target.deployment, Warmable):
         message = "This deployment's provider has no way to boot it without work."
         raise HttpError(409, "cannot_be_warmed", message, param="name")
@@ -53,7 +66,6 @@ async def warm(request: Request, name: str) -> Response:
         task = asyncio.create_task(_warm(target.deployment, name))
         state.warming[name] = task
         task.add_done_callback(lambda _: state.warming.pop(name, None))
-    return json_response(_shown(state, target), 202)
 
 
 async def _warm(deployment: Warmable, name: str) -> None:
@@ -64,19 +76,20 @@ async def _warm(deployment: Warmable, name: str) -> None:
 
 
 def _in_service(request: Request, name: str, *, cordoned: bool) -> Response:
-    state, target = _found(request, name)
+    state = state_of(request)
+    state.keyring.admit(request.headers, "admin")
+    target = target_of(state, name)
     target.cordoned = cordoned
     return json_response(_shown(state, target))
 
 
-def _found(request: Request, name: str) -> tuple[State, Target]:
-    state = state_of(request)
-    state.keyring.admit(request.headers, "admin")
+def target_of(state: State, name: str) -> Target:
+    """The deployment of that name. Raises HttpError 404."""
     target = state.registry.targets.get(name)
     if target is None:
         message = "There is no deployment of this name."
         raise HttpError(404, "deployment_not_found", message, param="name")
-    return state, target
+    return target
 
 
 def _shown(state: State, target: Target) -> dict[str, Any]:

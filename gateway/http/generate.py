@@ -30,6 +30,7 @@ from gateway.http.answers import (
     run_error_json,
 )
 from gateway.http.body import read_json_body
+from gateway.http.doors import Caller
 from gateway.http.errors import HttpError
 from gateway.http.following import until_done
 from gateway.http.json import JsonResponse, json_response
@@ -136,7 +137,11 @@ router = APIRouter()
 async def generate(request: Request) -> Response:
     """Ask a model. Answers JSON, or with ``"stream": true`` server-sent events."""
     state = state_of(request)
-    caller = state.keyring.admit(request.headers, "generate")
+    return await generate_for(state, request, state.keyring.admit(request.headers, "generate"))
+
+
+async def generate_for(state: State, request: Request, caller: Caller) -> Response:
+    """As the route, for a caller who was let in already."""
     raw = await read_json_body(request, state.settings.server)
     if len(raw) > CROWD_BYTES:
         _refuse_crowds(raw)

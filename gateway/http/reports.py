@@ -112,14 +112,14 @@ async def cancel(request: Request, operation_id: str) -> Response:
     run.cancel("on request")
     await run.wait()
     # One that had no attempt yet leaves no row; the others' rows may not be in the database yet.
-    return json_response(views.operation_json(run.rows) if run.rows else _live_json(run))
+    return json_response(views.operation_json(run.rows) if run.rows else live_operation(run))
 
 
 async def find_operation(state: State, caller: Caller, operation_id: str) -> dict[str, Any]:
     """An operation as its caller may see it. Raises HttpError 404."""
     run = state.executor.runs.get(operation_id)
     if run is not None and _may_see(caller, run.order.key_id):
-        return _live_json(run)
+        return live_operation(run)
     fresh = await caught_up(state)
     found = await asyncio.to_thread(state.reports().operation, operation_id, caller.sees_only)
     if found is not None:
@@ -134,7 +134,8 @@ async def find_operation(state: State, caller: Caller, operation_id: str) -> dic
     raise HttpError(404, "operation_not_found", "No such operation.", param="operation_id")
 
 
-def _live_json(run: Run) -> dict[str, Any]:
+def live_operation(run: Run) -> dict[str, Any]:
+    """What can be said of one that runs."""
     return {
         "id": run.id,
         "model": run.order.plan.model,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 
 from gateway.executor import Executor
+from gateway.http.dashboard.sessions import Sessions
 from gateway.http.doors import Keyring
 from gateway.http.idempotency import Idempotency
 from gateway.ledger.lag import LagMeter
@@ -44,6 +45,7 @@ class State:
     started_at_us: int
     lag: LagMeter
     warming: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    sessions: Sessions = field(default_factory=Sessions)
 
 
 def state_of(request: Request) -> State:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from gateway.http.json import json_response
-from gateway.http.state import state_of
+from gateway.http.state import State, state_of
 from gateway.warmth.view import warmth_json
 
 router = APIRouter()
@@ -25,7 +26,12 @@ async def warmth(request: Request) -> Response:
     """
     state = state_of(request)
     state.keyring.admit(request.headers, "reports")
-    wanted = request.query_params.getlist("deployment")
+    found = await listed(state, request.query_params.getlist("deployment"))
+    return json_response({"data": found, "next_cursor": None})
+
+
+async def listed(state: State, wanted: Sequence[str]) -> list[Any]:
+    """The deployments of these names (none: all of them) as JSON has them."""
     clock = state.executor.clock
     at, wall_us = clock.monotonic(), clock.wall_us()
     found: list[Any] = []
@@ -34,4 +40,4 @@ async def warmth(request: Request) -> Response:
             found.append(warmth_json(name, target.provider, target.warmth, at, wall_us))
             if len(found) % _AT_ONCE == 0:
                 await asyncio.sleep(0)
-    return json_response({"data": found, "next_cursor": None})
+    return found

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
 from gateway.ledger.grouping import Groups, Place
-from gateway.ledger.numbers import decimal, plain
+from gateway.ledger.numbers import EXACT, decimal, plain
 from gateway.ledger.query import ReportQuery
 from gateway.ledger.rollup import LineSums, Sums
 from gateway.ledger.views import usd, usd_or_null
@@ -51,6 +52,59 @@ class CostReport:
     def page(self) -> dict[str, Any]:
         """The rows that were asked for."""
         return self._groups.page(cost_row)
+
+
+def added_up(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Rows of one report as one row, without group and time: what the report would say of all.
+
+    Unknown: a sum of lines is None where every one of them is; no bound of one is none of all.
+    """
+    counts = ("attempts", "charges", "unknown_attempts", "unknown_charges")
+    highs = [row["range_usd"]["high"] for row in rows]
+    lines: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        for line in row["lines"]:
+            lines.setdefault(line["kind"], []).append(line)
+    return {
+        **{name: sum(row[name] for row in rows) for name in counts},
+        **{
+            name: _sum(row[name] for row in rows)
+            for name in ("known_usd", "measured_usd", "estimated_usd")
+        },
+        "range_usd": {
+            "low": _sum(row["range_usd"]["low"] for row in rows),
+            "high": None if None in highs else _sum(highs),
+        },
+        "lines": [
+            {
+                "kind": kind,
+                "quantity": _sum(line["quantity"] for line in found),
+                "usd": _sum(line["usd"] for line in found),
+                "unknown_lines": sum(line["unknown_lines"] for line in found),
+            }
+            for kind, found in sorted(lines.items())
+        ],
+    }
+
+
+def _sum(texts: Iterable[str | None]) -> str | None:
+    """What is known of some decimals; None where none is."""
+    known = [Decimal(text) for text in texts if text is not None]
+    if not known:
+        return None
+    total = Decimal(0)
+    for number in known:
+        total = EXACT.add(total, number)
+    return plain(total)
+
+
+def known_usd(row: dict[str, Any], column: str = "known_usd") -> str | None:
+    """A sum of what is known; None where nothing is: that 0 would read as free of charge."""
+    unknown = row["unknown_attempts"] + row["unknown_charges"]
+    if unknown == row["attempts"] + row["charges"] and not Decimal(row["known_usd"]):
+        return None
+    known: str = row[column]
+    return known
 
 
 def cost_row(sums: Sums) -> dict[str, Any]:

@@ -1,0 +1,191 @@
+"""Where the marks of a chart go. Drawn by ``templates/charts.html``, as SVG without a script."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+WIDE, NARROW = (1040, 260), (347, 230)
+COLOURS = 7  # the last one is for all others
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 10, 20, 26
+_LINE = 30
+_LETTER = 6.8  # pixels, of a text of 12
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A rectangle; ``kind`` is its class, ``title`` what it says under the pointer."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    kind: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A text at a place."""
+
+    x: float
+    y: float
+    text: str
+    anchor: str = "middle"
+
+
+@dataclass(slots=True)
+class Drawing:
+    """All marks of one drawing; ``title`` is what a screen reader says of it."""
+
+    width: float
+    height: float
+    title: str
+    marks: list[Mark] = field(default_factory=list)
+    labels: list[Label] = field(default_factory=list)
+    grid: list[tuple[float, float, float, float]] = field(default_factory=list)
+    paths: list[tuple[str, str]] = field(default_factory=list)
+    """Class, and the points that it joins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """What stands at one time: parts from the bottom up, and a word on top where one is needed."""
+
+    start_us: int
+    end_us: int
+    parts: Sequence[tuple[str, float, str]]
+    """Class, value, title."""
+    note: str = ""
+
+
+def bars(
+    title: str,
+    stacks: Sequence[Bar],
+    size: tuple[int, int],
+    start_us: int,
+    end_us: int,
+    scale: Sequence[tuple[float, str]],
+    times: Sequence[tuple[int, str]],
+) -> Drawing:
+    """Stacked bars over time; ``scale`` marks the height, its last mark is the top."""
+    width, height = size
+    drawing = Drawing(width, height, title)
+    across, up = width - _LEFT - _RIGHT, height - _TOP - _BOTTOM
+    span = max(1, end_us - start_us)
+    top = scale[-1][0] or 1.0
+
+    def x(at_us: int) -> float:
+        return _LEFT + min(1.0, max(0.0, (at_us - start_us) / span)) * across
+
+    for value, text in scale:
+        y = height - _BOTTOM - value / top * up
+        drawing.grid.append((_LEFT, y, width - _RIGHT, y))
+        drawing.labels.append(Label(_LEFT - 8, y + 4, text, "end"))
+    for at_us, text in times:
+        drawing.labels.append(Label(x(at_us), height - 6, text))
+    for bar in stacks:
+        left, right = x(bar.start_us), x(bar.end_us)
+        gap = min(2.0, (right - left) * 0.2)
+        base = float(height - _BOTTOM)
+        thick = max(1.0, right - left - gap)
+        for kind, value, said in bar.parts:
+            tall = value / top * up
+            if tall > 0:
+                drawing.marks.append(Mark(left, base - tall, thick, tall, kind, said))
+                base -= tall
+        if bar.note:
+            drawing.labels.append(Label((left + right) / 2, base - 5, bar.note))
+    return drawing
+
+
+def curves(
+    title: str,
+    series: Sequence[tuple[str, Sequence[tuple[float, float]]]],
+    size: tuple[int, int],
+    across: Sequence[tuple[float, str]],
+    up: Sequence[tuple[float, str]],
+) -> Drawing:
+    """Lines by class; ``ideal`` is one to hold the others against.
+
+    The marks of the two scales reach from 0 to the end of what is drawn.
+    """
+    width, height = size
+    drawing = Drawing(width, height, title)
+    most_x, most_y = across[-1][0] or 1.0, up[-1][0] or 1.0
+
+    def x(value: float) -> float:
+        return _LEFT + min(value, most_x) / most_x * (width - _LEFT - 2 * _RIGHT)
+
+    def y(value: float) -> float:
+        return height - _BOTTOM - value / most_y * (height - _TOP - _BOTTOM)
+
+    for value, text in up:
+        drawing.grid.append((_LEFT, y(value), width - 2 * _RIGHT, y(value)))
+        drawing.labels.append(Label(_LEFT - 8, y(value) + 4, text, "end"))
+    for value, text in across:
+        anchor = "end" if value == most_x else "middle"
+        drawing.labels.append(Label(x(value), height - 6, text, anchor))
+    for kind, points in series:
+        path = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in points)
+        drawing.paths.append((kind, path))
+        if kind != "ideal":
+            drawing.marks += [Mark(x(a) - 3, y(b) - 3, 6, 6, kind, f"{b:.1%}") for a, b in points]
+    return drawing
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of lying bars: where each begins and how long it is, in the chart's unit."""
+
+    name: str
+    parts: Sequence[tuple[str, float, float, str]]
+    """Class, from, length, title."""
+    note: str = ""
+
+
+def quarters(most: float, unit: str) -> list[tuple[float, str]]:
+    """The marks of a scale from 0 to ``most``."""
+    return [(most * share, f"{most * share:.3g} {unit}") for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
+
+
+def lying(
+    title: str,
+    lines: Sequence[Line],
+    width: int,
+    most: float,
+    scale: Sequence[tuple[float, str]],
+) -> Drawing:
+    """Bars from left to right, a line each: a waterfall, shares of a whole, or instants."""
+    drawing = Drawing(width, len(lines) * (_LINE + 16) + _BOTTOM, title)
+    across = width - 2 * _RIGHT
+    bottom = drawing.height - _BOTTOM
+    for value, text in scale:
+        share = value / (most or 1.0)
+        x = _RIGHT + share * across
+        drawing.grid.append((x, 0, x, bottom))
+        anchor = "start" if share < 0.02 else "end" if share > 0.98 else "middle"
+        drawing.labels.append(Label(x, bottom + 16, text, anchor))
+    for number, line in enumerate(lines):
+        y = number * (_LINE + 16) + 16
+        room = max(8, int(across / _LETTER) - len(line.note) - 2)
+        name = line.name if len(line.name) <= room else f"{line.name[: room - 1]}…"
+        drawing.labels.append(Label(_RIGHT, y - 3, name, "start"))
+        for kind, begin, length, said in line.parts:
+            left = _RIGHT + begin / (most or 1.0) * across
+            long = max(1.0, length / (most or 1.0) * across)
+            drawing.marks.append(Mark(left, y, long, _LINE - 12, kind, said))
+        if line.note:
+            drawing.labels.append(Label(width - _RIGHT, y - 3, line.note, "end"))
+    return drawing
+
+
+def round_scale(most: float) -> list[float]:
+    """From 0 to a round number above ``most``, in about four steps."""
+    if most <= 0:
+        return [0.0, 1.0]
+    step = 1e-12
+    while step * 4 < most:
+        step *= 10
+    step = next(step * part / 10 for part in (1, 2, 2.5, 5, 10) if step * part / 10 * 4 >= most)
+    return [step * number for number in range(5) if number == 0 or step * (number - 1) < most]

@@ -1,0 +1,191 @@
+"""How often calls found a deployment cold, on what evidence, and how long boots took."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlencode
+
+from fastapi import Request
+
+from gateway.clock import rfc3339
+from gateway.http.dashboard import charts, warmth
+from gateway.http.dashboard.asking import Asked, whole
+from gateway.http.dashboard.figures import percent, seconds, when
+from gateway.http.dashboard.over_time import extent, micros, times
+from gateway.http.dashboard.tables import Column, Row, Table
+from gateway.http.dashboard.view import View, read
+from gateway.http.dashboard.visits import Visit
+from gateway.http.warmth import listed
+from gateway.ledger.query import MOST_ROWS, ReportQuery
+from gateway.ledger.reports import Reports
+
+GROUPS = ("deployment", "provider", "model", "key")
+_VERDICTS = ("warm", "cold", "unknown")
+_NEWEST = 300  # operations on the strips: each is drawn
+_SIZES = (charts.WIDE, charts.NARROW)
+
+
+async def build(visited: Visit, asked: Asked, request: Request) -> View:
+    """The sums by group, all groups together by bucket, and the newest operations by themselves."""
+    query = asked.query(
+        visited.caller, group_by="deployment", bucket_width="1d", limit=str(MOST_ROWS)
+    )
+    (sums, series, newest), as_of = await read(visited, lambda reports: _ask(reports, query))
+    rows = sums["data"]
+    table = Table(
+        f"Cold starts by {', '.join(query.group_by)}",
+        _columns(query, asked),
+        rows,
+        f"cold-starts.csv{asked.link(rows=None)}",
+    )
+    by_time = Table("The figures of the drawing", _BY_TIME, series["data"])
+    by_time.csv_link = "cold-starts.csv" + asked.link(rows="buckets")
+    booted = [row for row in rows if row["boot_seconds"]["count"]]
+    shown: dict[str, Any] = {
+        "groups": GROUPS,
+        "as_of": as_of,
+        "more": series["next_cursor"] or sums["next_cursor"],
+        "drawings": [_bars(query, series["data"], size) for size in _SIZES] if rows else [],
+        "strips": [_strips(query, newest["data"], size) for size in _SIZES] if rows else [],
+        "newest": newest,
+        "behind": "operations?" + urlencode(asked.filters()),
+        "boots": [_boots(booted, size[0]) for size in _SIZES] if booted else [],
+        "by_time": by_time,
+        "sums": table,
+        **warmth.section(await listed(visited.state, asked.all("deployment"))),
+    }
+    tables = {"buckets": by_time}
+    for rows_of, name in (("warmth", "warmth"), ("curve", "points"), ("calibration", "bins")):
+        tables[rows_of] = shown[name]
+        shown[name].csv_link = "cold-starts.csv" + asked.link(rows=rows_of)
+    return View("cold-starts.html", shown, tables.get(asked.one("rows"), table))
+
+
+def _ask(reports: Reports, query: ReportQuery) -> tuple[dict[str, Any], ...]:
+    by_time = replace(query, group_by=(), cursor=None)
+    newest = replace(query, cursor=None, limit=_NEWEST)
+    return (
+        reports.cold_starts(whole(query)),
+        reports.cold_starts(by_time),
+        reports.operations(newest),
+    )
+
+
+def _name(row: Row) -> str:
+    return ", ".join("none" if value is None else str(value) for value in row["group"].values())
+
+
+def _columns(query: ReportQuery, asked: Asked) -> list[Column]:
+    kept = [pair for pair in asked.filters() if pair[0] not in query.group_by]
+
+    def behind(row: Row, **more: str) -> str | None:
+        if None in row["group"].values():
+            return None
+        return "operations?" + urlencode([*kept, *row["group"].items(), *more.items()])
+
+    def counted(verdict: str) -> Column:
+        return Column(
+            verdict, lambda row: row[verdict], link=lambda row: behind(row, verdict=verdict)
+        )
+
+    return [
+        Column(", ".join(query.group_by) or "all", _name, link=behind, is_number=False),
+        Column("attempts", lambda row: row["attempts"]),
+        *(counted(verdict) for verdict in ("cold", "warm", "unknown")),
+        Column("cold_rate", lambda row: row["cold_rate"], percent),
+        Column("boots", lambda row: row["boots"]),
+        *(_boot(name) for name in ("p50", "p90", "p99")),
+        Column("wait_p50_seconds", lambda row: row["wait_seconds"]["p50"], seconds),
+        Column("wait_p99_seconds", lambda row: row["wait_seconds"]["p99"], seconds),
+        Column("evidence", _evidence, is_number=False, is_long=True),
+    ]
+
+
+def _boot(name: str) -> Column:
+    return Column(f"boot_{name}_seconds", lambda row: row["boot_seconds"][name], seconds)
+
+
+def _evidence(row: Row) -> str:
+    return ", ".join(f"{name} {count}" for name, count in row["evidence"].items()) or "none"
+
+
+_BY_TIME = (
+    Column("from", lambda row: row["start_time"], lambda at: at[:16].replace("T", " ")),
+    *(
+        Column(name, lambda row, name=name: row[name])  # type: ignore[misc]
+        for name in ("attempts", "cold", "warm", "unknown", "boots")
+    ),
+    Column("cold_rate", lambda row: row["cold_rate"], percent),
+)
+
+
+def _bars(query: ReportQuery, rows: Sequence[Row], size: tuple[int, int]) -> charts.Drawing:
+    found = [
+        charts.Bar(
+            micros(row["start_time"]),
+            micros(row["end_time"]),
+            [
+                (name, float(row[name]), f"{row['start_time'][:16]} {name}: {row[name]}")
+                for name in _VERDICTS
+            ],
+        )
+        for row in rows
+    ]
+    most = max((float(row["attempts"]) for row in rows), default=0.0)
+    scale = [
+        (value, f"{value:,g}" if value < 1000 else f"{value:,.0f}")
+        for value in charts.round_scale(max(most, 4.0))
+    ]
+    start_us, end_us = extent(query, rows)
+    marks = times(query, start_us, end_us, 11 if size == charts.WIDE else 5)
+    title = "Attempts over time by verdict: warm, cold, unknown; figures below"
+    return charts.bars(title, found, size, start_us, end_us, scale, marks)
+
+
+def _boots(rows: Sequence[Row], width: int) -> charts.Drawing:
+    """From the median boot to the slowest 1 in 100, a line for each group."""
+    lines, most = [], 0.0
+    for row in rows[:20]:
+        boot = row["boot_seconds"]
+        p50, p90, p99 = boot["p50"], boot["p90"], boot["p99"]
+        parts = [
+            ("p50", 0.0, p50, f"half of the boots: up to {seconds(p50)}"),
+            ("p90", p50, p90 - p50, f"9 in 10: up to {seconds(p90)}"),
+            ("p99", p90, p99 - p90, f"99 in 100: up to {seconds(p99)}"),
+        ]
+        lines.append(
+            charts.Line(_name(row), [p for p in parts if p[2] > 0], f"{boot['count']} boots")
+        )
+        most = max(most, p99)
+    title = "Boot seconds by group: half, 9 in 10, 99 in 100; figures in the table"
+    return charts.lying(title, lines, width, most, charts.quarters(most, "s"))
+
+
+def _strips(query: ReportQuery, operations: Sequence[Row], size: tuple[int, int]) -> charts.Drawing:
+    """A line for each deployment, a mark for each attempt at the time its operation came in."""
+    wide = size == charts.WIDE
+    begin_us = min((micros(row["created_at"]) for row in operations), default=query.start_at_us)
+    span = max(1.0, float(query.end_at_us - begin_us))
+    marks: dict[str, list[tuple[str, float, float, str]]] = {}
+    for row in reversed(operations):
+        at = float(micros(row["created_at"]) - begin_us)
+        for attempt in row["attempts"]:
+            verdict = attempt["verdict"]
+            title = f"{when(row['created_at'])} {verdict}"
+            parts = marks.setdefault(attempt["deployment"], [])
+            parts.append((verdict, at, span / (500 if wide else 160), title))
+    lines = []
+    for name, parts in sorted(marks.items()):
+        # What was cold is drawn last: it must not be hidden by the warm calls around it.
+        parts.sort(key=lambda part: part[0] == "cold")
+        lines.append(charts.Line(name, parts, f"{len(parts)} attempt{'s' * (len(parts) != 1)}"))
+    scale = [(0.0, f"from {when(rfc3339(begin_us))[5:16]}")]
+    scale += [
+        (float(at_us - begin_us), text)
+        for at_us, text in times(query, begin_us, query.end_at_us, 11 if wide else 4)
+        if (at_us - begin_us) / span > (0.14 if wide else 0.4)
+    ]
+    title = "The newest attempts in time, a line for each deployment; figures: Operations"
+    return charts.lying(title, lines[:20], size[0], span, scale)

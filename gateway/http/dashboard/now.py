@@ -1,0 +1,94 @@
+"""What lives at this moment: operations that run, and how each deployment stands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import Request
+
+from gateway.clock import rfc3339
+from gateway.http.dashboard.asking import Asked
+from gateway.http.dashboard.figures import UNKNOWN, percent, seconds
+from gateway.http.dashboard.tables import Column, Table
+from gateway.http.dashboard.view import View
+from gateway.http.dashboard.visits import Visit
+from gateway.http.deployments import listed
+from gateway.http.reports import live_operation
+from gateway.http.state import State
+from gateway.registry import Target
+
+
+async def build(visited: Visit, asked: Asked, request: Request) -> View:
+    """No question to the database: all of it is in memory."""
+    state = visited.state
+    now_us = state.executor.clock.wall_us()
+    running = [
+        {
+            **live_operation(run),
+            "seconds": max(0.0, (now_us - run.received_at_us) / 1e6),
+            "doing": "waits for a boot" if run.waits_for_boot else "works",
+            "deployment": run.rows[-1].deployment if run.rows else None,
+        }
+        for run in reversed(state.executor.runs.values())
+    ]
+    found = listed(state)
+    outlooks = {one.name: _outlook(state, one) for one in state.registry.targets.values()}
+    shown = {
+        "running": Table("Operations that run", _RUNNING, running[:100]),
+        "count": len(running),
+        "deployments": [{**_stands(one), **outlooks[one["name"]]} for one in found],
+        "may_act": visited.caller.may("admin"),
+    }
+    table = Table("Deployments", _DEPLOYMENTS, found)
+    return View("now.html", shown, table)
+
+
+def _stands(found: dict[str, Any]) -> dict[str, Any]:
+    """A deployment's state as a word, its class, and what may be expected there."""
+    state = found["state"]
+    if found["cordoned"]:
+        word = "out of service"
+    elif found["closed"] is not None:
+        word = f"paused: {found['closed']}"
+    elif found["warming"]:
+        word = "booting"
+    else:
+        word = state
+    expected = ""
+    if state != UNKNOWN:
+        expected = f"warm with {percent(found['p_warm'])}, a boot takes "
+        expected += f"{seconds(found['boot_seconds'])}"
+    return {**found, "word": word, "expected": expected}
+
+
+def _outlook(state: State, target: Target) -> dict[str, Any]:
+    """How long a boot still takes, and when the chance to find it up will have halved."""
+    clock = state.executor.clock
+    at, outlook = clock.monotonic(), target.outlook(clock.monotonic())
+    until = None
+    if outlook.warm_until_at is not None:
+        until = rfc3339(clock.wall_us() + round((outlook.warm_until_at - at) * 1e6))
+    return {"left": outlook.booting_left_seconds, "until": until}
+
+
+def _text(name: str) -> Column:
+    return Column(name, lambda row: row[name], is_number=False)
+
+
+_RUNNING = (
+    Column(
+        "id", lambda row: row["id"], link=lambda row: f"operations/{row['id']}", is_number=False
+    ),
+    _text("model"),
+    Column("deployment", lambda row: row["deployment"], lambda v: v or "none yet", is_number=False),
+    _text("doing"),
+    Column("for", lambda row: row["seconds"], seconds),
+)
+_DEPLOYMENTS = (
+    *(_text(name) for name in ("name", "provider", "provider_model", "hardware", "state")),
+    *(_text(name) for name in ("cordoned", "closed", "warming")),
+    *(
+        Column(name, lambda row, name=name: row[name])  # type: ignore[misc]
+        for name in ("running", "queued", "p_warm", "boot_seconds", "expected_wait_seconds")
+    ),
+)

@@ -1,0 +1,203 @@
+"""Operations, newest first, and one of them: where its seconds and its dollars went."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import Request
+
+from gateway.accounting.explain import explained
+from gateway.clock import rfc3339
+from gateway.http.dashboard import charts
+from gateway.http.dashboard.asking import Asked
+from gateway.http.dashboard.figures import seconds, usd, when
+from gateway.http.dashboard.tables import Column, Table
+from gateway.http.dashboard.view import View, read
+from gateway.http.dashboard.visits import Visit
+from gateway.http.reports import find_operation
+from gateway.ledger.rows import AttemptRow
+
+_PHASES = (
+    ("queue", "waiting for a place at the provider"),
+    ("boot", "waiting for a boot"),
+    ("wait", "waiting, queue and boot not told apart"),
+    ("first", "work until the first output, or without any"),
+    ("stream", "from the first output to the end"),
+)
+
+
+async def build(visited: Visit, asked: Asked, request: Request) -> View:
+    """The list, fifty at a time."""
+    query = asked.query(visited.caller, limit="50")
+    found, as_of = await read(visited, lambda reports: reports.operations(query))
+    older = found["next_cursor"]
+    table = Table(
+        "Operations, newest first (UTC)",
+        _LIST,
+        found["data"],
+        "operations.csv" + asked.link(),
+    )
+    shown = {
+        "older": older and asked.link(cursor=older),
+        "newest": asked.link(cursor=None) if asked.one("cursor") else None,
+        "as_of": as_of,
+    }
+    return View("operations.html", shown, table)
+
+
+async def build_one(visited: Visit, asked: Asked, request: Request) -> View:
+    """One operation: waterfall, lines of its cost, and why it went where it went."""
+    operation_id = request.path_params["operation_id"]
+    found = await find_operation(visited.state, visited.caller, operation_id)
+    rows: list[AttemptRow] = []
+    if "cost" in found:
+        from gateway.ledger.attempts import attempts_of
+
+        data_dir = visited.state.settings.server.data_dir
+        rows = await asyncio.to_thread(attempts_of, data_dir, found["id"])
+    told = [explained(row) for row in rows]
+    shown = {
+        "operation": found,
+        "drawings": _waterfalls(rows),
+        "phases": _PHASES,
+        "timing": Table("Where the time of each attempt went", _TIMING, [_timed(r) for r in rows]),
+        "told": told,
+        "lines": Table("Lines of the cost", _LINES, _lines(told)),
+        "candidates": Table("What was considered", _CANDIDATES, found.get("candidates") or []),
+    }
+    return View("operation.html", shown)
+
+
+def _link(row: dict[str, Any]) -> str:
+    return f"operations/{quote(row['id'])}"
+
+
+def _tags(row: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in row["tags"].items())
+
+
+_LIST = (
+    Column("created_at", lambda row: row["created_at"], when, _link, is_number=False),
+    Column("model", lambda row: row["model"], is_number=False),
+    Column("deployment", lambda row: row["deployment"], is_number=False),
+    Column("status", lambda row: row["status"], is_number=False),
+    Column("start", lambda row: row["cold_start"]["verdict"], is_number=False),
+    Column("cost_usd", lambda row: row["cost"]["total_usd"], usd),
+    Column("cost_status", lambda row: row["cost"]["status"], is_number=False),
+    Column("first_output_seconds", lambda row: row["timing"]["first_output_seconds"], seconds),
+    Column("total_seconds", lambda row: row["timing"]["total_seconds"], seconds),
+    Column("attempts", lambda row: len(row["attempts"])),
+    Column("tags", _tags, is_number=False, is_long=True),
+    Column("id", lambda row: row["id"], is_number=False),
+)
+
+
+def _timed(row: AttemptRow) -> dict[str, Any]:
+    return {
+        "attempt": row.attempt_id,
+        "deployment": row.deployment,
+        "status": row.status,
+        "error": row.error_type,
+        "begun_at": rfc3339(row.begun_at_us),
+        "queue": row.queue_seconds,
+        "boot": row.boot_seconds,
+        "wait": row.wait_seconds,
+        "first": row.first_output_seconds,
+        "execute": row.execute_seconds,
+        "total": row.total_seconds,
+        "verdict": row.verdict,
+        "evidence": row.evidence,
+    }
+
+
+def _seconds(name: str, key: str) -> Column:
+    return Column(name, lambda row: row[key], seconds)
+
+
+def _none(value: Any) -> str:
+    return "none" if value is None else str(value)
+
+
+_TIMING = (
+    Column("deployment", lambda row: row["deployment"], is_number=False),
+    Column("status", lambda row: row["status"], is_number=False),
+    Column("error", lambda row: row["error"], _none, is_number=False),
+    Column("begun at", lambda row: row["begun_at"], when, is_number=False),
+    _seconds("queue", "queue"),
+    _seconds("boot", "boot"),
+    _seconds("wait (both)", "wait"),
+    _seconds("first output", "first"),
+    _seconds("work", "execute"),
+    _seconds("total", "total"),
+    Column("start", lambda row: row["verdict"], is_number=False),
+    Column("evidence", lambda row: row["evidence"], _none, is_number=False),
+    Column("attempt", lambda row: row["attempt"], is_number=False),
+)
+
+
+def _lines(told: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{**line, "deployment": one["deployment"]} for one in told for line in one["lines"]]
+
+
+_LINES = (
+    Column("deployment", lambda row: row["deployment"], is_number=False),
+    Column("what", lambda row: row["kind"], is_number=False),
+    Column("quantity", lambda row: row["booked_quantity"]),
+    Column("from", lambda row: row["quantity_from"], is_number=False, is_long=True),
+    Column("price of one", lambda row: row["unit_price_usd"], usd),
+    Column("booked", lambda row: row["booked_usd"], usd),
+    Column("status", lambda row: row["status"], is_number=False),
+    Column("price row", lambda row: row["price_id"], _none, is_number=False),
+    Column("rule", lambda row: row["rule"], is_number=False, is_long=True),
+)
+
+_CANDIDATES = (
+    Column("deployment", lambda row: row["deployment"], is_number=False),
+    Column("provider", lambda row: row["provider"], is_number=False),
+    Column("expected cost", lambda row: row["expected_usd"], usd),
+    Column("expected wait", lambda row: row["expected_wait_seconds"], seconds),
+    Column("state", lambda row: row["state"], is_number=False),
+    Column("P(warm)", lambda row: row["p_warm"]),
+    Column("boot", lambda row: row["boot_seconds"], seconds),
+    Column("left out because", lambda row: row["excluded"], _none, is_number=False),
+)
+
+
+def _waterfalls(rows: list[AttemptRow]) -> list[charts.Drawing]:
+    """The attempts on one clock, wide and narrow; what is unknown is not drawn."""
+    if not rows:
+        return []
+    lines, most = [], 0.0
+    for row in rows:
+        begin = max(0.0, (row.begun_at_us - rows[0].operation_at_us) / 1e6)
+        parts = []
+        for kind, start, end in _spans(row):
+            parts.append((kind, begin + start, end - start, f"{kind}: {seconds(end - start)}"))
+            most = max(most, begin + end)
+        note = f"{row.status}, {seconds(row.total_seconds)}"
+        lines.append(charts.Line(row.deployment, parts, note))
+    title = f"Waterfall of {len(rows)} attempt(s); the table below has its figures"
+    scale = charts.quarters(most, "s")
+    sizes = (charts.WIDE, charts.NARROW)
+    return [charts.lying(title, lines, size[0], most, scale) for size in sizes]
+
+
+def _spans(row: AttemptRow) -> list[tuple[str, float, float]]:
+    """Kind, begin and end in seconds from the dispatch, one after the other."""
+    ends: list[tuple[str, float | None]]
+    if row.queue_seconds is None and row.boot_seconds is None:
+        ends = [("wait", row.wait_seconds)]
+    else:
+        queue = row.queue_seconds or 0.0
+        ends = [("queue", row.queue_seconds)]
+        ends += [("boot", None if row.boot_seconds is None else queue + row.boot_seconds)]
+    last = "first" if row.first_output_seconds is None else "stream"
+    ends += [("first", row.first_output_seconds), (last, row.total_seconds)]
+    found, at = [], 0.0
+    for kind, end in ends:
+        if end is not None and end > at:
+            found.append((kind, at, end))
+            at = end
+    return found

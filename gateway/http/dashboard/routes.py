@@ -1,0 +1,94 @@
+"""The routes of the dashboard. A page's module is imported when the first page is asked for."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from gateway.http.errors import HttpError
+
+router = APIRouter(prefix="/dashboard", include_in_schema=False)
+
+_STATIC = {
+    "dashboard.css": "text/css; charset=utf-8",
+    "now.js": "text/javascript; charset=utf-8",
+    "playground.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
+
+
+@router.get("")
+async def now(request: Request) -> Response:
+    """What runs at this moment."""
+    return await _page(request, "now")
+
+
+@router.get("/login")
+async def login_form(request: Request) -> Response:
+    """Where a key is asked for."""
+    from gateway.http.dashboard import login
+
+    return await login.form(request)
+
+
+@router.post("/login")
+async def login(request: Request) -> Response:
+    """A key of the scope ``reports`` becomes a cookie."""
+    from gateway.http.dashboard import login
+
+    return await login.log_in(request)
+
+
+@router.post("/logout")
+async def logout(request: Request) -> Response:
+    """The cookie and what it stood for are gone."""
+    from gateway.http.dashboard import login
+
+    return await login.log_out(request)
+
+
+@router.get("/static/{name}")
+def static(name: str) -> Response:
+    """One of the pages' own files."""
+    media_type = _STATIC.get(name)
+    if media_type is None:
+        raise HttpError(404, "route_not_found", "There is no such route.")
+    content = (resources.files("gateway.http.dashboard") / "static" / name).read_bytes()
+    headers = {"cache-control": "public, max-age=300", "x-content-type-options": "nosniff"}
+    return Response(content, headers=headers, media_type=media_type)
+
+
+@router.post("/deployments/{name}/{action}")
+async def act(request: Request, name: str, action: str) -> Response:
+    """Warm, cordon or uncordon a deployment."""
+    from gateway.http.dashboard import actions
+
+    return await actions.act(request, name, action)
+
+
+@router.post("/playground/run")
+async def run(request: Request) -> Response:
+    """As ``POST /v1/generate``, for whoever is logged in."""
+    from gateway.http.dashboard import actions
+
+    return await actions.run(request)
+
+
+@router.get("/operations/{operation_id}")
+async def operation(request: Request, operation_id: str) -> Response:
+    """One operation: where its seconds and dollars went."""
+    return await _page(request, "operation")
+
+
+@router.get("/{name}")
+async def page(request: Request, name: str) -> Response:
+    """A page, or with ``.csv`` behind its name the figures of its first table."""
+    return await _page(request, name)
+
+
+async def _page(request: Request, name: str) -> Response:
+    from gateway.http.dashboard.pages import show
+
+    return await show(request, name)

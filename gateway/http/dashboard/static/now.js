@@ -1,0 +1,34 @@
+// Keeps the page of what runs current: the same page again, every few seconds, while it is seen.
+"use strict";
+(() => {
+  const beat = document.getElementById("beat");
+  const every = Number(beat.dataset.everySeconds) * 1000;
+  const say = (text) => { beat.textContent = text; };
+
+  async function refresh() {
+    if (document.hidden) return;
+    try {
+      const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const fresh = page.getElementById("live");
+      if (!answer.ok || !fresh) {
+        say("Not live any more: load the page again.");
+        clearInterval(timer);
+        return;
+      }
+      const live = document.getElementById("live");
+      const at = document.activeElement && live.contains(document.activeElement)
+        ? document.activeElement.id : "";
+      const scrolled = [...live.querySelectorAll(".scroll")].map((box) => box.scrollLeft);
+      live.replaceChildren(...fresh.childNodes);
+      [...live.querySelectorAll(".scroll")].forEach((box, n) => { box.scrollLeft = scrolled[n] || 0; });
+      if (at) document.getElementById(at)?.focus({ preventScroll: true });
+      say(`Live: as of ${new Date().toLocaleTimeString()}.`);
+    } catch {
+      say("The gateway does not answer; trying again.");
+    }
+  }
+
+  const timer = setInterval(refresh, every);
+  say(`Live: as of ${new Date().toLocaleTimeString()}.`);
+})();

@@ -1,0 +1,87 @@
+"""A table: the same rows as HTML for people and as CSV for their programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from gateway.http.dashboard.figures import UNKNOWN, said
+
+Row: TypeAlias = dict[str, Any]
+# A spreadsheet would take a text that begins like this for a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """``value`` is what CSV holds, ``show`` what people see of it, ``link`` where it leads."""
+
+    name: str
+    value: Callable[[Row], Any]
+    show: Callable[[Any], str] = said
+    link: Callable[[Row], str | None] | None = None
+    is_number: bool = True
+    is_long: bool = False
+    """Folded where it would make the table wide."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell as it is drawn."""
+
+    text: str
+    kind: str
+    link: str | None
+    exact: str | None
+
+
+@dataclass(slots=True)
+class Table:
+    """Rows under a caption."""
+
+    caption: str
+    columns: Sequence[Column]
+    rows: Sequence[Row] = field(default_factory=list)
+    csv_link: str | None = None
+
+    def drawn(self) -> Iterable[list[Cell]]:
+        """The cells, row by row."""
+        for row in self.rows:
+            yield [_cell(column, row) for column in self.columns]
+
+    def csv(self) -> str:
+        """All of it as CSV; an empty cell is "not known", a known zero is 0."""
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow([column.name for column in self.columns])
+        for row in self.rows:
+            writer.writerow([_plain(column.value(row)) for column in self.columns])
+        return text.getvalue()
+
+
+def _cell(column: Column, row: Row) -> Cell:
+    value = column.value(row)
+    text = column.show(value)
+    kinds = ["number"] if column.is_number else ["long"] if column.is_long else []
+    if text == UNKNOWN:
+        kinds.append("unknown")
+    link = None if column.link is None else column.link(row)
+    exact = None if value is None or str(value) == text else str(value)
+    return Cell(text, " ".join(kinds), link, exact if column.is_number else None)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith(_FORMULA) and not _is_number(value):
+        return f"'{value}"
+    return value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

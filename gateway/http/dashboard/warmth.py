@@ -1,0 +1,127 @@
+"""What is known of keep-alive and boots, and how good the predictions were: drawings and tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from gateway.http.dashboard import charts
+from gateway.http.dashboard.figures import percent, seconds
+from gateway.http.dashboard.over_time import colours
+from gateway.http.dashboard.tables import Column, Row, Table
+
+_SIZES = (charts.WIDE, charts.NARROW)
+
+
+def section(found: Sequence[Row]) -> dict[str, Any]:
+    """``found`` is the data of ``/v1/warmth``; deployments with something observed are drawn."""
+    curves = [row for row in found if row["keep_alive"]["observed"]]  # others: the prior alone
+    tested = [row for row in found if row["calibration"]["predictions"]]
+    names = list(dict.fromkeys(row["deployment"] for row in (*curves, *tested)))
+    kinds = colours(names)
+    return {
+        "warmth": Table("What is expected of each deployment now", _NOW, found),
+        "survival": [_survival(curves, kinds, size) for size in _SIZES] if curves else [],
+        "reliability": [_reliability(tested, kinds, size) for size in _SIZES] if tested else [],
+        "points": Table("Chance to be still warm, by idle time", _POINTS, _points(curves)),
+        "bins": Table("Predictions and what came of them", _BINS, _bins(tested)),
+        "kinds": [(kind, name) for name, kind in kinds.items()],
+    }
+
+
+def _survival(rows: Sequence[Row], kinds: dict[str, str], size: tuple[int, int]) -> charts.Drawing:
+    series, longest = [], 60.0
+    for row in rows:
+        points = row["keep_alive"]["curve"]
+        joined = [(_log(point["idle_seconds"]), point["p_warm"]) for point in points]
+        series.append((kinds[row["deployment"]], joined))
+        longest = max([longest, *(point["idle_seconds"] for point in points)])
+    scale = [(_log(at), text) for at, text in _IDLE if at < longest * 0.7]
+    scale.append((_log(longest), seconds(longest)))
+    title = "Chance that a deployment is still warm, by how long it was idle; figures below"
+    return charts.curves(title, series, size, scale, _SHARES)
+
+
+def _reliability(
+    rows: Sequence[Row], kinds: dict[str, str], size: tuple[int, int]
+) -> charts.Drawing:
+    series = [
+        (
+            kinds[row["deployment"]],
+            [
+                (one["predicted"], one["happened"])
+                for one in row["calibration"]["reliability"]
+                if one["count"]
+            ],
+        )
+        for row in rows
+    ]
+    title = "How often it was warm, by the predicted chance; the dashed line is perfect"
+    ideal = ("ideal", [(0.0, 0.0), (1.0, 1.0)])
+    return charts.curves(title, [ideal, *series], size, _SHARES, _SHARES)
+
+
+def _log(idle_seconds: float) -> float:
+    """Idle times reach from seconds to days: each tenfold is as wide as the next."""
+    return math.log10(max(1.0, idle_seconds))
+
+
+_IDLE = (
+    *((1.0, "1 s"), (10.0, "10 s"), (60.0, "1 min"), (600.0, "10 min")),
+    *((3600.0, "1 h"), (21_600.0, "6 h"), (86_400.0, "1 d")),
+)
+_SHARES = [(share / 4, f"{share * 25} %") for share in range(5)]
+
+
+def _points(rows: Sequence[Row]) -> list[Row]:
+    return [
+        {"deployment": row["deployment"], **point}
+        for row in rows
+        for point in row["keep_alive"]["curve"]
+    ]
+
+
+def _bins(rows: Sequence[Row]) -> list[Row]:
+    return [
+        {"deployment": row["deployment"], **one}
+        for row in rows
+        for one in row["calibration"]["reliability"]
+        if one["count"]
+    ]
+
+
+def _text(name: str) -> Column:
+    return Column(name, lambda row: row[name], is_number=False)
+
+
+def _share(name: str) -> Column:
+    return Column(name, lambda row: row[name], percent)
+
+
+_NOW = (
+    _text("deployment"),
+    _text("state"),
+    _share("p_warm"),
+    Column("keep_alive_p50_seconds", lambda row: row["keep_alive"]["p50_seconds"], seconds),
+    Column("observed", lambda row: row["keep_alive"]["observed"]),
+    *(
+        Column(f"boot_{name}_seconds", lambda row, name=name: row["boot_seconds"][name], seconds)  # type: ignore[misc]
+        for name in ("p50", "p90", "p99")
+    ),
+    Column("predictions", lambda row: row["calibration"]["predictions"]),
+    Column("brier_score", lambda row: row["calibration"]["brier_score"]),
+    Column("calibration_error", lambda row: row["calibration"]["error"], percent),
+)
+_POINTS = (
+    _text("deployment"),
+    Column("idle_seconds", lambda row: row["idle_seconds"], seconds),
+    *(_share(name) for name in ("p_warm", "low", "high")),
+    Column("observed", lambda row: row["observed"]),
+)
+_BINS = (
+    _text("deployment"),
+    *(_share(name) for name in ("from", "to")),
+    Column("count", lambda row: row["count"]),
+    *(_share(name) for name in ("predicted", "happened")),
+)

@@ -1,0 +1,291 @@
+"""What the pages say: the reports' figures, escaped, and unknown where they say unknown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import subprocess
+import sys
+from decimal import Decimal
+from html import unescape
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from gateway.http.dashboard.figures import seconds, usd
+from gateway.ledger.cost_report import added_up
+from tests.dashboard.conftest import SCRIPT_TAG
+from tests.gateway_app.gateways import Gateway
+
+PAGES = ("", "/cost", "/operations", "/cold-starts", "/compare?model=tokens", "/playground")
+POLICY = "default-src 'self'"
+
+
+class _Page(HTMLParser):
+    """The parts of a page that could load or run something, and its cells."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.inline: list[str] = []
+        self.rows: list[list[str]] = []
+        self._inside = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self._inside = tag
+        for name, value in given.items():
+            if name in ("href", "src", "action") and value is not None:
+                self.addresses.append(value)
+            if name.startswith("on") or name == "style":
+                self.inline.append(f"{tag} {name}")
+        if tag == "style" or (tag == "script" and "src" not in given):
+            self.inline.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.rows and self.rows[-1] and data.strip():
+            self.rows[-1][-1] += data.strip()
+
+
+def page_of(gateway: Gateway, path: str, **params: Any) -> str:
+    answer = gateway.http.get(f"/dashboard{path}", params=params or None)
+    assert answer.status_code == 200, answer.text
+    return answer.text
+
+
+def csv_of(gateway: Gateway, name: str, **params: Any) -> list[dict[str, str]]:
+    answer = gateway.http.get(f"/dashboard/{name}.csv", params=params)
+    assert answer.status_code == 200 and answer.headers["content-type"].startswith("text/csv")
+    return list(csv.DictReader(io.StringIO(answer.text)))
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/nothing"])
+def test_every_page_holds_the_browser_to_this_server(
+    shown: Gateway, ids: dict[str, str], path: str
+) -> None:
+    for answer in (
+        shown.http.get(f"/dashboard{path}"),
+        shown.http.get(f"/dashboard/operations/{ids['cold']}"),
+    ):
+        policy = answer.headers["content-security-policy"]
+        assert policy.startswith(POLICY) and "unsafe" not in policy and "http" not in policy
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        page = _Page(answer.text)
+        assert page.inline == []
+        assert not [a for a in page.addresses if re.match(r"[a-z]+:|//|/", a)]  # all relative
+        assert '<html lang="en">' in answer.text and "<h1>" in answer.text
+
+
+def test_links_lead_somewhere(shown: Gateway, ids: dict[str, str]) -> None:
+    begin = [f"/dashboard{path}" for path in (*PAGES, f"/operations/{ids['fallback']}")]
+    seen: set[str] = set()
+    for path in begin:
+        answer = shown.http.get(path)
+        for address in _Page(answer.text).addresses:
+            url = answer.url.join(unescape(address))
+            if str(url) not in seen and not re.search("/(un)?cordon|/warm", url.path):
+                seen.add(str(url))
+                assert shown.http.get(url).status_code == 200, (path, address)
+    assert len(seen) > 30
+
+
+def test_a_value_is_the_same_everywhere(shown: Gateway, ids: dict[str, str]) -> None:
+    operation = shown.operation(ids["cold"])
+    total = operation["cost"]["total_usd"]
+    listed = {row["id"]: row for row in csv_of(shown, "operations")}
+    assert listed[ids["cold"]]["cost_usd"] == total
+    page = page_of(shown, f"/operations/{ids['cold']}")
+    assert usd(total) in page and ">cold<" in page and "process_started" in page
+    for line in operation["cost"]["lines"]:
+        assert line["kind"] in page and line["quantity"] in page and line["price_id"] in page
+    report = shown.get("/v1/costs", group_by="deployment")["data"]
+    for row in csv_of(shown, "cost", group_by="deployment"):
+        (same,) = [r for r in report if r["group"]["deployment"] == row["deployment"]]
+        if row["deployment"] != "unpriced":
+            assert row["known_usd"] == same["known_usd"]
+            parts = [row[f"{part}_usd"] for part in ("active", "boot", "idle", "other")]
+            assert sum(map(Decimal, parts)) == Decimal(same["known_usd"])
+
+
+@pytest.mark.parametrize("group_by", ["deployment", "status", "tag:nth"])
+def test_rows_added_up_are_the_report_of_all(
+    shown: Gateway, ids: dict[str, str], group_by: str
+) -> None:
+    (whole,) = shown.get("/v1/costs")["data"]
+    rows = shown.get("/v1/costs", group_by=group_by, bucket_width="1h")["data"]
+    assert len(rows) > 1
+    assert added_up(rows) == {name: whole[name] for name in added_up(rows)}
+    assert whole.keys() - added_up(rows).keys() == {"group", "start_time", "end_time"}
+
+
+def test_unknown_is_not_0(shown: Gateway, ids: dict[str, str]) -> None:
+    page = _Page(page_of(shown, "/cost", group_by="deployment"))
+    (row,) = [row for row in page.rows if row and row[0] == "unpriced"]
+    assert row[2:7] == ["unknown"] * 5 and "1" in row
+    (told,) = csv_of(shown, "cost", group_by="deployment", deployment="unpriced")
+    assert told["known_usd"] == told["idle_usd"] == told["high_usd"] == ""
+    only = page_of(shown, "/cost", deployment="unpriced")
+    assert "1 of 1 attempts" in only and "$0<" not in only
+    one = page_of(shown, f"/operations/{ids['unpriced']}")
+    assert re.search(r"<b>unknown</b>", one) and "No price was known" in one
+
+
+def test_what_callers_say_is_escaped(shown: Gateway, ids: dict[str, str]) -> None:
+    for path in ("/operations", f"/operations/{ids['tagged']}", "/cost?group_by=tag:x"):
+        page = page_of(shown, path)
+        assert SCRIPT_TAG not in page and "&lt;script&gt;" in page
+    for path in ("/operations", "/cost", "/cold-starts"):
+        page = page_of(shown, path, model=SCRIPT_TAG + '"x', tag=f"x={SCRIPT_TAG}")
+        assert SCRIPT_TAG not in page and '"x"' not in page
+    refused = shown.http.get("/dashboard/cost", params={"group_by": SCRIPT_TAG})
+    assert refused.status_code == 400 and "<script" not in refused.text
+    (row,) = [r for r in csv_of(shown, "operations") if r["id"] == ids["tagged"]]
+    assert "=1+1" in row["tags"]
+    (formula,) = [r for r in csv_of(shown, "cost", group_by="tag:f") if "1+1" in r["tag:f"]]
+    assert formula["tag:f"] == "'=1+1"
+
+
+def test_filters_and_the_pages_of_the_list(shown: Gateway, ids: dict[str, str]) -> None:
+    assert {row["deployment"] for row in csv_of(shown, "operations", deployment="seconds")} == {
+        "seconds",
+        "tokens",  # the operation that began at the one and ended at the other
+    }
+    (row,) = csv_of(shown, "operations", tag="nth=1", model="", key="")
+    assert row["tags"] == "nth=1"
+    assert csv_of(shown, "operations", end_time="2020-01-02", start_time="2020-01-01") == []
+    path, seen = "/operations?limit=2", list[str]()
+    while path:
+        answer = shown.http.get("/dashboard" + path)
+        seen += dict.fromkeys(re.findall(r"operations/(gen_\w+)", answer.text))
+        older = re.search(r'href="([^"]+)" rel="next"', answer.text)
+        path = "/operations" + unescape(older[1]) if older else ""
+    assert seen == [row["id"] for row in csv_of(shown, "operations")]
+
+
+def test_why_this_deployment_and_each_attempt(shown: Gateway, ids: dict[str, str]) -> None:
+    page = page_of(shown, f"/operations/{ids['fallback']}")
+    operation = shown.operation(ids["fallback"])
+    assert len(operation["attempts"]) == 2 and len(operation["candidates"]) == 2
+    for attempt in operation["attempts"]:
+        assert attempt["id"] in page
+    assert "UpstreamFailed" in page and page.count("expected cost") == 1
+    waterfall = page[page.index('<svg class="wide"') : page.index("</svg>")]
+    assert waterfall.count("<rect") >= 2
+
+
+def test_cold_starts_are_those_of_the_report(shown: Gateway, ids: dict[str, str]) -> None:
+    (told,) = [r for r in csv_of(shown, "cold-starts") if r["deployment"] == "seconds"]
+    (row,) = shown.get("/v1/cold-starts", group_by="deployment", deployment="seconds")["data"]
+    names = ("attempts", "cold", "warm", "unknown", "boots")
+    assert [told[name] for name in names] == [str(row[name]) for name in names]
+    assert float(told["boot_p50_seconds"]) == row["boot_seconds"]["p50"]
+    assert told["wait_p99_seconds"] == str(row["wait_seconds"]["p99"])
+    page = page_of(shown, "/cold-starts", deployment="seconds", model="seconds")
+    strips = page[page.index("Call by call") :]
+    wide = strips[strips.index('<svg class="wide"') : strips.index("</svg>")]
+    assert wide.count("<rect") == 2 and wide.count('class="cold"') == 1 and "seconds" in wide
+
+
+def test_warmth_is_that_of_the_api(shown: Gateway, ids: dict[str, str]) -> None:
+    found = {row["deployment"]: row for row in shown.get("/v1/warmth")["data"]}
+    told = csv_of(shown, "cold-starts", rows="warmth")
+    assert [row["deployment"] for row in told] == list(found)
+    for row in told:
+        same = found[row["deployment"]]
+        assert row["state"] == same["state"]
+        assert row["boot_p50_seconds"] == str(same["boot_seconds"]["p50"] or "")
+        assert row["predictions"] == str(same["calibration"]["predictions"])
+    curve = csv_of(shown, "cold-starts", rows="curve")
+    points = found["seconds"]["keep_alive"]["curve"]
+    assert [row["p_warm"] for row in curve] == [str(point["p_warm"]) for point in points]
+    only = page_of(shown, "/cold-starts", deployment="seconds")
+    assert "Still warm after so long idle" in only and only.count("<polyline") >= 2
+    assert "Still warm" not in page_of(shown, "/cold-starts", deployment="unpriced")
+    (bins,) = csv_of(shown, "cold-starts", rows="calibration")
+    (same,) = [one for one in found["seconds"]["calibration"]["reliability"] if one["count"]]
+    assert bins["predicted"] == str(same["predicted"])
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_pages_before_the_first_call(empty: Gateway, path: str) -> None:
+    page = page_of(empty, path)
+    assert "<h1>" in page and ">$0<" not in page
+    assert ("Nothing was booked" in page) is (path == "/cost")
+
+
+def test_reconciled_through(shown: Gateway, ids: dict[str, str]) -> None:
+    assert "never reconciled" in page_of(shown, "/cost")
+    folder = shown.data_dir / "statements"
+    folder.mkdir()
+    said = {"since": "2026-11-01", "until": "2026-11-20", "difference_percent": "+1.25"}
+    (folder / "scripted.json").write_text(json.dumps({"statements": [said]}))
+    assert "reconciled through 2026-11-20, difference +1.25 %" in page_of(shown, "/cost")
+
+
+def test_compare_says_what_the_api_says(shown: Gateway, ids: dict[str, str]) -> None:
+    found = shown.get("/v1/compare", model="tokens")
+    said = re.search(r'class="sentence">([^<]+)<', page_of(shown, "/compare", model="tokens"))
+    assert said is not None and unescape(said[1])[:40] == found["sentence"][:40]
+    rows = csv_of(shown, "compare", model="tokens")
+    assert [row["name"] for row in rows] == [c["name"] for c in found["candidates"]]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/cost?foo=1",
+        "/cost?last=1y",
+        "/operations?cursor=x",
+        "/operations?tag=x",
+        "/compare?model=x",
+    ],
+)
+def test_bad_questions(shown: Gateway, path: str) -> None:
+    answer = shown.http.get(f"/dashboard{path}")
+    assert answer.status_code == 400 and "invalid_value" in answer.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["nothing", "operation", "now.csv.csv", "playground.csv", "operations/gen_0", "static/x"],
+)
+def test_what_is_not_there(shown: Gateway, path: str) -> None:
+    assert shown.http.get(f"/dashboard/{path}").status_code == 404
+
+
+def test_nothing_of_it_is_loaded_before_the_first_page() -> None:
+    code = (
+        "import sys, gateway.app; loaded = {'jinja2', 'gateway.http.dashboard.pages'};"
+        "sys.exit(bool(loaded & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (None, "unknown"),
+        ("0", "$0"),
+        ("0.00009312345", "$0.0000931"),
+        ("0.1", "$0.10"),
+        ("0.012", "$0.012"),
+        ("1234.5", "$1,234.50"),
+        ("-0.5", "-$0.50"),
+        ("0.000000000001", "$0.000000000001"),
+    ],
+)
+def test_money_has_three_digits_and_no_exponent(text: str | None, shown: str) -> None:
+    assert usd(text) == shown
+
+
+def test_seconds_have_a_unit() -> None:
+    said = [seconds(value) for value in (None, 0, 0.0123, 1, 119, 120, 7300)]
+    assert said == ["unknown", "0 s", "12.3 ms", "1 s", "119 s", "2 min 0 s", "2 h 1 min"]

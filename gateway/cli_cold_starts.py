@@ -82,7 +82,8 @@ def cold_starts(
 
 
 def _show(data_dir: Path, query: dict[str, Any], form: str, *, plot: bool) -> None:
-    from gateway.cli_tables import Column, group_columns, print_rows, report_rows
+    from gateway.cli_output import Column, print_rows
+    from gateway.cli_tables import group_columns, report_rows
 
     rows = report_rows(data_dir, "cold_starts", query)
     if form == "json":

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+Column = tuple[str, Callable[[dict[str, Any]], object]]
 
 _UNFOLDED = 10_000  # characters; tables are as wide as what is in them
 
@@ -40,3 +45,18 @@ def table(*names: str) -> Table:
     for name in names:
         made.add_column(name, overflow="fold")
     return made
+
+
+def print_rows(rows: list[dict[str, Any]], columns: Sequence[Column], form: str) -> None:
+    """A table, or CSV where ``form`` says so."""
+    names = [name for name, _ in columns]
+    if form == "csv":
+        writer = csv.writer(sys.stdout)
+        writer.writerow(names)
+        # An empty cell is "not known"; a known zero is 0.
+        writer.writerows([[value(row) for _, value in columns] for row in rows])
+    else:
+        made = table(*names)
+        for row in rows:
+            made.add_row(*(cell(value(row)) for _, value in columns))
+        console().print(made)

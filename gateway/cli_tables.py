@@ -5,25 +5,20 @@ What only one command needs is imported in it: a report should not wait for an H
 
 from __future__ import annotations
 
-import csv
-import sys
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from gateway.cli_options import instant
+from gateway.cli_output import Column, print_json, print_line, print_rows
 from gateway.cli_output import cell as _cell
 from gateway.cli_output import console as _console
-from gateway.cli_output import print_json, print_line
 from gateway.cli_output import table as _table
 from gateway.ledger.errors import BadQuery
 from gateway.ledger.layout import database_path
 from gateway.ledger.query import MOST_ROWS
 from gateway.settings import ConfigError, Settings
-
-Column = tuple[str, Callable[[dict[str, Any]], object]]
 
 
 def show_routes(settings: Settings) -> None:
@@ -174,18 +169,3 @@ def group_columns(query: dict[str, Any]) -> list[Column]:
     for name in (*query["group_by"], *query.get("by", ())):
         columns.append((name, lambda row, name=name: row["group"].get(name)))  # type: ignore[misc]
     return columns
-
-
-def print_rows(rows: list[dict[str, Any]], columns: Sequence[Column], form: str) -> None:
-    """A table, or CSV where ``form`` says so."""
-    names = [name for name, _ in columns]
-    if form == "csv":
-        writer = csv.writer(sys.stdout)
-        writer.writerow(names)
-        # An empty cell is "not known"; a known zero is 0.
-        writer.writerows([[value(row) for _, value in columns] for row in rows])
-    else:
-        table = _table(*names)
-        for row in rows:
-            table.add_row(*(_cell(value(row)) for _, value in columns))
-        _console().print(table)

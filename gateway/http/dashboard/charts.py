@@ -71,17 +71,18 @@ def bars(
     """Stacked bars over time; ``scale`` marks the height, its last mark is the top."""
     width, height = size
     drawing = Drawing(width, height, title)
-    across, up = width - _LEFT - _RIGHT, height - _TOP - _BOTTOM
+    room = max(_LEFT, *(len(text) * _LETTER + 12 for _, text in scale))
+    across, up = width - room - _RIGHT, height - _TOP - _BOTTOM
     span = max(1, end_us - start_us)
     top = scale[-1][0] or 1.0
 
     def x(at_us: int) -> float:
-        return _LEFT + min(1.0, max(0.0, (at_us - start_us) / span)) * across
+        return room + min(1.0, max(0.0, (at_us - start_us) / span)) * across
 
     for value, text in scale:
         y = height - _BOTTOM - value / top * up
-        drawing.grid.append((_LEFT, y, width - _RIGHT, y))
-        drawing.labels.append(Label(_LEFT - 8, y + 4, text, "end"))
+        drawing.grid.append((room, y, width - _RIGHT, y))
+        drawing.labels.append(Label(room - 8, y + 4, text, "end"))
     for at_us, text in times:
         drawing.labels.append(Label(x(at_us), height - 6, text))
     for bar in stacks:

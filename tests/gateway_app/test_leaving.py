@@ -249,7 +249,7 @@ def test_a_slow_reader_holds_the_upstream_back(gateway: Gateway, scripts: Script
 
 def test_a_slow_reader_who_hangs_up(gateway: Gateway, scripts: Scripts) -> None:
     piece = "x" * 1_000_000
-    scripts.only("plain", (*(Delta(piece) for _ in range(40)), Finished(("stop",))))
+    scripts.only("plain", (*(Delta(piece) for _ in range(200)), Finished(("stop",))))
     with gateway.streaming("plain") as response:
         events = events_of(response)  # held: letting it go hangs up
         wait_for_event(events, "delta")

@@ -7,11 +7,12 @@ import logging
 import math
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from gateway.accounting.metering import believable
 from gateway.accounting.settle import Observed, settle, settle_unknown
 from gateway.accounting.timeline import Timeline
+from gateway.answer import Answer
 from gateway.errors import BudgetRanOut, GatewayError, OperationCancelled
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.rows import AttemptRow
@@ -50,19 +51,32 @@ _LOADING_PAUSES = 20
 _LOADING_PAUSE_SECONDS = (0.05, 2.0)
 
 
+class Contest(Protocol):
+    """A race that an attempt takes part in: told of each event, before it is taken in."""
+
+    def admits(self, attempt: Attempt, event: Event) -> bool:
+        """Whether the attempt goes on; False: another one has answered."""
+
+
 class Attempt:
-    """The inside of one dispatch: events in, seconds, counts and a booked row out."""
+    """The inside of one dispatch: events in, seconds, counts and a booked row out.
+
+    ``contest``: the race that it takes part in, until it has won or lost it.
+    """
 
     __slots__ = (
+        "_answer",
         "_asked_at",
         "_cancels",
         "_hold",
+        "_lost",
         "_operation",
         "_says_when_it_begins",
         "_share_mark",
         "_share_seconds",
         "_streams",
         "_watchdog",
+        "contest",
         "row",
         "target",
         "timeline",
@@ -71,9 +85,17 @@ class Attempt:
     )
 
     def __init__(
-        self, operation: Operation, target: Target, row: AttemptRow, begun_at: float
+        self,
+        operation: Operation,
+        target: Target,
+        row: AttemptRow,
+        begun_at: float,
+        contest: Contest | None = None,
     ) -> None:
         self._operation = operation
+        self._answer = operation.answer
+        self._lost = False
+        self.contest = contest
         self.target = target
         self.row = row
         self.timeline = timeline = Timeline(begun_at)
@@ -88,11 +110,15 @@ class Attempt:
         # A caller who wants the whole of a model's own output gets it in one piece, at the end.
         native = isinstance(order.request.input, Mapping) and not order.streamed
         self._says_when_it_begins = self._streams and not native
-        self._cancels = capabilities.cancels or (capabilities.cancels_whole and not self._streams)
+        self._cancels = target.cancels(streamed=order.streamed)
         self._share_mark: float | None = target.sharing.begin(timeline.begun_at)
         target.running += 1
         if target.keeper is not None:
             target.keeper.begun()
+
+    def lose(self) -> None:
+        """Another attempt has answered: what is said from now on is no part of this one."""
+        self._lost, self._answer = True, Answer()
 
     def watch_budgets(self, hold: Hold, cut: Callable[[BudgetRanOut], None]) -> None:
         """Raise what is set aside as the attempt goes on; ``cut`` is called when that ends it."""
@@ -100,7 +126,7 @@ class Attempt:
         hold.watch(self._progress, cut, self._keep_reserved)
 
     def _progress(self) -> tuple[Progress, float]:
-        answer, since = self._operation.answer, self.timeline.working_since
+        answer, since = self._answer, self.timeline.working_since
         if self._hold is not None and self._hold.bills_waiting:
             since = self.timeline.begun_at
         seconds = 0.0 if since is None else self._operation.clock.monotonic() - since
@@ -154,7 +180,7 @@ class Attempt:
                 self._share_mark = target.sharing.begin(self._asked_at)
 
     async def _consume(self, request: GenerateRequest) -> None:
-        log, answer, hold = self._operation.log, self._operation.answer, self._hold
+        log, answer, hold = self._operation.log, self._answer, self._hold
         checker = GrammarChecker()
         async with aclosing(self.target.deployment.generate(request)) as events:
             async for event in events:
@@ -171,6 +197,8 @@ class Attempt:
             raise ProtocolViolation("The provider's answer has no end.")
 
     def _observe(self, event: Event) -> None:
+        if self.contest is not None and not self.contest.admits(self, event):
+            raise asyncio.CancelledError  # an adapter held the real one back
         operation, timeline = self._operation, self.timeline
         at = operation.clock.monotonic()
         if isinstance(event, Booting):
@@ -193,8 +221,8 @@ class Attempt:
                     self._share_mark = self.target.sharing.begin(at)
                 if operation.native is None and isinstance(event, Delta):
                     operation.native = event
-                operation.answer.observe(event)
-                if operation.answer.size_bytes > OUTPUT_CAP_BYTES:
+                self._answer.observe(event)
+                if self._answer.size_bytes > OUTPUT_CAP_BYTES:
                     raise ProtocolViolation("The provider's answer is larger than 64 MiB.")
             case Finished():
                 self.usage = believable(event.usage)
@@ -268,6 +296,8 @@ class Attempt:
         """
         operation, target, row, timeline = self._operation, self.target, self.row, self.timeline
         at = operation.clock.monotonic()
+        if self._lost and failure is None:
+            failure = OperationCancelled()
         self._stop_sharing(at, keep=True)
         target.running -= 1
         target.last_ended_at = at
@@ -295,17 +325,19 @@ class Attempt:
                 operation.finished.reasons[0] if operation.finished.reasons else None
             )
         else:
-            cancelled = isinstance(failure, OperationCancelled)
+            cancelled = self._lost or isinstance(failure, OperationCancelled)
             row.status = "cancelled" if cancelled else "failed"
             row.error_type = None if cancelled else type(failure).__name__
+            if self._lost:
+                row.status, failure = "lost_hedge", OperationCancelled()
         row.completed_at_us = row.begun_at_us + round((at - timeline.begun_at) * 1e6)
         tariff_row = None if target.tariff is None else target.tariff.at(row.begun_at_us)
         observed = Observed(
             timeline,
             usage,
             input_bytes=operation.order.input_bytes,
-            output_bytes=operation.answer.text_bytes,
-            images=operation.answer.images,
+            output_bytes=self._answer.text_bytes,
+            images=self._answer.images,
             complete=failure is None,
             boot_limit_seconds=target.timeouts.boot_seconds,
             spends=spends,
@@ -332,7 +364,7 @@ class Attempt:
             if usage.input_tokens is not None:
                 target.estimator.observe(operation.order.input_bytes, usage.input_tokens)
             if usage.output_tokens is not None:
-                target.estimator.observe(operation.answer.text_bytes, usage.output_tokens)
+                target.estimator.observe(self._answer.text_bytes, usage.output_tokens)
         now = operation.clock.monotonic()
         row.gateway_seconds = round((row.gateway_seconds or 0.0) + (now - at), 6)
         operation.idle_since = now

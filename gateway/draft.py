@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from gateway.accounting.settle import worst_case_pico_usd
-from gateway.candidates import considered_json
 from gateway.ledger.rows import AttemptRow
 from gateway.operation import Operation, new_id
 from gateway.registry import Target
@@ -18,7 +17,7 @@ def draft(operation: Operation, target: Target, begun_at: float) -> AttemptRow:
     row = AttemptRow(
         attempt_id=f"att_{new_id(begun_at_us)}",
         operation_id=operation.id,
-        ordinal=len(operation.rows),
+        ordinal=len(operation.rows),  # until it begins: another may begin before it
         route=order.route,
         streamed=order.streamed,
         model=order.plan.model,
@@ -43,8 +42,6 @@ def draft(operation: Operation, target: Target, begun_at: float) -> AttemptRow:
         max_output_tokens=maximum,
         total_seconds=target.timeouts.total_seconds,
     )
-    if not operation.rows and order.plan.considered:
-        row.choice = [considered_json(considered) for considered in order.plan.considered]
     if order.trace is not None and order.trace.sampled:
         row.trace_id, row.parent_span_id = order.trace.trace_id, order.trace.parent_span_id
     if target.running:

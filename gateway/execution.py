@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from gateway.attempt import Attempt, Failure
+from gateway.candidates import considered_json
 from gateway.draft import draft
 from gateway.errors import (
     BudgetRanOut,
@@ -22,6 +23,7 @@ from gateway.errors import (
     OperationCancelled,
     QueueFull,
 )
+from gateway.lane import Lane
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.rows import AttemptRow
 from gateway.limits.budgets import Budgets, Covering
@@ -31,7 +33,6 @@ from gateway.operation import Operation, Order
 from gateway.registry import Target
 from gateway.retrying import (
     pause_seconds,
-    timed_out,
     worth_repeating,
     worth_trying_elsewhere,
 )
@@ -63,25 +64,21 @@ class Run(Operation):
         self._promised = order.on_disconnect != "cancel"
         self.status: RunStatus = "running"
         self.failure: Failure | None = None
-        self._stop: str | None = None
-        self._expired: str | None = None
-        self._ran_out: BudgetRanOut | None = None
-        self._attempt_now: Attempt | None = None
+        self._lane = Lane()
         self.task = asyncio.get_running_loop().create_task(self._live(), name=self.id)
+        self._lane.task = self.task
 
     def cancel(self, reason: str) -> None:
         """Ask the run to stop; what it spent is booked. Too late is fine."""
-        if self._stop is None and self.status == "running":
-            self._stop = reason
-            if self._expired is None:  # else it is stopping already
-                self.task.cancel()
+        if self.status == "running":
+            self._lane.stop(reason)
 
     def join(self, *, ended: bool = False) -> bool:
         """One more caller waits for this answer.
 
         False: it has ended, and ``ended`` is no good; or it is being stopped, as nobody waited.
         """
-        if self._stop == _NOBODY or (self.task.done() and not ended):
+        if self._lane.stopped == _NOBODY or (self.task.done() and not ended):
             return False
         self._callers += 1
         self._forget()
@@ -135,12 +132,12 @@ class Run(Operation):
     @property
     def waits_for_boot(self) -> bool:
         """Whether its present attempt waits, as far as anybody said, and nothing has come yet."""
-        attempt = self._attempt_now
+        attempt = self._lane.attempt
         return attempt is not None and attempt.timeline.waiting and not self.answer.size_bytes
 
     def expected_wait_seconds(self) -> float | None:
         """How much longer the present wait may last; None: nobody knows."""
-        attempt = self._attempt_now
+        attempt = self._lane.attempt
         if attempt is None or not self.waits_for_boot:
             return None
         # What was seen there, and no guess: a caller is sent away for so long.
@@ -164,7 +161,7 @@ class Run(Operation):
             self.status, self.failure = "failed", error
         except asyncio.CancelledError:
             self.status, self.failure = "cancelled", OperationCancelled()
-            if self._stop is None:
+            if self._lane.stopped is None:
                 raise  # the event loop is being torn down
         except Exception:
             logger.exception("operation %s failed on a fault of the gateway", self.id)
@@ -190,7 +187,7 @@ class Run(Operation):
                     if pause is None:
                         break
                     await self._sleep(pause)
-                failure = await self._enter(target)
+                failure = await self._enter(target, self._lane)
                 if failure is None:
                     return
                 if not worth_repeating(failure):
@@ -204,49 +201,49 @@ class Run(Operation):
         try:
             await asyncio.sleep(seconds)
         except asyncio.CancelledError:
-            raise self._interruption() from None
+            raise self._lane.interruption() from None
         self.idle_since = self.clock.monotonic()
 
-    async def _enter(self, target: Target) -> Failure | None:
+    async def _enter(self, target: Target, lane: Lane) -> Failure | None:
         """One attempt, once the deployment has a place for it."""
         if self.rows and self.clock.monotonic() >= self._total_deadline(target):
             return DeadlineExceeded()
         gate = target.gate
         if not gate.try_enter():
-            watchdog = self._watch(target)
+            watchdog = self._watch(target, lane)
             try:
                 await gate.enter()
             except GateFull:
                 return QueueFull(retry_after_seconds=1.0)
             except asyncio.CancelledError:
-                raise self._interruption() from None
+                raise lane.interruption() from None
             finally:
                 watchdog.disarm()
         try:
-            return await self._attempt(target)
+            return await self._attempt(target, lane)
         finally:
             gate.leave()
 
-    async def _attempt(self, target: Target) -> Failure | None:
+    async def _attempt(self, target: Target, lane: Lane) -> Failure | None:
         """Dispatch once, observe, book. Returns why it failed, or None."""
         executor, order = self._executor, self.order
         budgets = executor.budgets if order.max_cost_pico_usd is None else executor.ceilings
         try:
-            covering = () if budgets is None else await self._covering(budgets)
+            covering = () if budgets is None else await self._covering(budgets, lane)
             begun_at = self.clock.monotonic()
             row, hold = draft(self, target, begun_at), None
             if budgets is not None and covering:
-                hold = await self._reserve(budgets, covering, target, row)
+                hold = await self._reserve(budgets, covering, target, row, lane)
         except GatewayError as refused:
             return refused
         self._begin(target, row, hold)
-        attempt = self._attempt_now = Attempt(self, target, row, begun_at)
+        attempt = lane.attempt = Attempt(self, target, row, begun_at, lane.contest)
         if hold is not None:
-            attempt.watch_budgets(hold, self._run_out)
+            attempt.watch_budgets(hold, lane.run_out)
         failure: Failure | None = None
         torn_down: asyncio.CancelledError | None = None
         cut_short = False
-        watchdog = self._watch(target)
+        watchdog = self._watch(target, lane)
         try:
             if self._executor.fsync:
                 await self.journal.durable()
@@ -254,7 +251,7 @@ class Run(Operation):
         except asyncio.CancelledError as cancelled:
             cut_short = True
             try:
-                failure = self._interruption()
+                failure = lane.interruption()
             except asyncio.CancelledError:
                 torn_down, failure = cancelled, OperationCancelled()
         except BudgetRanOut as error:
@@ -268,7 +265,7 @@ class Run(Operation):
             failure.__cause__ = error
         finally:
             watchdog.disarm()
-            self._expired = None
+            lane.ended()
         failure = attempt.settle(failure, cut_short=cut_short)
         target.circuit.observe(failure, self.clock.monotonic())
         attempt.tell_warmth()
@@ -282,20 +279,25 @@ class Run(Operation):
             raise failure
         return failure
 
-    async def _covering(self, budgets: Budgets) -> Sequence[Covering]:
+    async def _covering(self, budgets: Budgets, lane: Lane) -> Sequence[Covering]:
         """The budgets that the operation is under. Raises GatewayError."""
         order = self.order
         try:
             covering = await budgets.over(order.key_id, order.tags, self.received_at_us)
         except asyncio.CancelledError:
-            raise self._interruption() from None
+            raise lane.interruption() from None
         most = order.max_cost_pico_usd
         if most is None:
             return covering
         return [*covering, budgets.ceiling(self.id, self.received_at_us, most)]
 
     async def _reserve(
-        self, budgets: Budgets, covering: Sequence[Covering], target: Target, row: AttemptRow
+        self,
+        budgets: Budgets,
+        covering: Sequence[Covering],
+        target: Target,
+        row: AttemptRow,
+        lane: Lane,
     ) -> Hold:
         """Set its money aside. Raises GatewayError: then nothing may be spent."""
         tariff = target.tariff
@@ -308,10 +310,14 @@ class Run(Operation):
                 total_seconds=target.timeouts.total_seconds,
             )
         except asyncio.CancelledError:
-            raise self._interruption() from None
+            raise lane.interruption() from None
 
     def _begin(self, target: Target, row: AttemptRow, hold: Hold | None) -> None:
         """Write the attempt down. Raises LedgerUnavailable: then nothing may be spent."""
+        row.ordinal = len(self.rows)
+        considered = self.order.plan.considered
+        if not self.rows and considered:
+            row.choice = [considered_json(one) for one in considered]
         try:
             self.journal.begin(row)
         except LedgerUnavailable:
@@ -323,32 +329,9 @@ class Run(Operation):
             target.machines.begin(row.attempt_id)
         target.warmth.began(row.attempt_id, self.clock.monotonic())
 
-    def _watch(self, target: Target) -> Watchdog:
+    def _watch(self, target: Target, lane: Lane) -> Watchdog:
         loop = asyncio.get_running_loop()
-        return Watchdog(loop, self._total_deadline(target), self._expire)
+        return Watchdog(loop, self._total_deadline(target), lane.expire)
 
     def _total_deadline(self, target: Target) -> float:
         return self.received_at + self.order.total_seconds(target)
-
-    def _expire(self, phase: str) -> None:
-        # Else it is stopping already: a second cancel would hurt that.
-        if self._stop is None and self._expired is None:
-            self._expired = phase
-            self.task.cancel()
-
-    def _run_out(self, failure: BudgetRanOut) -> None:
-        self._ran_out = failure
-        self._expire("budget")
-
-    def _interruption(self) -> ProviderError | GatewayError:
-        """Why our task was cancelled. Raises CancelledError when it was not by us."""
-        if self._stop is not None:
-            self.task.uncancel()
-            return OperationCancelled(f"The operation was cancelled ({self._stop}).")
-        if self._expired is not None:
-            self.task.uncancel()
-            phase, self._expired = self._expired, None
-            if phase == "budget" and self._ran_out is not None:
-                return self._ran_out
-            return timed_out(phase)
-        raise asyncio.CancelledError

@@ -92,6 +92,11 @@ class Target:
         """What a call that is sent at ``at`` (monotonic) can expect."""
         return self.warmth.outlook(at) if self.warmth.informed else _NOTHING_KNOWN
 
+    def cancels(self, *, streamed: bool) -> bool:
+        """Whether hanging up ends the work, of a request whose caller wants a stream or not."""
+        capabilities = self.deployment.capabilities
+        return capabilities.cancels or (capabilities.cancels_whole and not streamed)
+
     def bills(self, kind: Billed) -> bool:
         """Whether any of its prices charges for these seconds."""
         return self.tariff is not None and any(kind in row.bills for row in self.tariff.rows)

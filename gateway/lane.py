@@ -1,0 +1,71 @@
+"""The task that attempts run in, and why it was cancelled: a cancellation alone does not say."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from gateway.errors import BudgetRanOut, GatewayError, OperationCancelled
+from gateway.retrying import timed_out
+from providers.contract import ProviderError
+
+if TYPE_CHECKING:
+    from gateway.attempt import Attempt, Contest
+
+
+class Lane:
+    """An operation has one, and each attempt of a race has one of its own.
+
+    ``stopped``: why somebody ended all that it does. ``contest``: the race that it takes part in.
+    """
+
+    __slots__ = ("_expired", "_ran_out", "attempt", "contest", "stopped", "task")
+
+    def __init__(self, contest: Contest | None = None) -> None:
+        self.contest = contest
+        self.task: asyncio.Task[Any] | None = None
+        self.attempt: Attempt | None = None  # the latest
+        self.stopped: str | None = None
+        self._expired: str | None = None
+        self._ran_out: BudgetRanOut | None = None
+
+    def stop(self, why: str) -> None:
+        """End all that it does; once."""
+        if self.stopped is None:
+            self.stopped = why
+            if self._expired is None:  # else it is stopping already
+                self._cancel()
+
+    def expire(self, phase: str) -> None:
+        """End its present attempt: a phase of it has taken too long."""
+        # Else it is stopping already: a second cancel would hurt that.
+        if self.stopped is None and self._expired is None:
+            self._expired = phase
+            self._cancel()
+
+    def run_out(self, failure: BudgetRanOut) -> None:
+        """End its present attempt: there is no more money for it."""
+        self._ran_out = failure
+        self.expire("budget")
+
+    def ended(self) -> None:
+        """Its present attempt is over: what would have ended it does not end the next."""
+        self._expired = None
+
+    def interruption(self) -> ProviderError | GatewayError:
+        """Why its task was cancelled. Raises CancelledError when it was not by us."""
+        assert self.task is not None
+        if self.stopped is not None:
+            self.task.uncancel()
+            return OperationCancelled(f"The operation was cancelled ({self.stopped}).")
+        if self._expired is not None:
+            self.task.uncancel()
+            phase, self._expired = self._expired, None
+            if phase == "budget" and self._ran_out is not None:
+                return self._ran_out
+            return timed_out(phase)
+        raise asyncio.CancelledError
+
+    def _cancel(self) -> None:
+        assert self.task is not None
+        self.task.cancel()

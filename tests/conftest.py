@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.browser import NAMES, Browser, find, running_browser
 from tests.network import Guard, asked_for_live
 from tests.serving import Emulators, serve
 
@@ -46,3 +47,13 @@ def _emulators() -> Iterator[Emulators]:
 def emulator(_emulators: Emulators) -> Callable[[Any], str]:
     """``url = emulator(app)``: serves an ASGI app on a real socket, under a path of its own."""
     return _emulators.add
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A real browser, where one is installed."""
+    program = find()
+    if program is None:
+        pytest.skip(f"no browser is installed: none of {', '.join(NAMES)} is on the path")
+    with running_browser(program, tmp_path_factory.mktemp("browser")) as browser:
+        yield browser

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.acceptance.gateways import Gateway, serving
+from gateway.cli import main
+from tests.acceptance.gateways import Gateway, Ran, serving
 from tests.emulators.openai_chat import KEY, OpenAIChat
 from tests.serving import serve
 
@@ -72,6 +74,26 @@ def steady(gateway: Gateway) -> psutil.Process:
     gateway.generate("steady", **SHORT)
     (pid,) = {boot.pid for boot in gateway.boots()} - known
     return psutil.Process(pid)
+
+
+Here = Callable[..., Ran]
+
+
+@pytest.fixture
+def here(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
+    """A command in this process: one more start of an interpreter would show nothing more."""
+
+    def run_here(*command: str | Path) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["gateway", *map(str, command)])
+        status = 0
+        try:
+            main()
+        except SystemExit as end:
+            assert isinstance(end.code, int)
+            status = end.code
+        return Ran(status, *capfd.readouterr())
+
+    return run_here
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ import re
 import shutil
 import socket
 import sqlite3
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from gateway.cli import app, main
-from tests.acceptance.conftest import Past
+from gateway.cli import app
+from tests.acceptance.conftest import Here, Past
 from tests.acceptance.gateways import Gateway, Ran, run, run_all
 
 Commands = dict[str, Ran]
@@ -39,26 +38,6 @@ def reports(past: Past) -> Commands:
     ]
     done = run_all([[*command.split(), *where] for command in asked])
     return dict(zip(asked, done, strict=True))
-
-
-Here = Callable[..., Ran]
-
-
-@pytest.fixture
-def here(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
-    """A command in this process: one more start of an interpreter would show nothing more."""
-
-    def run_here(*command: str | Path) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["gateway", *map(str, command)])
-        status = 0
-        try:
-            main()
-        except SystemExit as end:
-            assert isinstance(end.code, int)
-            status = end.code
-        return Ran(status, *capfd.readouterr())
-
-    return run_here
 
 
 def good(ran: Ran) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from providers.contract import Booting, Delta, Finished, Started, Usage
 from providers.testing import Wait
-from tests.dashboard.browser import NAMES, Browser, find, running_browser
+from tests.browser import Browser
 from tests.dashboard.conftest import END, KEYS, configuration, traffic
 from tests.gateway_app.gateways import Gateway, Scripts, running_gateway
 
@@ -20,15 +20,6 @@ PAGES = (
     *("cold-starts?last=7d", "compare?model=both", "playground", "login"),
 )
 _TOO_WIDE = "document.scrollingElement.scrollWidth > innerWidth"
-
-
-@pytest.fixture(scope="session")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    program = find()
-    if program is None:
-        pytest.skip(f"no browser is installed: none of {', '.join(NAMES)} is on the path")
-    with running_browser(program, tmp_path_factory.mktemp("browser")) as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -83,8 +83,10 @@ class Browser:
         self.send("Emulation.setEmulatedMedia", features=[scheme])
 
     def value(self, expression: str) -> Any:
-        """What a script says."""
-        result = self.send("Runtime.evaluate", expression=expression, returnByValue=True)
+        """What a script says, now or, where that is a promise, once it is kept."""
+        result = self.send(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -66,6 +68,28 @@ def test_every_page(
         ), path
         browser.screenshot(tmp_path / f"{number}-{width}.png")
     check(browser, shown)
+
+
+@pytest.mark.parametrize(("width", "dark"), [(375, False), (1024, True)], ids=["phone", "dark"])
+def test_axe_finds_nothing(
+    browser: Browser, shown: Gateway, ids: dict[str, str], width: int, dark: bool
+) -> None:
+    script = (resources.files("axe_playwright_python") / "axe.min.js").read_text()
+    browser.size(width, dark=dark)
+    for page in PAGES:
+        browser.open(f"{shown.url}/dashboard/{page}".rstrip("/").format(id=ids["fallback"]))
+        browser.value(f"{script}; 0")
+        found = json.loads(browser.value(_AXE))
+        assert found["violations"] == [], page
+        assert "color-contrast" in found["held"], page
+
+
+_AXE = """
+axe.run().then(({ violations, passes }) => JSON.stringify({
+  violations: violations.map(({ id, impact, nodes }) => [id, impact, nodes.map((n) => n.html)]),
+  held: passes.map(({ id }) => id),
+}))
+"""
 
 
 def test_what_runs_comes_and_goes_without_a_reload(browser: Browser, shown: Gateway) -> None:

@@ -22,14 +22,17 @@ from gateway.cli_options import (
     EndOption,
     GroupOption,
     JsonOption,
+    KeyOption,
     PlotOption,
     StartOption,
+    UrlOption,
     ZoneOption,
 )
 from gateway.cli_plan import plan
 from gateway.cli_pricebook import prices_app, reprice
 from gateway.cli_reconcile import reconcile
 from gateway.cli_simulate import simulate
+from gateway.cli_top import top
 from gateway.ledger.errors import SchemaMismatch, StoreUnavailable
 from gateway.settings import ConfigError
 
@@ -90,12 +93,8 @@ def generate(
     max_output_tokens: Annotated[
         int | None, typer.Option(help="Longest answer, in tokens.")
     ] = None,
-    url: Annotated[
-        str | None, typer.Option(help="A running gateway; default: the configured address.")
-    ] = None,
-    api_key: Annotated[
-        str | None, typer.Option(envvar="GATEWAY_API_KEY", help="A key of that gateway.")
-    ] = None,
+    url: UrlOption = None,
+    api_key: KeyOption = None,
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
@@ -172,6 +171,7 @@ def costs(
     show_costs(ledger_of(settings), query, form_of(as_json, as_csv))
 
 
+app.command()(top)
 app.command("cold-starts")(cold_starts)
 app.command()(compare)
 app.command()(estimate)

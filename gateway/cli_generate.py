@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from gateway.cli_client import configured_url, headers_of
 from gateway.settings import ConfigError, Settings
 
 
@@ -29,7 +30,7 @@ def ask(
         body["parameters"] = {"max_output_tokens": max_output_tokens}
     if url is not None:
         return _ask_at(url.rstrip("/"), body, api_key)
-    here = f"http://{_host(settings.server.host)}:{settings.server.port}"
+    here = configured_url(settings)
     if _answers(here):
         return _ask_at(here, body, api_key)
     if settings.needs_keys:
@@ -42,10 +43,6 @@ def _first_model(settings: Settings) -> str:
     if not settings.models:
         raise ConfigError("no model is configured; name one with --model deployment:<name>")
     return next(iter(settings.models))
-
-
-def _host(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 def _answers(url: str) -> bool:
@@ -90,7 +87,7 @@ def _served(settings: Settings) -> Iterator[str]:
 
 
 def _ask_at(url: str, body: dict[str, Any], api_key: str | None) -> int:
-    headers = {} if api_key is None else {"authorization": f"Bearer {api_key}"}
+    headers = headers_of(api_key)
     timeout = httpx.Timeout(5.0, read=60.0)  # keep-alives come every 10 s
     try:
         with (

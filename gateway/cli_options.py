@@ -34,6 +34,12 @@ GroupOption = Annotated[
 ]
 BucketOption = Annotated[str, typer.Option("--bucket-width", help="1h, 1d or all.")]
 ZoneOption = Annotated[str, typer.Option("--time-zone", help="Where days begin.")]
+UrlOption = Annotated[
+    str | None, typer.Option(help="A running gateway; default: the configured address.")
+]
+KeyOption = Annotated[
+    str | None, typer.Option("--api-key", envvar="GATEWAY_API_KEY", help="A key of that gateway.")
+]
 
 
 def settings_of(config: Path | None, data_dir: Path | None) -> Settings:

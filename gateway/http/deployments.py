@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from gateway.candidates import candidate_of, considered_json
+from gateway.clock import rfc3339
 from gateway.http.errors import HttpError
 from gateway.http.json import json_response
 from gateway.http.state import State, state_of
@@ -96,6 +97,12 @@ def _shown(state: State, target: Target) -> dict[str, Any]:
     clock = state.executor.clock
     candidate = candidate_of(target, clock, input_bytes=0, max_output_tokens=None)
     expected = considered_json(Considered(candidate))
+    at, wall_us = clock.monotonic(), clock.wall_us()
+
+    def instant(then: float) -> str:
+        return rfc3339(wall_us + round((then - at) * 1e6))
+
+    outlook, failed = target.outlook(at), target.circuit.last_error
     return {
         "name": target.name,
         "provider": target.provider,
@@ -111,4 +118,7 @@ def _shown(state: State, target: Target) -> dict[str, Any]:
             name: expected[name]
             for name in ("state", "p_warm", "boot_seconds", "expected_wait_seconds")
         },
+        "booting_left_seconds": outlook.booting_left_seconds,
+        "warm_until": None if outlook.warm_until_at is None else instant(outlook.warm_until_at),
+        "last_error": None if failed is None else {"type": failed[0], "at": instant(failed[1])},
     }

@@ -23,19 +23,23 @@ class Circuit:
     """Closed to requests after so many failures in a row; then one success opens it again.
 
     Instants are seconds of the gateway's monotonic clock. After its pause a deployment is tried
-    like any other; if it fails once more it is left alone for twice as long.
+    like any other; if it fails once more it is left alone for twice as long. ``last_error`` is the
+    class of the last failure of an attempt, whatever it counts for, and its instant.
     """
 
-    __slots__ = ("_failures", "_pause_seconds", "_until", "_why")
+    __slots__ = ("_failures", "_pause_seconds", "_until", "_why", "last_error")
 
     def __init__(self) -> None:
         self._failures = 0
         self._pause_seconds = _FIRST_SECONDS
         self._until = float("-inf")
         self._why = ""
+        self.last_error: tuple[str, float] | None = None
 
     def observe(self, failure: BaseException | None, at: float) -> None:
         """An attempt has ended; None: it succeeded."""
+        if isinstance(failure, ProviderError):
+            self.last_error = (type(failure).__name__, at)
         if failure is None:
             self._failures, self._pause_seconds = 0, _FIRST_SECONDS
             self._until = float("-inf")

@@ -6,7 +6,6 @@ from typing import Any
 
 from fastapi import Request
 
-from gateway.clock import rfc3339
 from gateway.http.dashboard.asking import Asked
 from gateway.http.dashboard.figures import UNKNOWN, percent, seconds
 from gateway.http.dashboard.tables import Column, Table
@@ -14,8 +13,7 @@ from gateway.http.dashboard.view import View
 from gateway.http.dashboard.visits import Visit
 from gateway.http.deployments import listed
 from gateway.http.reports import live_operation
-from gateway.http.state import State
-from gateway.registry import Target
+from gateway.standing import PAUSED, word_of
 
 
 async def build(visited: Visit, asked: Asked, request: Request) -> View:
@@ -32,11 +30,10 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
         for run in reversed(state.executor.runs.values())
     ]
     found = listed(state)
-    outlooks = {one.name: _outlook(state, one) for one in state.registry.targets.values()}
     shown = {
         "running": Table("Operations that run", _RUNNING, running[:100]),
         "count": len(running),
-        "deployments": [{**_stands(one), **outlooks[one["name"]]} for one in found],
+        "deployments": [_stands(one) for one in found],
         "may_act": visited.caller.may("admin"),
     }
     table = Table("Deployments", _DEPLOYMENTS, found)
@@ -45,30 +42,14 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
 
 def _stands(found: dict[str, Any]) -> dict[str, Any]:
     """A deployment's state as a word, its class, and what may be expected there."""
-    state = found["state"]
-    if found["cordoned"]:
-        word = "out of service"
-    elif found["closed"] is not None:
-        word = f"paused: {found['closed']}"
-    elif found["warming"]:
-        word = "booting"
-    else:
-        word = state
+    word = word_of(found)
+    if word == PAUSED:
+        word = f"{PAUSED}: {found['closed']}"
     expected = ""
-    if state != UNKNOWN:
+    if found["state"] != UNKNOWN:
         expected = f"warm with {percent(found['p_warm'])}, a boot takes "
         expected += f"{seconds(found['boot_seconds'])}"
     return {**found, "word": word, "expected": expected}
-
-
-def _outlook(state: State, target: Target) -> dict[str, Any]:
-    """How long a boot still takes, and when the chance to find it up will have halved."""
-    clock = state.executor.clock
-    at, outlook = clock.monotonic(), target.outlook(clock.monotonic())
-    until = None
-    if outlook.warm_until_at is not None:
-        until = rfc3339(clock.wall_us() + round((outlook.warm_until_at - at) * 1e6))
-    return {"left": outlook.booting_left_seconds, "until": until}
 
 
 def _text(name: str) -> Column:
@@ -91,4 +72,8 @@ _DEPLOYMENTS = (
         Column(name, lambda row, name=name: row[name])  # type: ignore[misc]
         for name in ("running", "queued", "p_warm", "boot_seconds", "expected_wait_seconds")
     ),
+    Column("booting_left_seconds", lambda row: row["booting_left_seconds"]),
+    _text("warm_until"),
+    Column("last_error", lambda row: row["last_error"] and row["last_error"]["type"]),
+    Column("last_error_at", lambda row: row["last_error"] and row["last_error"]["at"]),
 )

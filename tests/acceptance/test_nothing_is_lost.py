@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.gateways import Gateway, exchange, run, serving
+from tests.acceptance.gateways import Gateway, exchange, run, serving, until
 from tests.emulators.openai_chat import KEY, OpenAIChat
 from tests.serving import serve
 
@@ -107,6 +107,10 @@ def test_every_answer_is_in_the_ledger_once(tmp_path: Path, pytestconfig: pytest
             callers.join()
             answered += callers.answered
         gateway = stack.enter_context(serving(config, tmp_path / "data", tmp_path / "last.log"))
+        # What the last one left running is closed at the start, and shipped some moments later.
+        until(
+            lambda: "running" not in {operation["status"] for operation in all_operations(gateway)}
+        )
         operations = {operation["id"]: operation for operation in all_operations(gateway)}
         (total,) = gateway.get("/v1/costs")["data"]
     assert len(set(answered)) == len(answered) >= rounds

@@ -130,7 +130,7 @@ class Gateway:
         return int(float(told.removeprefix(name)))
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 2.0) -> float:
+def eventually(holds: Callable[[], bool], seconds: float = 10.0) -> float:
     """Wait until ``holds``; gives how long it took, in seconds."""
     began = time.monotonic()
     while not holds():

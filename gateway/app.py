@@ -192,18 +192,20 @@ async def _open(
         keep_days=settings.ledger.attempts_days,
         telemetry=settings.telemetry,
     )
-    await shipper.start()
-    stack.push_async_callback(shipper.aclose)
-    fsync = settings.journal.fsync == "group"
-    charging = Charging(journal, clock, registry.targets.values())
+    reader = SpendReader(data_dir, shipper.nudge)
     budgets = Budgets(
         settings.budgets,
         MemoryBook(clock.monotonic),
         clock,
-        SpendReader(data_dir, shipper.nudge),
+        reader,
+        reader.changes_after,
         wait_seconds=settings.server.budget_wait_seconds,
     )
+    await shipper.start(changed=budgets.heard_later)
+    stack.push_async_callback(shipper.aclose)
     stack.push_async_callback(budgets.aclose)
+    fsync = settings.journal.fsync == "group"
+    charging = Charging(journal, clock, registry.targets.values())
     executor = Executor(journal, clock, settings.retries, charging, fsync=fsync, ceilings=budgets)
     keyring = Keyring(
         settings.auth.keys,

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Select, bindparam, func, insert, select, upda
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 
+from gateway.ledger import spend_changes
 from gateway.ledger.bulk import BulkInsert
 from gateway.ledger.fold import Batch
 from gateway.ledger.months import EVER_US, Archive, Snapshot, listed, month_of
@@ -60,6 +61,7 @@ class Applier:
         )
         self._correction = adding(corrections).on_conflict_do_nothing()
         self._known: _Known | None = None
+        self.last_change = 0  # of what attempts count for; see ``spend_changes``
         self._sqlite = dialect.name == "sqlite"
         each = func.json_each(bindparam("ids")).table_valued("value")
         self._rolled = _ROLLED.where(attempts.c.attempt_id.in_(select(each.c.value)))
@@ -214,7 +216,11 @@ class _Writing:
             return
         this = attempts.c.attempt_id == said["attempt_id"]
         self._connection.execute(update(attempts).where(this).values(new))
-        self._note(said["attempt_id"], found, {**found, **new})
+        changed = {**found, **new}
+        self._note(said["attempt_id"], found, changed)
+        self._by.last_change = (
+            spend_changes.note(self._connection, found, changed) or self._by.last_change
+        )
 
     def _move_charges(self) -> None:
         """Charges that are there already, and whose attempt has come or has changed."""

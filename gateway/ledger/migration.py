@@ -37,7 +37,7 @@ def check_schema(connection: Connection) -> int:
         raise SchemaMismatch(
             f"the ledger has schema {version}, this release {SCHEMA_VERSION}{done}"
         )
-    if _missing(connection):
+    if _missing(connection) or _missing_tables(connection):
         raise SchemaMismatch("the ledger lacks columns; 'gateway ledger migrate' adds them")
     return SCHEMA_VERSION
 
@@ -59,6 +59,8 @@ def prepare(connection: Connection, archive: Archive | None) -> None:
     if version is None or not _FIRST_VERSION <= version <= SCHEMA_VERSION:
         check_schema(connection)
     if version == SCHEMA_VERSION and not _missing(connection):
+        if _missing_tables(connection):
+            metadata.create_all(connection)
         return
     if version == SCHEMA_VERSION and archive is not None:
         for month in listed(connection).values():
@@ -128,6 +130,10 @@ def _missing(connection: Connection) -> list[tuple[str, Any]]:
         for column in table.columns
         if column.name not in there
     ]
+
+
+def _missing_tables(connection: Connection) -> bool:
+    return not metadata.tables.keys() <= set(inspect(connection).get_table_names())
 
 
 def _names(found: Any, table: Table) -> set[str]:

@@ -218,6 +218,19 @@ overridden = Table(
     Column("month", Text, nullable=False, index=True),
 )
 
+# What corrections change of what attempts count for under budgets, for the gateway that runs.
+spend_changes = Table(
+    "spend_changes",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("at_us", BigInteger, nullable=False),  # when it came into the database
+    Column("operation_at_us", BigInteger, nullable=False),
+    Column("key_id", Text),
+    Column("tags", json_type, nullable=False),
+    *_counts("pico_usd", "unknown_attempts"),
+    sqlite_autoincrement=True,  # a number is never given twice, whatever is deleted
+)
+
 meta = Table(
     "meta",
     metadata,

@@ -8,7 +8,8 @@ commit, so a kill in between leaves them out.
 
 Standard input is its lifeline: a byte asks it to ship now, the end means that the gateway is gone,
 so it ships what is there and ends. On standard output it says how far it is, a line for each batch:
-``<file> <offset> <microseconds since the epoch>``.
+``<file> <offset> <microseconds since the epoch>``; and ``changed <number>`` when corrections have
+changed what attempts count for (see ``spend_changes``), and at its start if any ever did.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from typing import BinaryIO, Protocol
 
 import orjson
 
-from gateway.ledger import codec, housekeeping, layout
+from gateway.ledger import codec, housekeeping, layout, spend_changes
 from gateway.ledger.errors import SchemaMismatch, StoreUnavailable
 from gateway.ledger.fold import Batch, fold
 from gateway.ledger.store import OffsetMoved, RejectedRows, Store
@@ -58,7 +59,7 @@ class TraceSink(Protocol):
 
 class Shipper:
     """Ships what is there when told to. ``log`` gets a line of JSON for each finished attempt,
-    ``report`` every offset that was reached.
+    ``report`` every offset that was reached, ``changed`` the last number of ``spend_changes``.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Shipper:
         log: BinaryIO | None = None,
         traces: TraceSink | None = None,
         report: Callable[[str, int, int], None] = lambda name, offset, at_us: None,
+        changed: Callable[[int], None] = lambda number: None,
         rollup_tags: Sequence[str] | None = None,
         keep_days: int | None = None,
         busy_timeout_seconds: float = 1.0,
@@ -81,6 +83,8 @@ class Shipper:
         self._log = log
         self._traces = traces
         self._report = report
+        self._changed = changed
+        self._last_change = 0
         self._busy_timeout_seconds = busy_timeout_seconds
         self._metrics = Metrics()
         self._metrics_changed = True
@@ -149,6 +153,8 @@ class Shipper:
             self._offsets = {name: offset for name, (offset, _) in shipped.items()}
             for name, (offset, at_us) in list(shipped.items())[-64:]:
                 self._report(name, offset, at_us)
+            with self._store.transaction() as connection:
+                self._say_change(spend_changes.newest(connection))
         return self._store
 
     def _ship_file(self, name: str) -> int:
@@ -185,6 +191,7 @@ class Shipper:
         self._offsets[name] = end
         self._tell(batch)
         self._report(name, end, at_us)
+        self._say_change(store.last_change)
 
     def _ship_singly(self, store: Store, name: str, start: int, raw_lines: Sequence[bytes]) -> None:
         """The database refuses some row of these: find it, leave it out, keep the others."""
@@ -201,6 +208,11 @@ class Shipper:
                 self._offsets[name] = store.shipped().get(name, (0, 0))[0]
                 return
             start = end
+
+    def _say_change(self, number: int) -> None:
+        if number > self._last_change:
+            self._last_change = number
+            self._changed(number)
 
     def _tell(self, batch: Batch) -> None:
         live = [row for row in batch.ended.values() if row["origin"] == "live"]
@@ -307,6 +319,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         log=None if arguments.no_log else sys.stderr.buffer,
         traces=traces,
         report=_say_offset,
+        changed=_say_change,
         rollup_tags=arguments.rollup_tag,
         keep_days=arguments.keep_days,
     )
@@ -338,8 +351,16 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _say_offset(name: str, offset: int, at_us: int) -> None:
+    _say(f"{name} {offset} {at_us}")
+
+
+def _say_change(number: int) -> None:
+    _say(f"changed {number}")
+
+
+def _say(line: str) -> None:
     try:
-        os.write(1, f"{name} {offset} {at_us}\n".encode())
+        os.write(1, f"{line}\n".encode())
     except OSError:
         logger.debug("shipper: nobody reads the offsets")
 

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from gateway.telemetry_settings import TelemetrySettings
@@ -46,6 +46,7 @@ class ShipperProcess:
         if telemetry is not None and telemetry.otlp_endpoint is not None:
             self.command += ["--otlp-endpoint", telemetry.otlp_endpoint]
             self.command += ["--service-name", telemetry.service_name]
+        self._changed: Callable[[int], None] = lambda number: None
         self._process: Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
@@ -74,8 +75,14 @@ class ShipperProcess:
         """How far each file of the journal is in the database, by what the child has said."""
         return self._offsets
 
-    async def start(self) -> None:
-        """Start the child, and look after it from now on."""
+    async def start(self, changed: Callable[[int], None] | None = None) -> None:
+        """Start the child, and look after it from now on.
+
+        ``changed`` is told the last number of ``spend_changes`` whenever there is a new one, and by
+        each child when it begins: what one has not said before it died, the next one says.
+        """
+        if changed is not None:
+            self._changed = changed
         self._keeper = asyncio.create_task(self._keep())
 
     def nudge(self) -> None:
@@ -162,8 +169,12 @@ class ShipperProcess:
 
     def _note(self, said: bytes) -> None:
         try:
-            name, offset, shipped_at_us = said.decode().split()
-            reached, at_us = int(offset), int(shipped_at_us)
+            name, *figures = said.decode().split()
+            if name == "changed":
+                (number,) = figures
+                self._changed(int(number))
+                return
+            reached, at_us = map(int, figures)
         except ValueError:
             logger.error("shipper: cannot understand what it says")
             return

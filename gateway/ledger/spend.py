@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.ledger.errors import SchemaMismatch, StoreUnavailable
 from gateway.ledger.layout import database_path, journal_dir, journal_names
 from gateway.ledger.reading import reading
+from gateway.ledger.spend_changes import SpendChange, changes_after, newest
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Select
@@ -40,10 +41,14 @@ class SpendQuery:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What they count for, and how many of them have no known cost."""
+    """What they count for, and how many of them have no known cost.
+
+    ``as_of``: up to this number of ``spend_changes``, later words are in it.
+    """
 
     pico_usd: int
     unknown_attempts: int
+    as_of: int = 0
 
 
 class SpendReader:
@@ -57,6 +62,11 @@ class SpendReader:
         self._data_dir = data_dir
         self._nudge = nudge
         self._free = asyncio.Semaphore(_AT_ONCE)
+
+    async def changes_after(self, number: int) -> Sequence[SpendChange]:
+        """The next changes. Raises StoreUnavailable, SchemaMismatch."""
+        async with self._free:
+            return await asyncio.to_thread(changes_after, self._data_dir, number)
 
     async def __call__(self, queries: Sequence[SpendQuery]) -> Sequence[Spent]:
         """What each query's attempts count for."""
@@ -90,7 +100,7 @@ def written(data_dir: Path) -> dict[str, int]:
 def spent(
     data_dir: Path, queries: Sequence[SpendQuery], shipped: Mapping[str, int]
 ) -> list[Spent] | None:
-    """What each query's attempts count for; see ``limits.counting``. Those that run do not count.
+    """What each query's attempts count for; see ``counting``. Those that run do not count.
 
     None: the database has not got all of the journal up to ``shipped`` yet. Blocks: call it from
     a worker thread. Raises StoreUnavailable and SchemaMismatch.
@@ -104,7 +114,8 @@ def spent(
             return None if missing else [Spent(0, 0) for _ in queries]
         if not _caught_up(snapshot.connection, shipped):
             return None
-        return [_sum(snapshot, query) for query in queries]
+        as_of = newest(snapshot.connection)
+        return [_sum(snapshot, query, as_of) for query in queries]
 
 
 def _caught_up(connection: Connection, shipped: Mapping[str, int]) -> bool:
@@ -120,7 +131,7 @@ def _caught_up(connection: Connection, shipped: Mapping[str, int]) -> bool:
     return all(reached.get(name, 0) >= size for name, size in shipped.items())
 
 
-def _sum(snapshot: Snapshot, query: SpendQuery) -> Spent:
+def _sum(snapshot: Snapshot, query: SpendQuery, as_of: int) -> Spent:
     from gateway.ledger.months import EVER_US
 
     end_at_us = EVER_US if query.end_at_us is None else query.end_at_us
@@ -128,7 +139,7 @@ def _sum(snapshot: Snapshot, query: SpendQuery) -> Spent:
     for of_file in snapshot.attempts(_selected(query), query.start_at_us, end_at_us):
         pico_usd += int(of_file[0] or 0)
         unknown += int(of_file[1] or 0)
-    return Spent(pico_usd, unknown)
+    return Spent(pico_usd, unknown, as_of)
 
 
 def _selected(query: SpendQuery) -> Select[Any]:

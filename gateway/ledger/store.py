@@ -74,6 +74,11 @@ class Store:
             raise
         return store
 
+    @property
+    def last_change(self) -> int:
+        """The last number of ``spend_changes`` that ``apply`` has given; 0: none so far."""
+        return self._applier.last_change
+
     def close(self) -> None:
         self.engine.dispose()
         if self.archive is not None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gateway.ledger import layout
+from gateway.ledger import layout, spend_changes
 from gateway.ledger.migration import migrate_step
 from gateway.ledger.months import month_of
 from gateway.ledger.rolling import Roller
@@ -89,6 +89,8 @@ class Upkeep:
     def _step(self, store: Store) -> int:
         with store.transaction() as connection:
             done = migrate_step(connection, store.archive, Roller(store.engine.dialect.name))
+            if not done:
+                spend_changes.forget(connection, self._wall_us())
         done = done or self._sealer.seal_step(self._wall_us())
         if not done and self._keep_days is not None:
             done = self._prune(first_kept(self._wall_us(), self._keep_days))

@@ -33,8 +33,8 @@ class Balance:
 class Book(Protocol):
     """The accounts. Each call is atomic.
 
-    ``open``, ``settle`` and ``close`` need not be done when they return, but are done in order.
-    ``is_open`` is what this process has opened.
+    ``open``, ``settle``, ``revise`` and ``close`` need not be done when they return, but are done
+    in order. ``is_open`` is what this process has opened.
     """
 
     def open(self, account: str, spent_pico_usd: int, unknown_attempts: int) -> None:
@@ -56,6 +56,9 @@ class Book(Protocol):
 
     def settle(self, lease: str, pico_usd: int, *, known: bool) -> None:
         """End a lease: what was set aside is free again, what was spent is booked."""
+
+    def revise(self, account: str, pico_usd: int, unknown_attempts: int) -> None:
+        """A later word on what was spent: the differences, which may be negative."""
 
     def expire(self) -> list[str]:
         """Book as spent, whole, what leases hold whose holder has not been heard of in time."""
@@ -145,6 +148,12 @@ class MemoryBook:
             account.spent += pico_usd
             account.unknown += not known
             account.leases -= 1
+
+    def revise(self, account: str, pico_usd: int, unknown_attempts: int) -> None:
+        """See ``Book``."""
+        found = self._accounts[account]
+        found.spent += pico_usd
+        found.unknown += unknown_attempts
 
     def expire(self) -> list[str]:
         """See ``Book``."""

@@ -3,6 +3,7 @@
 ``Book`` has the sums; here are names, windows and what to say when there is no room. What was
 spent before this process is read back from the ledger once for each window that began earlier;
 until it is known, attempts under that budget wait for it, and are refused when that takes long.
+What is heard later of money that was spent, ``Revising`` carries into the accounts.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from gateway.ledger.views import usd
 from gateway.limits.book import Balance, Book, Claim
 from gateway.limits.exposure import Rates, exposure_of
 from gateway.limits.hold import Hold
+from gateway.limits.revising import ReadChanges, Revising
 from gateway.limits.windows import Window, window_at
 from gateway.settings import BudgetSettings
 
@@ -87,6 +89,7 @@ class Budgets:
         book: Book,
         clock: Clock,
         read_spent: ReadSpent,
+        read_changes: ReadChanges,
         *,
         wait_seconds: float,
     ) -> None:
@@ -94,6 +97,7 @@ class Budgets:
         self._clock = clock
         self._read_spent = read_spent
         self._wait_seconds = wait_seconds
+        self._revising = Revising(book, read_changes)
         self._started_at_us = clock.wall_us()
         self._configured = [Budget(given) for given in settings]
         self._of_keys: dict[str, list[Budget]] = {}
@@ -115,6 +119,10 @@ class Budgets:
             fresh.setdefault(given.key, []).append(known.get(given) or Budget(given))
         self._of_keys = fresh
         self.open_now()
+
+    def heard_later(self, number: int) -> None:
+        """The ledger holds later words on what was spent, up to this number."""
+        self._revising.heard(number)
 
     def open_now(self) -> None:
         """Begin to read back what the present windows have spent."""
@@ -212,6 +220,7 @@ class Budgets:
                 self._book.close(account)
                 if not self._book.is_open(account):
                     del self._windows[account]
+                    self._revising.forget(account)
 
     async def report(self) -> list[dict[str, Any]]:
         """What each budget is at now, ready for JSON."""
@@ -226,6 +235,7 @@ class Budgets:
 
     async def aclose(self) -> None:
         """Stop reading back."""
+        await self._revising.aclose()
         tasks = list(self._opening.values())
         for task in tasks:
             task.cancel()
@@ -248,6 +258,7 @@ class Budgets:
         self._windows[account] = window
         if window.start_at_us >= self._started_at_us:
             self._book.open(account, 0, 0)
+            self._revising.watch(account, budget, window, None)
             return
         task = asyncio.get_running_loop().create_task(self._read_back(budget, window, account))
         self._opening[account] = task
@@ -258,6 +269,7 @@ class Budgets:
         query = SpendQuery(window.start_at_us, window.end_at_us, given.key, given.tag)
         (spent,) = await self._read_spent([query])
         self._book.open(account, spent.pico_usd, spent.unknown_attempts)
+        self._revising.watch(account, budget, window, spent.as_of)
 
     async def _opened(self, budget: Budget, window: Window) -> None:
         self._open(budget, window)

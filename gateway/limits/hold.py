@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.errors import BudgetRanOut
+from gateway.ledger.counting import counted_pico_usd
 from gateway.ledger.rows import AttemptRow
 from gateway.limits.book import Book
-from gateway.limits.counting import counted_pico_usd
 from gateway.limits.exposure import Exposure
 
 # A provider may count a third more tokens than the estimator makes of the bytes that were seen.

@@ -20,6 +20,7 @@ from gateway.app import create_app
 from gateway.clock import Clock
 from gateway.ledger.rows import AttemptRow
 from gateway.ledger.spend import SpendQuery, Spent
+from gateway.ledger.spend_changes import SpendChange
 from gateway.limits.book import MemoryBook
 from gateway.limits.budgets import Budgets
 from gateway.limits.rates import MemoryBuckets, Rate, draws_for
@@ -46,6 +47,11 @@ async def nothing_spent(queries: Sequence[SpendQuery]) -> Sequence[Spent]:
     return [Spent(0, 0) for _ in queries]
 
 
+async def nothing_changed(number: int) -> Sequence[SpendChange]:
+    """Nor is there a later word."""
+    return []
+
+
 def budgets(count: int) -> Budgets:
     """So many budgets that are about everything."""
     clock = Clock()
@@ -53,7 +59,8 @@ def budgets(count: int) -> Budgets:
         BudgetSettings.model_validate({"name": f"b{n}", "limit_usd": "1000000", "per": "day"})
         for n in range(count)
     ]
-    return Budgets(settings, MemoryBook(clock.monotonic), clock, nothing_spent, wait_seconds=1.0)
+    book = MemoryBook(clock.monotonic)
+    return Budgets(settings, book, clock, nothing_spent, nothing_changed, wait_seconds=1.0)
 
 
 async def attempts(these: Budgets, max_output_tokens: int | None) -> float:

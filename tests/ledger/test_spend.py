@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway.ledger.counting import counted_pico_usd
 from gateway.ledger.journal import Journal
+from gateway.ledger.layout import database_path
 from gateway.ledger.recovery import recover
 from gateway.ledger.rows import AttemptRow
 from gateway.ledger.spend import SpendQuery, SpendReader, Spent, spent, written
-from gateway.limits.counting import counted_pico_usd
+from gateway.ledger.spend_changes import changes_after
+from gateway.ledger.store import Store
+from gateway.ledger.upkeep import Upkeep
 from tests.ledger.asking import Fill
 from tests.ledger.databases import ship
 from tests.ledger.samples import NOON_US, begun, finished
@@ -159,3 +164,43 @@ def test_what_was_set_aside_meanwhile_survives_the_gateway(data_dir: Path) -> No
     assert recover(directory, second, settle) == 1
     second.close()
     assert seen == [30]
+
+
+def test_a_correction_leaves_the_difference_that_it_makes(data_dir: Path, journal: Journal) -> None:
+    journal.end(finished(begun(0), **{**ESTIMATE, "status": "interrupted", "high_pico_usd": 90}))
+    journal.end(finished(begun(1), origin="imported"))
+    journal.begin(begun(2, reserved_pico_usd=5))
+    ship(data_dir)
+    (before,) = spent(data_dir, [EVER], {}) or []
+    assert before == Spent(90, 0) and changes_after(data_dir, 0) == []
+    journal.correct("att_000000", 1, "bill", {"cost_status": "measured"})  # 5 instead of 90
+    journal.correct("att_000000", 1, "bill", {"execute_seconds": 1.0})  # no money
+    journal.correct("att_000001", 1, "bill", {"cost_pico_usd": 1})  # was imported
+    journal.correct("att_000002", 1, "reservation", {"reserved_pico_usd": 9})  # runs
+    journal.correct("att_000009", 1, "bill", {"cost_pico_usd": 1})  # is nowhere
+    journal.correct("att_000000", 1, "bill", {"cost_pico_usd": None, "cost_status": "unknown"})
+    ship(data_dir)
+    first, second = changes_after(data_dir, before.as_of)
+    assert (first.pico_usd, first.unknown_attempts) == (-85, 0)
+    assert (second.pico_usd, second.unknown_attempts) == (+85, 1)
+    assert (first.key_id, first.tags) == (begun(0).key_id, begun(0).tags)
+    assert spent(data_dir, [EVER], {}) == [Spent(90, 1, second.number)]
+    assert changes_after(data_dir, first.number) == [second]
+
+
+def test_what_was_heard_of_long_ago_is_deleted_and_no_number_comes_twice(
+    data_dir: Path, journal: Journal
+) -> None:
+    journal.end(finished(begun(0)))
+    journal.correct("att_000000", 1, "bill", {"cost_pico_usd": 1})
+    ship(data_dir)
+    (old,) = changes_after(data_dir, 0)
+    week_later = lambda: time.time_ns() // 1000 + 8 * 86_400_000_000  # noqa: E731
+    store = Store.open(database_path(data_dir))
+    Upkeep(data_dir, wall_us=week_later).step(store)
+    store.close()
+    assert changes_after(data_dir, 0) == []
+    journal.correct("att_000000", 2, "bill", {"cost_pico_usd": 2})
+    ship(data_dir)
+    (new,) = changes_after(data_dir, 0)
+    assert new.number > old.number and new.pico_usd == 1

@@ -14,6 +14,7 @@ from gateway.accounting.prices import PriceRow
 from gateway.clock import Clock
 from gateway.errors import BudgetExceeded, BudgetRanOut, BudgetUnknown
 from gateway.ledger.spend import SpendQuery, Spent
+from gateway.ledger.spend_changes import SpendChange
 from gateway.limits.book import MemoryBook
 from gateway.limits.budgets import Budgets
 from gateway.limits.hold import Hold, Progress
@@ -42,12 +43,19 @@ class World:
         clock = Clock(lambda: self.now_us / 1e6, lambda: self.now_us)
         settings = [BudgetSettings.model_validate(given) for given in budgets]
         self.book = MemoryBook(clock.monotonic)
-        self.budgets = Budgets(settings, self.book, clock, self.read, wait_seconds=wait_seconds)
+        self.changes: list[SpendChange] = []
+        self.budgets = Budgets(
+            settings, self.book, clock, self.read, self.read_changes, wait_seconds=wait_seconds
+        )
         self.number = 0
 
     async def read(self, queries: Sequence[SpendQuery]) -> Sequence[Spent]:
         self.asked += queries
         return [await asyncio.shield(self.ledger) for _ in queries]
+
+    async def read_changes(self, number: int) -> Sequence[SpendChange]:
+        await asyncio.sleep(0)
+        return [change for change in self.changes if change.number > number][:2]
 
     async def begin(self, tokens: int | None = 10) -> Hold:
         self.number += 1

@@ -24,6 +24,8 @@ deployments:
   slow: {{provider: replicate, model: emulated/slow, price: replicate-gpu-l40s, input: payload}}
 models:
   slow: {{deployments: [slow]}}
+budgets:
+  - {{name: everything, limit_usd: "100", per: total}}
 """
 MODAL = """
 reconciliation: {{every_seconds: 0.1, first_pause_seconds: 0.1}}
@@ -58,9 +60,16 @@ def lines(data_dir: Path, kind: str) -> list[Any]:
     return [line for line in found if line["kind"] == kind]
 
 
-def interrupt(config: Path, data_dir: Path, log: Path, began: Callable[[], bool]) -> str:
+def interrupt(
+    config: Path,
+    data_dir: Path,
+    log: Path,
+    began: Callable[[], bool],
+    serves: Callable[[], None] = lambda: None,
+) -> str:
     """Kill a gateway when the work has begun; gives the operation that it was about."""
     with serving(config, data_dir, log) as first:
+        serves()
         with first.stream("slow", input={"prompt": "Say something."}) as events:
             operation_id: str = next(events)[1]["id"]
             until(began)
@@ -96,6 +105,9 @@ def test_the_row_becomes_replicates_own_bill(
         assert operation["cold_start"]["verdict"] == "warm"
         assert operation["attempts"][0]["upstream_id"] == made.id
         assert operation["attempts"][0]["lookup"] == "looked_up"
+        # The budget counted the most that it could have been; it hears of the bill meanwhile.
+        billed = [f"{made.billed_usd.normalize():f}"]
+        until(lambda: [b["spent_usd"] for b in second.get("/v1/budgets")["data"]] == billed, 15)
     # What was asked is not asked again, not even by another gateway.
     with serving(config, data_dir, tmp_path / "third.log") as third:
         time.sleep(0.5)  # five rounds of another process, whose clock is nobody's to move
@@ -106,13 +118,20 @@ def test_the_row_becomes_replicates_own_bill(
 def test_a_job_whose_id_never_came_is_found_by_its_time(
     emulator: Callable[[Any], str], tmp_path: Path
 ) -> None:
-    app = Replicate(World(scale=4.0, begins=datetime.now(UTC)))
+    app = Replicate(World())
     model = Model(output="text", execute_seconds=8.0, always_warm=True, create_seconds=4.0)
     app.models["emulated/slow"] = model
     app.url = emulator(app)
     config = written(REPLICATE, tmp_path, url=app.url, key=app.key)
     data_dir = tmp_path / "data"
-    operation_id = interrupt(config, data_dir, tmp_path / "first.log", lambda: bool(app.world.made))
+
+    def set_its_clock() -> None:  # as late as can be: it stands until the first job
+        app.world = World(scale=4.0, begins=datetime.now(UTC))
+
+    log = tmp_path / "first.log"
+    operation_id = interrupt(
+        config, data_dir, log, lambda: bool(app.world.made), serves=set_its_clock
+    )
     with serving(config, data_dir, tmp_path / "second.log") as second:
         operation = settled(second, operation_id)
     made = app.last()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import aclosing
 from typing import Protocol, TypeAlias
 
@@ -61,7 +61,7 @@ class Contest(Protocol):
 class Attempt:
     """The inside of one dispatch: events in, seconds, counts and a booked row out.
 
-    ``contest``: the race that it takes part in, until it has won or lost it.
+    ``contest``: the race that it takes part in, until it has won; ``lost``: it has not.
     """
 
     __slots__ = (
@@ -69,7 +69,6 @@ class Attempt:
         "_asked_at",
         "_cancels",
         "_hold",
-        "_lost",
         "_operation",
         "_says_when_it_begins",
         "_share_mark",
@@ -77,6 +76,7 @@ class Attempt:
         "_streams",
         "_watchdog",
         "contest",
+        "lost",
         "row",
         "target",
         "timeline",
@@ -94,7 +94,7 @@ class Attempt:
     ) -> None:
         self._operation = operation
         self._answer = operation.answer
-        self._lost = False
+        self.lost = False
         self.contest = contest
         self.target = target
         self.row = row
@@ -105,11 +105,9 @@ class Attempt:
         self._watchdog: Watchdog | None = None
         self._hold: Hold | None = None
         self._share_seconds = 0.0
-        capabilities, order = target.deployment.capabilities, operation.order
-        self._streams = order.request.stream and (order.streamed or not capabilities.cancels_whole)
-        # A caller who wants the whole of a model's own output gets it in one piece, at the end.
-        native = isinstance(order.request.input, Mapping) and not order.streamed
-        self._says_when_it_begins = self._streams and not native
+        order = operation.order
+        self._streams = order.asks_stream(target)
+        self._says_when_it_begins = order.in_pieces(target)
         self._cancels = target.cancels(streamed=order.streamed)
         self._share_mark: float | None = target.sharing.begin(timeline.begun_at)
         target.running += 1
@@ -118,7 +116,7 @@ class Attempt:
 
     def lose(self) -> None:
         """Another attempt has answered: what is said from now on is no part of this one."""
-        self._lost, self._answer = True, Answer()
+        self.lost, self._answer = True, Answer()
 
     def watch_budgets(self, hold: Hold, cut: Callable[[BudgetRanOut], None]) -> None:
         """Raise what is set aside as the attempt goes on; ``cut`` is called when that ends it."""
@@ -296,7 +294,7 @@ class Attempt:
         """
         operation, target, row, timeline = self._operation, self.target, self.row, self.timeline
         at = operation.clock.monotonic()
-        if self._lost and failure is None:
+        if self.lost and failure is None:
             failure = OperationCancelled()
         self._stop_sharing(at, keep=True)
         target.running -= 1
@@ -325,10 +323,10 @@ class Attempt:
                 operation.finished.reasons[0] if operation.finished.reasons else None
             )
         else:
-            cancelled = self._lost or isinstance(failure, OperationCancelled)
+            cancelled = self.lost or isinstance(failure, OperationCancelled)
             row.status = "cancelled" if cancelled else "failed"
             row.error_type = None if cancelled else type(failure).__name__
-            if self._lost:
+            if self.lost:
                 row.status, failure = "lost_hedge", OperationCancelled()
         row.completed_at_us = row.begun_at_us + round((at - timeline.begun_at) * 1e6)
         tariff_row = None if target.tariff is None else target.tariff.at(row.begun_at_us)
@@ -359,6 +357,7 @@ class Attempt:
                 output_tokens=row.output_tokens,
                 execute_seconds=row.execute_seconds,
                 first_output_seconds=None if cold else row.first_output_seconds,
+                in_pieces=self._says_when_it_begins,
             )
         if failure is None and usage is not None:
             if usage.input_tokens is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from gateway.attempt import Attempt, Failure
@@ -30,6 +30,7 @@ from gateway.limits.budgets import Budgets, Covering
 from gateway.limits.gate import GateFull
 from gateway.limits.hold import Hold
 from gateway.operation import Operation, Order
+from gateway.racing import Race
 from gateway.registry import Target
 from gateway.retrying import (
     pause_seconds,
@@ -64,21 +65,23 @@ class Run(Operation):
         self._promised = order.on_disconnect != "cancel"
         self.status: RunStatus = "running"
         self.failure: Failure | None = None
-        self._lane = Lane()
+        self.lane = Lane()
         self.task = asyncio.get_running_loop().create_task(self._live(), name=self.id)
-        self._lane.task = self.task
+        self.lane.task = self.task
+        self.lanes: Sequence[Lane] = (self.lane,)
+        self._explained: dict[str, dict[str, str]] = {}
 
     def cancel(self, reason: str) -> None:
         """Ask the run to stop; what it spent is booked. Too late is fine."""
         if self.status == "running":
-            self._lane.stop(reason)
+            self.lane.stop(reason)
 
     def join(self, *, ended: bool = False) -> bool:
         """One more caller waits for this answer.
 
         False: it has ended, and ``ended`` is no good; or it is being stopped, as nobody waited.
         """
-        if self._lane.stopped == _NOBODY or (self.task.done() and not ended):
+        if self.lane.stopped == _NOBODY or (self.task.done() and not ended):
             return False
         self._callers += 1
         self._forget()
@@ -132,20 +135,45 @@ class Run(Operation):
     @property
     def waits_for_boot(self) -> bool:
         """Whether its present attempt waits, as far as anybody said, and nothing has come yet."""
-        attempt = self._lane.attempt
-        return attempt is not None and attempt.timeline.waiting and not self.answer.size_bytes
+        attempts = self._attempts_now
+        waiting = bool(attempts) and all(attempt.timeline.waiting for attempt in attempts)
+        return waiting and not self.answer.size_bytes
 
     def expected_wait_seconds(self) -> float | None:
         """How much longer the present wait may last; None: nobody knows."""
-        attempt = self._lane.attempt
-        if attempt is None or not self.waits_for_boot:
+        if not self.waits_for_boot:
             return None
-        # What was seen there, and no guess: a caller is sent away for so long.
-        usual = attempt.target.warmth.boot_quantile(0.75)
-        since = attempt.timeline.waiting_since
-        if usual is None or since is None:
-            return None
-        return max(0.0, usual - (self.clock.monotonic() - since))
+        now, known = self.clock.monotonic(), []
+        for attempt in self._attempts_now:
+            # What was seen there, and no guess: a caller is sent away for so long.
+            usual = attempt.target.warmth.boot_quantile(0.75)
+            since = attempt.timeline.waiting_since
+            if usual is not None and since is not None:
+                known.append(max(0.0, usual - (now - since)))
+        return min(known, default=None)
+
+    @property
+    def _attempts_now(self) -> list[Attempt]:
+        return [
+            lane.attempt
+            for lane in self.lanes
+            if lane.attempt is not None and lane.task is not None and not lane.task.done()
+        ]
+
+    def explain(self, deployment: str, about: str, why: str) -> None:
+        """Say with the choice what became of a deployment, while the first attempt runs."""
+        self._explained.setdefault(deployment, {})[about] = why
+        if self.rows:
+            self._tell(self.rows[0])
+
+    def _tell(self, row: AttemptRow) -> None:
+        for told in row.choice or ():
+            told.update(self._explained.get(told["deployment"], {}))
+
+    def leave_behind(self, tasks: Iterable[asyncio.Task[Failure | None]]) -> None:
+        """Attempts that have lost and do not end yet: the operation does not wait for them."""
+        for task in tasks:
+            self._executor.trail(self, task)
 
     async def wait(self) -> None:
         """Until the run has ended and is booked; cancelling the waiter leaves the run alone."""
@@ -161,7 +189,7 @@ class Run(Operation):
             self.status, self.failure = "failed", error
         except asyncio.CancelledError:
             self.status, self.failure = "cancelled", OperationCancelled()
-            if self._lane.stopped is None:
+            if self.lane.stopped is None:
                 raise  # the event loop is being torn down
         except Exception:
             logger.exception("operation %s failed on a fault of the gateway", self.id)
@@ -180,20 +208,27 @@ class Run(Operation):
         """Attempts in the plan's order until one succeeds or nothing is left to try."""
         retries = self._executor.retries
         failure: Failure | None = None
+        tried: Mapping[str, int] = {}
+        if self.order.hedge:
+            raced = await Race(self).hedged()
+            failure, tried = raced.failure, raced.tried
+            self.lanes = (self.lane,)
+            if failure is None:
+                return
         for target in self.order.plan.targets:
-            for nth in range(retries.attempts_per_deployment):
+            if not (failure is None or worth_trying_elsewhere(failure)):
+                break
+            for nth in range(tried.get(target.name, 0), retries.attempts_per_deployment):
                 if nth:
                     pause = pause_seconds(retries, nth, failure)
                     if pause is None:
                         break
                     await self._sleep(pause)
-                failure = await self._enter(target, self._lane)
+                failure = await self.enter(target, self.lane)
                 if failure is None:
                     return
                 if not worth_repeating(failure):
                     break
-            if not worth_trying_elsewhere(failure):
-                break
         assert failure is not None
         raise failure
 
@@ -201,10 +236,10 @@ class Run(Operation):
         try:
             await asyncio.sleep(seconds)
         except asyncio.CancelledError:
-            raise self._lane.interruption() from None
+            raise self.lane.interruption() from None
         self.idle_since = self.clock.monotonic()
 
-    async def _enter(self, target: Target, lane: Lane) -> Failure | None:
+    async def enter(self, target: Target, lane: Lane) -> Failure | None:
         """One attempt, once the deployment has a place for it."""
         if self.rows and self.clock.monotonic() >= self._total_deadline(target):
             return DeadlineExceeded()
@@ -318,6 +353,7 @@ class Run(Operation):
         considered = self.order.plan.considered
         if not self.rows and considered:
             row.choice = [considered_json(one) for one in considered]
+            self._tell(row)
         try:
             self.journal.begin(row)
         except LedgerUnavailable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from gateway.charging import Charging
 from gateway.clock import Clock
@@ -38,6 +39,7 @@ class Executor:
         self.runs: dict[str, Run] = {}
         self.left: dict[str, Run] = {}
         self.newest: dict[str, Run] = {}
+        self._trailing: set[asyncio.Task[Any]] = set()
         self.draining = False
 
     def start(self, order: Order, keep: Keep | None = None) -> Run:
@@ -56,11 +58,20 @@ class Executor:
     def ended(self, run: Run) -> None:
         """A run has come to its end."""
         self.runs.pop(run.id, None)
-        if run.order.max_cost_pico_usd is not None and self.ceilings is not None:
-            self.ceilings.lift(run.id)
+        self._lift_ceiling(run)
         scope = run.order.retry_scope
         if scope is not None and self.newest.get(scope) is run:
             del self.newest[scope]
+
+    def trail(self, run: Run, task: asyncio.Task[Any]) -> None:
+        """A lost attempt of a run that need not wait for it: its books are closed all the same."""
+        self._trailing.add(task)
+
+        def ended(_: object) -> None:
+            self._trailing.discard(task)
+            self._lift_ceiling(run)  # it had money set aside
+
+        task.add_done_callback(ended)
 
     def rejoin(self, retry_scope: str) -> Run | None:
         """The run that callers of this scope have left, for the one who has come back."""
@@ -72,6 +83,10 @@ class Executor:
                 return None
         return run if run.join(ended=True) else None
 
+    def _lift_ceiling(self, run: Run) -> None:
+        if run.order.max_cost_pico_usd is not None and self.ceilings is not None:
+            self.ceilings.lift(run.id)
+
     async def drain(self, seconds: float) -> None:
         """Let running operations end; cancel those that have not after ``seconds``."""
         self.draining = True
@@ -80,6 +95,6 @@ class Executor:
             await asyncio.wait(tasks, timeout=seconds)
         for run in list(self.runs.values()):
             run.cancel("shutdown")
-        tasks = [run.task for run in self.runs.values()]
-        if tasks:
-            await asyncio.wait(tasks, timeout=10.0)
+        ending = {*(run.task for run in self.runs.values()), *self._trailing}
+        if ending:
+            await asyncio.wait(ending, timeout=10.0)

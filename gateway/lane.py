@@ -36,6 +36,12 @@ class Lane:
             if self._expired is None:  # else it is stopping already
                 self._cancel()
 
+    def lose(self) -> None:
+        """Another attempt of the operation has answered."""
+        if self.attempt is not None:
+            self.attempt.lose()
+        self.stop("another attempt answered first")
+
     def expire(self, phase: str) -> None:
         """End its present attempt: a phase of it has taken too long."""
         # Else it is stopping already: a second cancel would hurt that.

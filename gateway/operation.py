@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -29,7 +30,8 @@ class Order:
     waits ``grace_seconds`` for somebody to come back. ``retry_scope``: by what the retry of an SDK
     finds the run that its first call has begun, as long as that call has heard no output.
     ``deadline_seconds``: the longest that the whole may take, by the caller's own word;
-    ``max_cost_pico_usd``: the most that it may cost, all attempts together.
+    ``max_cost_pico_usd``: the most that it may cost, all attempts together. ``hedge``: a second
+    deployment may be asked beside the first, and the slower one is called off.
     ``trace``: where its spans belong; None while traces are off.
     """
 
@@ -45,6 +47,7 @@ class Order:
     retry_scope: str | None = None
     deadline_seconds: float | None = None
     max_cost_pico_usd: int | None = None
+    hedge: bool = False
     trace: Trace | None = None
 
     def total_seconds(self, target: Target) -> float:
@@ -53,6 +56,19 @@ class Order:
         if self.deadline_seconds is None:
             return total_seconds
         return min(total_seconds, self.deadline_seconds)
+
+    def asks_stream(self, target: Target) -> bool:
+        """Whether it is sent as a stream, which also shows when the work begins and stalls."""
+        whole = target.deployment.capabilities.cancels_whole and not self.streamed
+        return self.request.stream and not whole
+
+    def in_pieces(self, target: Target) -> bool:
+        """Whether something is shown before all of it is made.
+
+        A caller who wants the whole of a model's own output gets it in one piece, at the end.
+        """
+        native = isinstance(self.request.input, Mapping) and not self.streamed
+        return self.asks_stream(target) and not native
 
 
 class Operation:

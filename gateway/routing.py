@@ -121,6 +121,7 @@ class Wish:
     deadline_seconds: float | None = None
     allow_fallbacks: bool = True
     if_cold: IfCold = "wait"
+    hedge: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +184,7 @@ def choose(
             (fitting if candidate.closed is None else closed).append(candidate)
     ordered = _ordered(fitting, strategy, rules, draw)
     if wish.if_cold == "spill":
-        ordered = sorted(ordered, key=lambda c: _coldness(c.outlook))
+        ordered = sorted(ordered, key=lambda c: coldness(c.outlook))
     if wish.deadline_seconds is not None:
         # One whose wait is expected to outlast the deadline is no good while another may be.
         late = [c for c in ordered if c.wait_seconds > wish.deadline_seconds]
@@ -196,11 +197,19 @@ def choose(
 CORDONED = "cordoned"
 
 
-def _left_out(candidate: Candidate, wish: Wish) -> str | None:
-    if wish.only and not {candidate.name, candidate.provider} & wish.only:
+def left_out_by_name(named: Named, wish: Wish) -> str | None:
+    """Why a wish leaves a deployment out, whatever is expected of it; None: it does not."""
+    if wish.only and not {named.name, named.provider} & wish.only:
         return "not among only"
-    if wish.ignore and {candidate.name, candidate.provider} & wish.ignore:
+    if wish.ignore and {named.name, named.provider} & wish.ignore:
         return "ignored"
+    return None
+
+
+def _left_out(candidate: Candidate, wish: Wish) -> str | None:
+    why = left_out_by_name(candidate, wish)
+    if why is not None:
+        return why
     most = wish.max_cost_pico_usd
     if most is not None:
         if candidate.expected_pico_usd is None:
@@ -224,10 +233,10 @@ def _ordered(
             return _drawn(candidates, rules, draw)
         case "balanced":
             value = rules.wait_value_usd_per_second
-            return sorted(candidates, key=lambda c: (_coldness(c.outlook), *_burden(c, value)))
+            return sorted(candidates, key=lambda c: (coldness(c.outlook), *_burden(c, value)))
 
 
-def _coldness(outlook: Outlook) -> int:
+def coldness(outlook: Outlook) -> int:
     """0 warm, 1 booting, 2 cold; what nobody knows anything about passes for warm."""
     if outlook.state == "booting":
         return 1

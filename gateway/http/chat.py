@@ -209,7 +209,14 @@ def _order(state: State, body: ChatBody, sent: dict[str, Any], key_id: str | Non
     ours = body.gateway or _OURS_UNSAID
     wish = ours.routing.wish if "routing" in ours.model_fields_set else NO_WISH
     plan = plan_for(
-        state, body.model, limit, named, wish=wish, input_bytes=input_bytes, dry_run=ours.dry_run
+        state,
+        body.model,
+        limit,
+        named,
+        wish=wish,
+        input_bytes=input_bytes,
+        streamed=bool(body.stream),
+        dry_run=ours.dry_run,
     )
     return Order(
         plan,
@@ -222,4 +229,5 @@ def _order(state: State, body: ChatBody, sent: dict[str, Any], key_id: str | Non
         ours.on_disconnect,
         deadline_seconds=wish.deadline_seconds,
         max_cost_pico_usd=wish.max_cost_pico_usd,
+        hedge=wish.hedge,
     )

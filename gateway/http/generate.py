@@ -192,6 +192,7 @@ def _order(state: State, body: GenerateBody, key_id: str | None) -> Order:
         "parameters.max_output_tokens",
         wish=wish,
         input_bytes=input_bytes,
+        streamed=body.stream,
         dry_run=body.dry_run,
     )
     return Order(
@@ -205,6 +206,7 @@ def _order(state: State, body: GenerateBody, key_id: str | None) -> Order:
         body.on_disconnect,
         deadline_seconds=wish.deadline_seconds,
         max_cost_pico_usd=wish.max_cost_pico_usd,
+        hedge=wish.hedge,
     )
 
 

@@ -11,7 +11,7 @@ from gateway.candidates import arranged, considered_json
 from gateway.http.errors import HttpError
 from gateway.http.state import State
 from gateway.registry import Target
-from gateway.routing import IfCold, Plan, Strategy, UnknownModel, Wish
+from gateway.routing import IfCold, Plan, Strategy, UnknownModel, Wish, left_out_by_name
 
 _PICO = Decimal(10) ** 12
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
@@ -41,6 +41,9 @@ class RoutingBody(BaseModel):
     """Whether another deployment may do what the first could not."""
     if_cold: IfCold = "wait"
     """wait for a boot; fail at once instead; spill: go where it is warm, whatever the strategy."""
+    hedge: bool = False
+    """Ask a second deployment where the first shows nothing for unusually long, or is cold; the
+    first with output answers, the other is cancelled, and both are paid for."""
 
     @property
     def wish(self) -> Wish:
@@ -54,6 +57,7 @@ class RoutingBody(BaseModel):
             self.deadline_seconds,
             self.allow_fallbacks,
             self.if_cold,
+            self.hedge,
         )
 
 
@@ -68,6 +72,7 @@ def plan_for(
     *,
     wish: Wish = NO_WISH,
     input_bytes: int = 0,
+    streamed: bool = False,
     dry_run: bool = False,
 ) -> Plan[Target]:
     """Where a request goes, in order.
@@ -91,6 +96,8 @@ def plan_for(
                     f"This model gives at most {limit} output tokens.",
                     param=param,
                 )
+    if wish.hedge:
+        _refuse_hedge(plan, wish, streamed=streamed)
     plan = arranged(
         plan,
         strategy,
@@ -107,6 +114,23 @@ def plan_for(
     if wish.if_cold == "fail":
         _refuse_cold(plan, state)
     return plan
+
+
+def _refuse_hedge(plan: Plan[Target], wish: Wish, *, streamed: bool) -> None:
+    """Raises HttpError where no two deployments of the model could ever race."""
+    left = [target for target in plan.targets if left_out_by_name(target, wish) is None]
+    message = None
+    if not wish.allow_fallbacks:
+        message = "A hedge asks a second deployment, and allow_fallbacks is false."
+    elif len(left) < 2:
+        message = "A hedge needs two deployments, and this model has one that may be asked."
+    elif sum(target.cancels(streamed=streamed) for target in left) < 2:
+        message = (
+            "A hedge cancels the slower of two, and of this model's deployments not two have a "
+            "provider that stops work that was begun."
+        )
+    if message is not None:
+        raise HttpError(400, "hedge_impossible", message, param="routing.hedge")
 
 
 def _nothing_fits(plan: Plan[Target], wish: Wish) -> HttpError:

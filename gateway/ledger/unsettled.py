@@ -43,7 +43,7 @@ class Unsettled:
                 a.origin == "live",
                 a.lookup.is_(None),
                 or_(
-                    a.status.in_(("interrupted", "cancelled")),
+                    a.status.in_(("interrupted", "cancelled", "lost_hedge")),
                     and_(a.status == "failed", cut_short),
                 ),
             )

@@ -26,6 +26,11 @@ class Gate:
         """How many wait."""
         return len(self._waiting)
 
+    @property
+    def full(self) -> bool:
+        """Whether one who came now would have to wait."""
+        return self.held >= self._limit or bool(self._waiting)
+
     def try_enter(self) -> bool:
         """Take a place at once if there is one and nobody waits."""
         if self.held < self._limit and not self._waiting:

@@ -236,8 +236,8 @@ CHAT_FAULTS: list[tuple[dict[str, Any], str, str | None]] = [
     ({"model": "plain", "messages": [USER], "stream": "no"}, "invalid_value", "stream"),
     ({"model": "plain", "messages": [USER], "metadata": {"a": 1}}, "invalid_value", "metadata.a"),
     (
-        {"model": "plain", "messages": [USER], "gateway": {"hedge": True}},
-        *("unknown_field", "gateway.hedge"),
+        {"model": "plain", "messages": [USER], "gateway": {"hedges": True}},
+        *("unknown_field", "gateway.hedges"),
     ),
 ]
 

@@ -225,7 +225,7 @@ def test_who_may_look_and_who_may_act(locked: Gateway) -> None:
     ("routing", "code", "param"),
     [
         ({"a": 1}, "unknown_field", "routing.a"),
-        ({"hedge": True}, "unknown_field", "routing.hedge"),  # not built yet
+        ({"hedge": "yes"}, "invalid_value", "routing.hedge"),
         ({"max_cost_usd": 0.01}, "invalid_value", "routing.max_cost_usd"),  # money is text
         ({"deadline_seconds": 0}, "invalid_value", "routing.deadline_seconds"),
         ({"strategy": "random"}, "invalid_value", "routing.strategy"),

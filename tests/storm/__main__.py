@@ -40,7 +40,8 @@ def main() -> int:
     billed = sum((row.billed_usd for row in done.rows.values()), Decimal(0))
     print(f"for their callers: {dict(sorted(storm.outcomes.items()))}")
     print(
-        f"{done.operations} operations, {done.attempts} attempts, {storm.calls} calls upstream; "
+        f"{done.operations} operations, {done.attempts} attempts, {storm.calls} calls upstream, "
+        f"{done.lost_hedges} lost hedges; "
         f"ledger {ledger:.9f}, billed {billed:.9f} USD; "
         f"{time.monotonic() - began:.0f} s"
     )

@@ -31,6 +31,7 @@ class Audit:
     operations: int = 0
     attempts: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
+    lost_hedges: int = 0
 
     def table(self) -> str:
         """For people: what the ledger says beside what was billed."""
@@ -65,6 +66,7 @@ def audit(operations: Iterable[Any], billed: Mapping[int, Decimal]) -> Audit:
         number = int(operation["tags"]["operation"])
         done.operations += 1
         done.attempts += len(operation["attempts"])
+        done.lost_hedges += sum(x["status"] == "lost_hedge" for x in operation["attempts"])
         done.statuses[operation["status"]] += 1
         if number in seen:  # its caller came again after a failure or a kill: the bill is for both
             done.wrong.append(

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-_MODELS = ("chat", "jobs", "either")
+_MODELS = ("chat", "jobs", "either", "raced")
 _POLICIES = ("cancel", "cancel", "drain", "park")
 _LONGEST_SECONDS = 30.0
 
@@ -51,6 +51,8 @@ class Callers:
         }
         if chance.random() < 0.8:
             body["parameters"] = {"max_output_tokens": chance.randrange(8, 200)}
+        if body["model"] == "raced":
+            body["routing"] = {"hedge": True}
         headers = {"idempotency-key": f"{self.seed}-{number}"} if chance.random() < 0.1 else {}
         patience = chance.uniform(0.0, 0.6) if chance.random() < 0.2 else None
         for _ in range(2 if headers else 1):

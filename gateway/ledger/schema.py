@@ -231,6 +231,17 @@ spend_changes = Table(
     sqlite_autoincrement=True,  # a number is never given twice, whatever is deleted
 )
 
+# What deleted attempts have counted for under budgets; see ``carried``.
+spend_carried = Table(
+    "spend_carried",
+    metadata,
+    Column("month", Text, primary_key=True),
+    Column("identity", Text, primary_key=True),  # key and tags as JSON: NULLs equal nothing
+    Column("key_id", Text),
+    Column("tags", json_type, nullable=False),
+    *_counts("pico_usd", "unknown_attempts"),
+)
+
 meta = Table(
     "meta",
     metadata,

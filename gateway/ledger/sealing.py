@@ -10,17 +10,20 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import orjson
+from sqlalchemy import func, literal_column, select
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from gateway.ledger.carried import Carried
 from gateway.ledger.engines import engine_for
 from gateway.ledger.errors import StoreUnavailable
 from gateway.ledger.months import month_of, span_of
 from gateway.ledger.schema import attempts, charges, corrections
+from gateway.ledger.spend import counted_columns
 
 logger = logging.getLogger(__name__)
 
@@ -57,9 +60,8 @@ class Sealer:
 
     def prune(self, before: str) -> list[str]:
         """Delete the files of the months before ``before`` ("2026-01"), and rows that are left of
-        them in the main file. Returns the months. Rollups stay.
+        them in the main file. Returns the months. Rollups stay, and what budgets have counted.
         """
-        now_us = time.time_ns() // 1000
         with self._writing() as main:
             names = [
                 name
@@ -67,13 +69,44 @@ class Sealer:
                     "SELECT month FROM months WHERE month < ? AND pruned_at_us IS NULL", (before,)
                 )
             ]
-            main.execute(
-                "UPDATE months SET pruned_at_us = ? WHERE month < ? AND pruned_at_us IS NULL",
-                (now_us, before),
-            )
-            main.execute("DELETE FROM overridden WHERE month < ?", (before,))
+        for name in names:
+            self._prune_month(name)
         self.delete_pruned()
         return names
+
+    def _prune_month(self, name: str) -> None:
+        """Its sums are made before the main file is locked, which may take seconds, and made again
+        in the rare case that a row of it has been changed meanwhile.
+        """
+        with self._writing() as main:
+            seen = _counting(main, name)
+        carried = self._carried(*seen)
+        with self._writing() as main:
+            if (now := _counting(main, name)) != seen:
+                carried = self._carried(*now)
+            carried.write(main)
+            main.execute(
+                "UPDATE months SET pruned_at_us = ? WHERE month = ?",
+                (time.time_ns() // 1000, name),
+            )
+            main.execute("DELETE FROM overridden WHERE month = ?", (name,))
+
+    def _carried(self, file: str, last_rowid: int, hidden: Sequence[str]) -> Carried:
+        """What the rows of a month's file count for under budgets."""
+        path = self._folder / file
+        if not path.exists():
+            logger.error("prune: %s is gone; budgets without an end lose what it held", file)
+            return Carried()
+        condition = "attempts.rowid <= ? AND attempt_id NOT IN (SELECT value FROM json_each(?))"
+        given = (last_rowid, orjson.dumps(hidden).decode())
+        try:
+            month = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=self._timeout)
+            try:
+                return Carried.of(month.execute(_sums_of(condition), given))
+            finally:
+                month.close()
+        except sqlite3.Error as error:
+            raise StoreUnavailable(str(error)) from error
 
     def prune_step(self, before: str) -> int:
         """Delete some rows of months before ``before`` that were never moved; returns how many."""
@@ -95,6 +128,9 @@ class Sealer:
                         (name, time.time_ns() // 1000),
                     )
                 text = orjson.dumps([of for of, _ in ids]).decode()
+                if table == "attempts":
+                    of_these = "attempt_id IN (SELECT value FROM json_each(?))"
+                    Carried.of(main.execute(_sums_of(of_these), (text,)).fetchall()).write(main)
                 _delete(main, table, key, text)
                 if table == "attempts":
                     _delete(main, "corrections", key, text)
@@ -210,6 +246,31 @@ class Sealer:
         finally:
             if main is not None:
                 main.close()  # takes back what was not committed
+
+
+def _counting(main: sqlite3.Connection, name: str) -> tuple[str, int, list[str]]:
+    """A month's file, up to which rowid it counts, and the attempts that do not."""
+    file, last_rowid = main.execute(
+        "SELECT file, attempts_rowid FROM months WHERE month = ?", (name,)
+    ).fetchone()
+    hidden = main.execute(
+        "SELECT attempt_id FROM overridden WHERE month = ? ORDER BY attempt_id", (name,)
+    )
+    return file, last_rowid, [attempt_id for (attempt_id,) in hidden]
+
+
+def _sums_of(condition: str) -> str:
+    """SQL that sums attempts up for ``Carried``; ``condition`` is SQL with its parameters."""
+    a = attempts.c
+    counted, unknown, those = counted_columns()
+    month = func.strftime("%Y-%m", a.operation_at_us // 1_000_000, "unixepoch")
+    wanted = (
+        select(month, a.key_id, a.tags, func.sum(counted), func.sum(unknown))
+        .where(*those, literal_column(f"({condition})"))
+        .group_by(month, a.key_id, a.tags)
+    )
+    dialect = engine_for(Path()).dialect
+    return str(wanted.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
 
 
 def _oldest(main: sqlite3.Connection, over_us: int) -> str | None:

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gateway.ledger.carried import carried_of
 from gateway.ledger.errors import SchemaMismatch, StoreUnavailable
 from gateway.ledger.layout import database_path, journal_dir, journal_names
 from gateway.ledger.reading import reading
 from gateway.ledger.spend_changes import SpendChange, changes_after, newest
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Select
+    from sqlalchemy import ColumnElement, Connection, Select
 
     from gateway.ledger.months import Snapshot
 
@@ -139,14 +140,22 @@ def _sum(snapshot: Snapshot, query: SpendQuery, as_of: int) -> Spent:
     for of_file in snapshot.attempts(_selected(query), query.start_at_us, end_at_us):
         pico_usd += int(of_file[0] or 0)
         unknown += int(of_file[1] or 0)
+    deleted = carried_of(
+        snapshot.connection, query.start_at_us, end_at_us, query.key_id, query.tags
+    )
+    for carried_pico_usd, carried_unknown in deleted:
+        pico_usd += carried_pico_usd
+        unknown += carried_unknown
     return Spent(pico_usd, unknown, as_of)
 
 
-def _selected(query: SpendQuery) -> Select[Any]:
-    from sqlalchemy import and_, case, func, or_, select
+def counted_columns() -> tuple[ColumnElement[Any], ColumnElement[Any], list[ColumnElement[bool]]]:
+    """What an attempt counts for (see ``counting``), 1 where its cost is unknown, and which
+    attempts count at all.
+    """
+    from sqlalchemy import and_, case, func, or_
 
     from gateway.ledger.schema import attempts
-    from gateway.ledger.selection import attempt_dimension
 
     a = attempts.c
     most = func.coalesce(a.high_pico_usd, a.reserved_pico_usd, 0)
@@ -165,10 +174,19 @@ def _selected(query: SpendQuery) -> Select[Any]:
         else_=a.known_pico_usd,
     )
     unknown = case((a.cost_pico_usd.is_(None), 1), else_=0)
+    return counted, unknown, [a.status != "running", a.origin == "live"]
+
+
+def _selected(query: SpendQuery) -> Select[Any]:
+    from sqlalchemy import func, select
+
+    from gateway.ledger.schema import attempts
+    from gateway.ledger.selection import attempt_dimension
+
+    a = attempts.c
+    counted, unknown, those = counted_columns()
     found = select(func.sum(counted), func.sum(unknown)).where(
-        a.operation_at_us >= query.start_at_us,
-        a.status != "running",
-        a.origin == "live",
+        a.operation_at_us >= query.start_at_us, *those
     )
     if query.end_at_us is not None:
         found = found.where(a.operation_at_us < query.end_at_us)

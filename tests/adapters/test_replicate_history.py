@@ -13,9 +13,10 @@ import pytest
 
 from providers.contract import Findable, JobReport, ProviderError, UpstreamFailed
 from tests.adapters.replicate_asking import asking
+from tests.emulators.clock import DAY_ONE
 from tests.emulators.replicate import Replicate
 from tests.emulators.replicate_wire import MODELS
-from tests.emulators.replicate_world import DAY_ONE, Deployed, Made, version_of
+from tests.emulators.replicate_world import Deployed, Made, version_of
 
 LATER = DAY_ONE + timedelta(days=30)
 

@@ -14,7 +14,8 @@ import pytest
 from gateway.ledger.rows import AttemptRow
 from providers.contract import Booting, GenerateRequest, Queued, Started
 from providers.testing.contract_suite import seen
-from tests.adapters.replicate_asking import Asked, Asking, ask, asking, usd
+from tests.adapters.asking import Asked, ask, usd
+from tests.adapters.replicate_asking import Asking, asking
 from tests.emulators.replicate import Replicate
 from tests.emulators.replicate_wire import COLD, WARM
 from tests.emulators.replicate_world import Deployed, Made, Model, World

@@ -33,7 +33,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from providers.contract import Delta, GenerateRequest, ProviderError
-from tests.adapters.replicate_asking import Asked, Asking, asking, usd
+from tests.adapters.asking import Asked, usd
+from tests.adapters.replicate_asking import Asking, asking
 from tests.emulators.replicate import Replicate
 from tests.emulators.replicate_world import Model, World
 from tests.serving import Emulators, serve

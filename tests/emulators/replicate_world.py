@@ -1,22 +1,20 @@
 """A small Replicate behind the emulator's doors: machines, boots, queues, and the truth about them.
 
-Its clock runs ``scale`` times as fast as ours, and only while a prediction is under way, so that a
-busy test machine does not let machines go cold. Every stamp is planned when a prediction is made;
-what is shown depends on the clock alone.
+Its clock (``tests.emulators.clock``) runs while a prediction is under way. Every stamp is planned
+when a prediction is made; what is shown depends on the clock alone.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-DAY_ONE = datetime(2026, 11, 1, tzinfo=UTC)
+from tests.emulators.clock import DAY_ONE, Clock
+
 FOREVER_SECONDS = 1e7
 DISPATCH_SECONDS = 0.012  # what a start takes when nobody has to wait
 
@@ -131,7 +129,7 @@ class Made:
         return start + timedelta(seconds=self.run_seconds * share)
 
 
-class World:
+class World(Clock):
     """The clock, the machines of each model, and all predictions that were made."""
 
     def __init__(
@@ -142,7 +140,7 @@ class World:
         keep_alive_seconds: float = 120.0,
         begins: datetime = DAY_ONE,
     ) -> None:
-        self.scale = scale
+        super().__init__(scale, begins)
         self.boot_seconds = boot_seconds
         self.keep_alive_seconds = keep_alive_seconds
         self.max_instances = 2
@@ -150,36 +148,6 @@ class World:
         self.deployments: dict[str, Deployed] = {}
         self._machines: dict[str, list[Machine]] = {}
         self.list_begins: datetime | None = None  # what was made before is not listed any more
-        self._anchor = (time.monotonic(), begins)
-        self._horizon = begins
-
-    # -- the clock ----------------------------------------------------------------------------
-
-    @property
-    def now(self) -> datetime:
-        real, then = self._anchor
-        return min(then + timedelta(seconds=(time.monotonic() - real) * self.scale), self._horizon)
-
-    def advance(self, seconds: float) -> None:
-        """Let idle time pass."""
-        self._stand(self.now + timedelta(seconds=seconds))
-
-    def extend(self, until: datetime) -> None:
-        """Something goes on until then."""
-        self._stand(self.now)
-        self._horizon = max(self._horizon, until)
-
-    def _stand(self, at: datetime) -> None:
-        self._anchor = (time.monotonic(), at)
-        self._horizon = max(self._horizon, at)
-
-    async def until(self, instant: Callable[[], datetime]) -> None:
-        """Wait for an instant that may move meanwhile, as cancelling moves the end."""
-        while True:
-            left = (instant() - self.now).total_seconds() / self.scale
-            if left <= 0:
-                return
-            await asyncio.sleep(min(0.01, max(left, 0.0005)))
 
     # -- predictions --------------------------------------------------------------------------
 

@@ -16,9 +16,10 @@ import pytest
 from gateway.ledger.inspect import verify
 from gateway.ledger.layout import metrics_path
 from tests.acceptance.gateways import Ran, run, serving, until
+from tests.emulators.clock import DAY_ONE
 from tests.emulators.replicate import Replicate
 from tests.emulators.replicate_wire import INTERRUPTED, MODELS
-from tests.emulators.replicate_world import DAY_ONE, Made, Model, World
+from tests.emulators.replicate_world import Made, Model, World
 
 CONFIG = """
 server: {{data_dir: "{data_dir}"}}

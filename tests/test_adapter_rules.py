@@ -57,6 +57,7 @@ EXCEPTIONS = {
     ("providers.local.supervisor", "*.call_later"): "an idle child is ended",
     ("providers.modal.sdk", "asyncio.timeout"): "the SDK tries to connect for 56 s",
     ("providers.replicate.provider", "*.deadline_seconds"): "goes along as Cancel-After",
+    ("providers.runpod.deployment", "*.deadline_seconds"): "goes along in the job's policy",
     ("providers.replicate.stream", "asyncio.timeout"): "the pause before a look; it ends nothing",
 }
 MONEY_ALLOWED = {"providers.huggingface.catalog"}

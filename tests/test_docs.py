@@ -45,6 +45,7 @@ ENVIRONMENT = {
     "MODAL_PROXY_TOKEN_ID": "wk-g",
     "MODAL_PROXY_TOKEN_SECRET": "ws-h",
     "REPLICATE_API_TOKEN": "r8_i",
+    "RUNPOD_API_KEY": "rpa_j",
 }
 
 

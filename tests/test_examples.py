@@ -28,6 +28,8 @@ from gateway.registry import list_plugins
 from gateway.settings import load
 from providers.contract import Delta, Finished, Started, Usage
 from providers.local.launch import free_port
+from providers.runpod import RunPodOptions
+from providers.runpod.output import HandlerOutput
 from providers.testing import ScriptedProvider
 from tests.documents import ROOT, Block, anchors, blocks
 from tests.emulators.gpu_servers import GpuServer
@@ -37,6 +39,10 @@ from tests.emulators.native_servers import Ollama
 from tests.emulators.openai_chat import OpenAIChat
 from tests.emulators.replicate import Replicate
 from tests.emulators.replicate_wire import WARM
+from tests.emulators.runpod import RunPod
+from tests.emulators.runpod_chat import CHATS
+from tests.emulators.runpod_chat import MODEL as QWEN
+from tests.emulators.runpod_wire import COLD
 from tests.gateways import post, running
 from tests.local.engines import slow_command
 
@@ -116,6 +122,43 @@ def test_huggingface(emulator: Serve, tmp_path: Path) -> None:
     with gateway(tree, {"HF_TOKEN": app.chat.key}, tmp_path) as ask:
         assert facts(ask("deepseek")) == ("unknown", None, "measured")
         assert facts(ask("own"))[:2] == ("cold", "scale_state")
+
+
+def test_runpod(emulator: Serve, tmp_path: Path) -> None:
+    app = RunPod()
+    app.url = emulator(app)
+    tree = tree_of("RUNPOD_API_KEY")
+    words, qwen = tree["deployments"]["words"], tree["deployments"]["qwen3"]
+    app.endpoint(words["endpoint"], COLD)
+    app.endpoint(qwen["endpoint"], CHATS["warm"])
+    assert qwen["model"] == QWEN
+    tree["providers"]["runpod"] |= {
+        "base_url": f"{app.url}/v2",
+        "management_url": f"{app.url}/rest/v2",
+        "poll_seconds": 0.02,
+    }
+    with gateway(tree, {"RUNPOD_API_KEY": app.key}, tmp_path) as ask:
+        first, second = ask("words"), ask("qwen3")
+    assert facts(first) == ("cold", "scale_state", "measured")
+    assert facts(second) == ("warm", "delay_reported", "measured")
+    assert first["usage"]["source"] == second["usage"]["source"] == "reported"
+
+
+async def test_runpods_handler_gives_what_its_configuration_reads() -> None:
+    code = ast.parse(block("python", "runpod.serverless.start").text)
+    code.body = code.body[:-1]  # `start` is the real worker's: tests/acceptance
+    code.body = [n for n in code.body if not ast.unparse(n).startswith("import runpod")]
+    names: dict[str, Any] = {}
+    exec(compile(code, str(PAGE), "exec"), names)
+    job = {"id": "1", "input": {"prompt": "a b", "max_tokens": 3}}
+    pieces = [piece async for piece in names["handler"](job)]
+    given = {**tree_of("RUNPOD_API_KEY")["deployments"]["words"]}
+    for key in ("provider", "model", "price"):
+        del given[key]
+    told = HandlerOutput(RunPodOptions.model_validate(given))
+    (delta,) = told.rest(pieces, None)
+    assert isinstance(delta, Delta) and delta.text == "a b a "
+    assert told.usage == Usage(2, 3)
 
 
 def test_potassium(tmp_path: Path) -> None:

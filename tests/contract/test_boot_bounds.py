@@ -16,12 +16,14 @@ from gateway.settings import load
 from providers.testing import ProviderContract, Upstream
 from tests.contract import test_banana, test_huggingface, test_local, test_modal, test_openai_chat
 from tests.contract import test_replicate as replicate
+from tests.contract import test_runpod as runpod
 from tests.emulators.banana import Banana
 from tests.emulators.huggingface import HuggingFace
 from tests.emulators.modal import serve_modal
 from tests.emulators.native_servers import LmStudio, Ollama
 from tests.emulators.openai_chat import OpenAIChat
 from tests.emulators.replicate import Replicate
+from tests.emulators.runpod import RunPod
 from tests.gateway_app.gateways import eventually
 from tests.gateways import post, running
 
@@ -32,6 +34,7 @@ SUITES: dict[str, tuple[type[ProviderContract], Callable[[], Any]]] = {
     "ollama": (test_local.TestOllama, Ollama),
     "lmstudio": (test_local.TestLmStudio, LmStudio),
     "modal": (test_modal.TestModalFunction, serve_modal),
+    "runpod": (runpod.TestRunPod, RunPod),
     "openai_chat": (test_openai_chat.TestOpenAIChat, OpenAIChat),
     "banana": (test_banana.TestPotassium, Banana),
 }

@@ -119,6 +119,23 @@ def _modal(environment: Environment) -> Setting:
     )
 
 
+def _runpod(environment: Environment) -> Setting:
+    return Setting(
+        block={"api_key": environment["RUNPOD_API_KEY"]},
+        deployment={
+            "model": "live",
+            "endpoint": environment["LIVE_RUNPOD_ENDPOINT"],
+            "streams": True,
+            "input": {"prompt": "prompt", "max_output_tokens": "max_tokens"},
+            "output_field": "text",
+            "input_tokens_field": "usage.tokens_in",
+            "output_tokens_field": "usage.tokens_out",
+            "price": "runpod-l40s",
+        },
+        wrong_key={"block": {"api_key": "rpa_nobodyHasThisOne00000000"}},
+    )
+
+
 def _potassium(environment: Environment) -> Setting:
     return Setting(
         block={"base_url": environment["LIVE_POTASSIUM_URL"]},
@@ -224,6 +241,23 @@ SERVICES: tuple[Service, ...] = (
         rows=shapes.CHAT,
         evidence={"cold": frozenset({"loading_reported"}), **UNKNOWN},
         hosts=("router.huggingface.co",),
+    ),
+    Service(
+        name="runpod",
+        kind="runpod",
+        needs={
+            "RUNPOD_API_KEY": "of an account; allowed to read its endpoints",
+            "LIVE_RUNPOD_ENDPOINT": "an endpoint with the handler of providers/EXAMPLES.md",
+        },
+        setting=_runpod,
+        rows=shapes.RUNPOD,
+        evidence={
+            "warm": frozenset({"delay_reported", "scale_state"}),
+            "cold": frozenset({"scale_state", "timestamps_reported"}),
+            **UNKNOWN,
+        },
+        hosts=("api.runpod.ai", "api.runpod.io"),
+        has_jobs=True,
     ),
     Service(
         name="potassium",

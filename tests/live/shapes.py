@@ -257,6 +257,52 @@ OLLAMA = (
     Row("POST", "/api/chat", ERROR, (401,)),
     Row("GET", "/api/(ps|version)", ERROR, (401,)),
 )
+# A handler's output, and what it yields, have whatever form they have.
+JOB: Fields = {
+    "": "object",
+    "id": "string",
+    "status": "string",
+    "delayTime": "number?",
+    "executionTime": "number?",
+    "workerId": "string?",
+    "error": "string?",
+    "output": "any?",
+    "output.*": "any",
+}
+RUNPOD = (
+    Row("POST", "/v2/[^/]+/run", JOB),
+    Row("GET", "/v2/[^/]+/status/[^/]+", JOB),
+    Row("POST", "/v2/[^/]+/cancel/[^/]+", JOB),
+    Row(
+        "GET",
+        "/v2/[^/]+/stream/[^/]+",
+        {
+            "": "object",
+            "status": "string",
+            "stream": "array?",
+            "stream[]": "object?",
+            "stream[].output": "any",
+            "stream[].output.*": "any",
+        },
+    ),
+    Row("POST", "/v2/[^/]+/run", {"": "any", ".*": "any"}, (401,)),
+    Row(
+        "GET",
+        "/v2/serverless/[^/]+/workers",
+        {
+            "": "object",
+            "workers": "array",
+            "workers[]": "object?",
+            "workers[].id": "string",
+            "workers[].status": "string",
+            "workers[].startedAt": "string|null?",
+            "workers[].*": "any",
+            "summary": "object?",
+            "summary.*": "number",
+            "endpointVersion": "number|null?",
+        },
+    ),
+)
 # The handler's own answer has whatever form it has; the status is the server's.
 POTASSIUM = (
     Row(

@@ -19,12 +19,14 @@ import pytest
 
 from providers.local.launch import free_port
 from providers.local.weights import SMOLLM2, locate
+from tests.adapters.runpod_asking import STREAMED
 from tests.emulators.gpu_servers import GpuServer, Kind
 from tests.emulators.huggingface import HuggingFace
 from tests.emulators.modal import TOKEN, serve_modal
 from tests.emulators.native_servers import Ollama
 from tests.emulators.openai_chat import OpenAIChat
 from tests.emulators.replicate import Replicate
+from tests.emulators.runpod import RunPod
 from tests.live import checks, shapes
 from tests.live.recording import Exchange
 from tests.live.services import BY_NAME, PER_SECOND, PER_TOKEN, Setting
@@ -70,6 +72,24 @@ def huggingface(serve: Serve) -> Iterator[Setting]:
         {"model": "org/warm:novita", "price": PER_TOKEN},
         lasting={"model": "org/stalls:novita"},
         wrong_key={"block": {"token": "hf_nobody"}},
+    )
+
+
+@contextmanager
+def runpod(serve: Serve) -> Iterator[Setting]:
+    app = RunPod()
+    app.url = serve(app)
+    names = {"prompt": "prompt", "max_output_tokens": "max_tokens"}
+    yield Setting(
+        {
+            "base_url": f"{app.url}/v2",
+            "management_url": f"{app.url}/rest/v2",
+            "api_key": app.key,
+            "poll_seconds": 0.02,
+        },
+        {"model": "m", "endpoint": "cold", **STREAMED, "input": names, "price": "runpod-l40s"},
+        lasting={"endpoint": "stalls"},
+        wrong_key={"block": {"api_key": "rpa_nobody"}},
     )
 
 
@@ -138,6 +158,7 @@ LASTING: dict[str, Emulated] = {
     "replicate": replicate,
     "modal": modal,
     "huggingface": huggingface,
+    "runpod": runpod,
     "openai_chat": openai_chat,
     "ollama": ollama,
 }

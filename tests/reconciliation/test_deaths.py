@@ -15,6 +15,9 @@ from tests.acceptance.gateways import Gateway, serving, until
 from tests.emulators.modal import TOKEN, Modal, serve_modal
 from tests.emulators.replicate import Replicate
 from tests.emulators.replicate_world import Model, World
+from tests.emulators.runpod import RunPod
+from tests.emulators.runpod_world import RATE_USD, Handler
+from tests.emulators.runpod_world import World as RunPodWorld
 
 REPLICATE = """
 reconciliation: {{every_seconds: 0.1, first_pause_seconds: 0.1}}
@@ -33,6 +36,20 @@ providers:
   modal: {{server_url: "{url}", token_id: "{key[0]}", token_secret: "{key[1]}"}}
 deployments:
   slow: {{provider: modal, model: m, app: emulated, function: slow-first-delta, price: modal-h100}}
+models:
+  slow: {{deployments: [slow]}}
+"""
+
+RUNPOD = """
+reconciliation: {{every_seconds: 0.1, first_pause_seconds: 0.1}}
+providers:
+  runpod:
+    api_key: "{key}"
+    base_url: "{url}/v2"
+    management_url: "{url}/rest/v2"
+    poll_seconds: 0.05
+deployments:
+  slow: {{provider: runpod, model: m, endpoint: slow, price: runpod-l40s}}
 models:
   slow: {{deployments: [slow]}}
 """
@@ -139,6 +156,33 @@ def test_a_job_whose_id_never_came_is_found_by_its_time(
     assert (attempt["upstream_id"], attempt["lookup"]) == (made.id, "found")
     assert Decimal(operation["cost"]["total_usd"]) == made.billed_usd
     assert [line["reason"] for line in lines(data_dir, "correct")] == ["found"]
+
+
+def test_runpod_knows_the_job_for_half_an_hour(
+    emulator: Callable[[Any], str], tmp_path: Path
+) -> None:
+    app = RunPod(RunPodWorld(scale=4.0))
+    app.endpoint("slow", Handler(output="text", execute_seconds=13.7, always_warm=True))
+    app.url = emulator(app)
+    config = written(RUNPOD, tmp_path, url=app.url, key=app.key)
+    data_dir = tmp_path / "data"
+
+    def began() -> bool:
+        return bool(lines(data_dir, "accepted")) and (
+            app.world.status_of(app.last()) == "IN_PROGRESS"
+        )
+
+    operation_id = interrupt(config, data_dir, tmp_path / "first.log", began)
+    assert app.world.status_of(app.last()) == "IN_PROGRESS"
+    with serving(config, data_dir, tmp_path / "second.log") as second:
+        operation = settled(second, operation_id)
+    assert len(app.world.made) == 1
+    assert operation["attempts"][0]["upstream_id"] == app.last().id
+    assert operation["attempts"][0]["lookup"] == "looked_up"
+    assert operation["timing"]["execute_seconds"] == 13.7
+    assert operation["cold_start"]["verdict"] == "warm"
+    assert operation["cost"]["status"] == "measured"
+    assert Decimal(operation["cost"]["total_usd"]) == Decimal("13.7") * RATE_USD
 
 
 def test_modal_tells_what_its_call_did(tmp_path: Path) -> None:

@@ -1,0 +1,365 @@
+"""What is peculiar to RunPod: what is sent, what failures mean, streams that break, the scale."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from providers.contract import (
+    ContextTooLong,
+    CredentialsRejected,
+    GenerateRequest,
+    Hardware,
+    Output,
+    Parameters,
+    ProtocolViolation,
+    ProviderError,
+    RequestRejected,
+    StreamInterrupted,
+    UpstreamFailed,
+    UpstreamTimeout,
+    Usage,
+    Warmable,
+)
+from providers.runpod import RunPodOptions, RunPodSettings
+from providers.testing.contract_suite import seen
+from providers.testing.scenarios import ANSWER, INPUT_TOKENS, OUTPUT_TOKENS
+from tests.adapters.runpod_asking import COUNTS, STREAMED, Asking, asking
+from tests.emulators.runpod import RunPod, cold
+from tests.emulators.runpod_chat import MODEL
+from tests.emulators.runpod_wire import WARM, raised
+from tests.emulators.runpod_world import RATE_USD, Handler
+
+
+@pytest.fixture
+def app(emulator: Callable[[Any], str]) -> RunPod:
+    app = RunPod()
+    app.url = emulator(app)
+    return app
+
+
+@pytest.fixture
+async def account(app: RunPod, tmp_path: Path) -> AsyncIterator[Asking]:
+    async with asking(app, tmp_path, poll_seconds=0.02) as account:
+        yield account
+
+
+def give(**what: Any) -> Handler:
+    return Handler(always_warm=True, **what)
+
+
+# -- what is sent ------------------------------------------------------------------------------
+
+
+async def test_the_gateways_deadline_goes_along(account: Asking, app: RunPod) -> None:
+    app.endpoint("a", give(output="x"))
+    request = GenerateRequest("hi", Parameters(temperature=0.5), deadline_seconds=899.2)
+    await account.ask("a", request, input={"prompt": "text", "temperature": "heat"})
+    await account.ask("a", GenerateRequest("hi", deadline_seconds=0.5))
+    await account.ask("a", GenerateRequest("hi"))
+    bodies = [received.body for received in app.sent("POST", "/run")]
+    assert bodies[0] == {
+        "input": {"text": "hi", "heat": 0.5},
+        "policy": {"executionTimeout": 900_000, "ttl": 900_000},
+    }
+    assert bodies[1]["policy"] == {"executionTimeout": 5_000, "ttl": 10_000}
+    assert bodies[2] == {"input": {"prompt": "hi"}}
+
+
+async def test_vllm_is_asked_in_its_own_dialect(account: Asking, app: RunPod) -> None:
+    extra = {"max_completion_tokens": 5, "logprobs": True}
+    request = GenerateRequest(
+        [{"role": "user", "content": "hi"}],
+        Parameters(max_output_tokens=5),
+        dialect="openai_chat",
+        extra=extra,
+    )
+    deployment = account.bind("chat-warm", MODEL, api="openai", extra_body={"top_k": 3})
+    assert deployment.capabilities.dialect == "openai_chat"
+    native = [e async for e in deployment.generate(request)]
+    assert app.last().input == {
+        "openai_route": "/v1/chat/completions",
+        "openai_input": {
+            **extra,
+            "top_k": 3,
+            "model": MODEL,
+            "messages": [{"role": "user", "content": "hi"}],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        },
+    }
+    frames = [f for e in native for f in getattr(e, "native", ())]
+    assert frames[0]["choices"][0]["delta"]["role"] == "assistant"
+    assert frames[-1]["usage"]["completion_tokens"] == OUTPUT_TOKENS
+
+
+async def test_what_cannot_be_said_is_not_sent(account: Asking, app: RunPod) -> None:
+    for request in (
+        GenerateRequest("hi", Parameters(seed=1)),
+        GenerateRequest("hi", task="embed"),
+        GenerateRequest({"at": object()}),
+    ):
+        assert isinstance((await account.ask("warm", request)).error, RequestRejected)
+    assert app.received == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"endpoint": "no/path"},
+        {"api": "openai", "output": "json"},
+        {"api": "openai", "streams": True},
+        {"extra_body": {"top_k": 1}},
+        {"input": {"promt": "x"}},
+    ],
+)
+def test_options_that_say_nothing_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        RunPodOptions.model_validate({"endpoint": "e1", **wrong})
+
+
+def test_addresses_are_addresses() -> None:
+    with pytest.raises(ValidationError):
+        RunPodSettings.model_validate({"api_key": "k", "base_url": "api.runpod.ai"})
+    settings = RunPodSettings.model_validate({"api_key": "k", "base_url": "http://x/v2/"})
+    assert settings.base_url == "http://x/v2"
+
+
+# -- what comes back ---------------------------------------------------------------------------
+
+
+async def test_outputs(account: Asking, app: RunPod) -> None:
+    app.endpoint("text", give(output={"say": {"text": ["Hel", "lo"]}, "n": {"out": 2}}))
+    asked = await account.ask("text", output_field="say.text", output_tokens_field="n.out")
+    assert asked.text == "Hello" and asked.finished.usage == Usage(output_tokens=2)
+    app.endpoint("json", give(output={"a": 1}))
+    (json_output,) = [e for e in (await account.ask("json")).events if isinstance(e, Output)]
+    assert (json_output.kind, json_output.value) == ("json", {"a": 1})
+    address = "https://bucket.example/a.png"
+    app.endpoint("image", give(output={"images": [address, address]}))
+    asked = await account.ask("image", output="image", output_field="images")
+    outputs = [e for e in asked.events if isinstance(e, Output)]
+    assert [(o.kind, o.url, o.index) for o in outputs] == [("image", address, i) for i in (0, 1)]
+    # worker-vllm before its rewrite
+    old = [{"choices": [{"tokens": ["a", "b"]}], "usage": {"input": 7, "output": 2}}]
+    app.endpoint("old", give(output=old))
+    asked = await account.ask(
+        "old",
+        output_field="choices.0.tokens",
+        input_tokens_field="usage.input",
+        output_tokens_field="usage.output",
+    )
+    assert asked.text == "ab" and asked.finished.usage == Usage(7, 2)
+
+
+@pytest.mark.parametrize(
+    ("output", "options", "error"),
+    [
+        ({"b": 1}, {"output_field": "a"}, ProtocolViolation),
+        ({"a": {}}, {"output_field": "a", "output": "text"}, UpstreamFailed),
+    ],
+)
+async def test_an_output_that_was_configured_wrongly_is_paid(
+    account: Asking, app: RunPod, output: Any, options: Any, error: type[ProviderError]
+) -> None:
+    app.endpoint("a", give(output=output))
+    failed = (await account.ask("a", **options)).error
+    assert type(failed) is error and failed.phases is not None
+    assert failed.phases.execute_seconds == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("handler", "error", "detail"),
+    [
+        (give(error=raised("ValueError")), UpstreamFailed, "The handler raised an error (Value"),
+        (give(error="Input is bad: secret"), UpstreamFailed, "The handler reported an error."),
+        (give(error={"secret": 1}), UpstreamFailed, "The handler reported an error."),
+        (give(error=raised("secret words")), UpstreamFailed, "The handler reported an error."),
+        (give(error="x", end="TIMED_OUT"), UpstreamTimeout, "The job ran out of the time"),
+        (give(error="x", end="CANCELLED"), UpstreamFailed, "The job was cancelled at RunPod."),
+        (
+            give(error="{'message': 'vLLM returned HTTP 400: maximum context length'}"),
+            ContextTooLong,
+            "",
+        ),
+        (give(error="{'message': 'vLLM returned HTTP 400: bad'}"), RequestRejected, ""),
+    ],
+)
+async def test_failures(
+    account: Asking, app: RunPod, handler: Handler, error: type[ProviderError], detail: str
+) -> None:
+    app.endpoint("a", handler)
+    failed = (await account.ask("a")).error
+    assert type(failed) is error and failed.detail.startswith(detail)
+    assert "secret" not in failed.detail
+    assert failed.job_id == app.last().id
+    assert failed.phases is not None and failed.phases.execute_seconds == pytest.approx(2.0)
+    assert app.stopped("a") == 0  # it has ended: there is nothing to cancel
+
+
+async def test_a_job_is_never_submitted_twice(account: Asking, app: RunPod) -> None:
+    app.lost_jobs = 1
+    failed = (await account.ask("warm")).error
+    assert isinstance(failed, UpstreamFailed) and failed.may_have_run
+    assert len(app.world.made) == len(app.sent("POST", "/run")) == 1
+
+
+async def test_looks_may_fail_now_and_then(account: Asking, app: RunPod) -> None:
+    app.endpoint("slow", cold(WARM, boot_seconds=300.0))
+    app.refused_looks = 4
+    assert (await account.ask("slow", **STREAMED)).text == ANSWER
+    app.refused_looks = 100
+    failed = (await account.ask("never-answers", **STREAMED)).error
+    assert isinstance(failed, UpstreamFailed) and failed.job_id == app.last().id
+    assert app.stopped("never-answers") == 1  # it may still run, so it is cancelled
+
+
+async def test_a_job_that_outlives_its_time(account: Asking, app: RunPod) -> None:
+    app.endpoint("long", give(output="x", execute_seconds=1e6))
+    failed = (await account.ask("long", GenerateRequest("x", deadline_seconds=20))).error
+    assert type(failed) is UpstreamTimeout  # by its policy: either ends it at the same moment
+    app.endpoint("stuck", cold(give(output="x"), boot_seconds=1e6))
+    failed = (await account.ask("stuck", GenerateRequest("x", deadline_seconds=20))).error
+    assert type(failed) is UpstreamTimeout and failed.may_have_run
+
+
+# -- streams -----------------------------------------------------------------------------------
+
+
+async def test_pieces_that_were_lost_are_taken_from_the_whole(account: Asking, app: RunPod) -> None:
+    app.endpoint("a", replace(WARM, execute_seconds=100.0))
+    app.lost_pieces = 1
+    asked = await account.ask("a", **STREAMED)
+    assert asked.text == ANSWER
+    assert asked.finished.usage == Usage(INPUT_TOKENS, OUTPUT_TOKENS)
+
+
+async def test_pieces_that_nobody_has_are_no_answer(account: Asking, app: RunPod) -> None:
+    app.endpoint("a", replace(WARM, execute_seconds=100.0, aggregates=False))
+    assert (await account.ask("a", **STREAMED)).text == ANSWER
+    app.lost_pieces = 1
+    asked = await account.ask("a", **STREAMED)
+    assert isinstance(asked.error, StreamInterrupted) and asked.error.phases is not None
+
+
+async def test_a_handler_that_does_not_stream(account: Asking, app: RunPod) -> None:
+    for frames in ("none", "whole"):
+        app.endpoint("a", replace(WARM, execute_seconds=100.0, frames=frames))
+        assert (await account.ask("a", **STREAMED)).text == ANSWER
+    app.endpoint("a", give(output={"text": ANSWER}, frames="none"))
+    assert (await account.ask("a", None, streams=False, **COUNTS)).text == ANSWER
+    assert app.sent("GET", "/stream/")  # only where it was said that it streams
+    app.received.clear()
+    await account.ask("a", None, **COUNTS)
+    assert not app.sent("GET", "/stream/")
+
+
+async def test_each_read_is_one_delta(account: Asking, app: RunPod) -> None:
+    app.endpoint("a", replace(WARM, execute_seconds=0.0))
+    asked = await account.ask("a", **STREAMED)
+    assert asked.kinds[-2:] == ["Delta", "Finished"] and asked.text == ANSWER
+    pieces = ({"text": "a"}, {"text": "https://x.example/1.png"}, {"text": "b"})
+    app.endpoint("mixed", replace(WARM, pieces=pieces))
+    kinds = (await account.ask("mixed", **STREAMED)).kinds
+    assert kinds[-4:] == ["Delta", "Output", "Delta", "Finished"]
+
+
+async def test_chat_that_ends_early_is_no_answer(account: Asking, app: RunPod) -> None:
+    app.place("chat-stalls")
+    place = app.world.places["chat-stalls"]
+    place.handler = replace(place.handler, execute_seconds=5.0)
+    deployment = account.bind("chat-stalls", MODEL, api="openai")
+    with pytest.raises(StreamInterrupted):
+        async for _ in deployment.generate(GenerateRequest("x")):
+            pass
+
+
+# -- the endpoint itself -----------------------------------------------------------------------
+
+
+async def test_the_scale_is_set_and_the_rest_stays(account: Asking, app: RunPod) -> None:
+    place = app.endpoint("a", cold(WARM), maximum=3, idle_timeout=17)
+    deployment = account.bind("a")
+    await deployment.scale(1)
+    assert (place.minimum, place.maximum, place.idle_timeout) == (1, 3, 17)
+    assert app.sent("PATCH", "/a")[0].body == {"workers": {"min": 1, "max": 3, "idleTimeout": 17}}
+    await deployment.scale(0, 5)
+    assert (place.minimum, place.maximum) == (0, 5)
+    with pytest.raises(RequestRejected, match="allows 5 workers"):
+        await deployment.scale(6)
+    app.may_manage = False
+    with pytest.raises(CredentialsRejected):
+        await deployment.scale(1)
+
+
+async def test_a_probe_wakes_nothing(account: Asking, app: RunPod) -> None:
+    place = app.endpoint("a", cold(WARM, boot_seconds=30.0))
+    deployment = account.bind("a", **STREAMED)
+    assert await deployment.probe() == "down"
+    app.may_manage = False
+    assert await deployment.probe() == "unknown"  # three "idle" ones may be scaled down or not
+    place.maximum = 0
+    assert await deployment.probe() == "down"
+    app.may_manage, place.maximum = True, 1
+    await deployment.scale(1)
+    assert await deployment.probe() == "booting"
+    app.may_manage = False
+    assert await deployment.probe() == "booting"
+    app.may_manage = True
+    app.world.advance(60.0)
+    assert await deployment.probe() == "ready"
+    assert await account.bind("no-such-model").probe() == "unknown"
+    assert not app.world.made
+
+
+async def test_it_is_kept_warm_by_its_scale(account: Asking, app: RunPod) -> None:
+    app.endpoint("a", cold(WARM, boot_seconds=30.0))
+    deployment = account.bind("a", **STREAMED)
+    await deployment.scale(1)
+    app.world.advance(3600.0)
+    asked = await account.ask("a", **STREAMED)
+    assert asked.row("runpod-l40s").verdict == "warm" and not app.last().cold
+    await deployment.scale(0)
+    app.world.advance(6.0)
+    assert await deployment.probe() == "down"
+    app.world.stop_all("a")
+    assert 3600 * RATE_USD < app.world.billed_usd("a") < 3620 * RATE_USD
+
+
+async def test_booting_without_work_needs_an_input_for_it(account: Asking, app: RunPod) -> None:
+    app.endpoint("a", cold(WARM, boot_seconds=30.0))
+    assert not isinstance(account.bind("a"), Warmable)
+    deployment = account.bind("a", warm_input={"ping": True})
+    assert isinstance(deployment, Warmable)
+    await deployment.warm()
+    assert app.last().input == {"ping": True} and await deployment.probe() == "booting"
+
+
+async def test_what_it_runs_on(account: Asking, app: RunPod) -> None:
+    assert await account.bind("warm").hardware() == Hardware((("ADA_48_PRO", 1),))
+
+
+async def test_looking_a_job_up(account: Asking, app: RunPod) -> None:
+    deployment = account.bind("warm", **STREAMED)
+    assert await deployment.lookup("nobody") is None
+    async for _ in deployment.generate(GenerateRequest("x")):
+        pass
+    report = await deployment.lookup(app.last().id)
+    assert report is not None and report.status == "succeeded" and report.failure is None
+    assert report.usage == Usage(INPUT_TOKENS, OUTPUT_TOKENS)
+    assert report.phases is not None and report.phases.execute_seconds == pytest.approx(2.0)
+    app.world.advance(1801.0)
+    assert await deployment.lookup(app.last().id) is None  # results are kept for half an hour
+    task = asyncio.ensure_future(account.ask("stalls", **STREAMED))
+    await seen(lambda: app.last().place == "stalls")
+    report = await account.bind("stalls").lookup(app.last().id)
+    assert report is not None and report.status == "running"
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

@@ -68,6 +68,23 @@ FORMATS: Mapping[str, tuple[Format, ...]] = {
             "`modal billing report --json`, the same",
         ),
     ),
+    # Disks and fees are no seconds of a GPU, which is what a job is priced by.
+    "runpod": (
+        Format(
+            {
+                "startTime": "start_time",
+                "endTime": "end_time",
+                "serverlessId": "model",
+                "gpuAmount": "cost_usd",
+                "totalAmount": "",
+                "cpuAmount": "",
+                "diskAmount": "",
+                "feeAmount": "",
+            },
+            "GET /v2/billing/serverless, https://docs.runpod.io/api-reference-v2/openapi.json "
+            "(2.0.0, as recorded 2026-08-20, read 2026-11-26)",
+        ),
+    ),
 }
 UNKNOWN: Mapping[str, str] = {
     "replicate": "Replicate's invoices are PDF files, and no export of usage is documented "
@@ -112,12 +129,14 @@ def read_bill(path: Path, provider: str, mapped: Sequence[str] = ()) -> list[Bil
 
 
 def _rows(path: Path, text: str) -> tuple[Iterable[tuple[int, Mapping[str, Any]]], list[str]]:
-    if text.lstrip()[:1] == "[":
+    if text.lstrip()[:1] in ("[", "{"):
         try:
             found = json.loads(text, parse_float=str, parse_int=str)
         except ValueError as error:
             raise ConfigError(f"{path}: not valid JSON") from error
-        if not all(isinstance(row, dict) for row in found):
+        if isinstance(found, dict):  # RunPod's answer as it came
+            found = found.get("records")
+        if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
             raise ConfigError(f"{path}: a list of objects is needed")
         names = list(dict.fromkeys(name for row in found for name in row))
         return enumerate(found, 1), names

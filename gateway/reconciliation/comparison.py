@@ -94,9 +94,9 @@ def _names(settings: Settings, named: Sequence[str]) -> Callable[[Booked], Seque
             raise ConfigError(f"--name {pair}: it is the bill's name=deployment")
         said.setdefault(deployment, []).append(theirs)
     for name, given in settings.deployments.items():
-        app = given.options.get("app")
-        if isinstance(app, str):  # what Modal bills
-            said.setdefault(name, []).append(app)
+        for option in ("app", "endpoint"):  # Modal bills by the one, RunPod by the other
+            if isinstance(known := given.options.get(option), str):
+                said.setdefault(name, []).append(known)
 
     def names_of(row: Booked) -> Sequence[str]:
         model = row.provider_model

@@ -194,6 +194,39 @@ def test_modals_own_report_by_app_and_day(tmp_path: Path, modal: tuple[str, ...]
     assert by_day["batch", "2026-11-23"]["name"] == "traffic that did not pass here"
 
 
+def test_runpods_answer_by_endpoint_and_hour(tmp_path: Path) -> None:
+    config = tmp_path / "gateway.yml"
+    config.write_text(
+        """
+providers: {runpod: {api_key: rpa_x}}
+deployments:
+  words: {provider: runpod, model: m, endpoint: 4m7x2k9q, price: runpod-l40s}
+models: {words: {deployments: [words]}}
+"""
+    )
+    l40s = {**H100, "provider": "runpod", "deployment": "words", "price": price("runpod-l40s")}
+    record = {
+        "startTime": "2026-11-22T12:00:00Z",
+        "endTime": "2026-11-22T13:00:00Z",
+        "serverlessId": "4m7x2k9q",
+        "totalAmount": 1.075,
+        "gpuAmount": 0.975,
+        "cpuAmount": 0,
+        "diskAmount": 0.02,
+        "feeAmount": 0.08,
+    }
+    answer = {"records": [record], "metadata": {"recordCount": 1}}
+    given = ("--provider", "runpod", "--config", str(config))
+    said = reconciled(tmp_path, [ran(0, "1000", **l40s)], json.dumps(answer), *given)
+    (group,) = said["groups"]
+    assert (group["what"], group["verdict"], group["bill_usd"]) == ("4m7x2k9q", "matched", "0.975")
+    whole = ("--map", "totalAmount=cost_usd", "--map", "serverlessId=model")
+    times = ("--map", "startTime=start_time", "--map", "endTime=end_time")
+    said = reconciled(tmp_path, [], json.dumps(answer), *given, *whole, *times)
+    (group,) = said["groups"]
+    assert (group["name"], group["difference_usd"]) == ("idle or standing", "0.1")
+
+
 def test_more_than_one_machine_could_idle_has_no_name(
     tmp_path: Path, modal: tuple[str, ...]
 ) -> None:

@@ -7,13 +7,15 @@ import logging
 import math
 from collections.abc import Callable
 from contextlib import aclosing
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from gateway.accounting.metering import believable
 from gateway.accounting.settle import Observed, settle, settle_unknown
 from gateway.accounting.timeline import Timeline
 from gateway.answer import Answer
+from gateway.booting import boot, loading_pause_seconds
 from gateway.errors import BudgetRanOut, GatewayError, OperationCancelled
+from gateway.lane import Contest
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.rows import AttemptRow
 from gateway.limits.hold import Hold, Progress
@@ -45,17 +47,6 @@ Failure: TypeAlias = ProviderError | GatewayError | LedgerUnavailable
 logger = logging.getLogger(__name__)
 
 OUTPUT_CAP_BYTES = 64 << 20
-# Of a boot that is only seen by asking again, the end is known to one pause: a twentieth of the
-# wait so far, or the shortest.
-_LOADING_PAUSES = 20
-_LOADING_PAUSE_SECONDS = (0.05, 2.0)
-
-
-class Contest(Protocol):
-    """A race that an attempt takes part in: told of each event, before it is taken in."""
-
-    def admits(self, attempt: Attempt, event: Event) -> bool:
-        """Whether the attempt goes on; False: another one has answered."""
 
 
 class Attempt:
@@ -71,6 +62,7 @@ class Attempt:
         "_hold",
         "_operation",
         "_says_when_it_begins",
+        "_sent",
         "_share_mark",
         "_share_seconds",
         "_streams",
@@ -95,6 +87,7 @@ class Attempt:
         self._operation = operation
         self._answer = operation.answer
         self.lost = False
+        self._sent = False  # until then, nothing but a boot was asked for
         self.contest = contest
         self.target = target
         self.row = row
@@ -147,6 +140,9 @@ class Attempt:
         self._watchdog = watchdog
         self._arm(timeline.begun_at)
         loading_since: float | None = None
+        if self.contest is not None and self.contest.boots:
+            await self._boot(self.contest)
+        self._sent = True
         while True:
             now = operation.clock.monotonic()
             given = operation.order.request
@@ -171,11 +167,20 @@ class Attempt:
                     self._observe(Booting(loading.evidence, detail=loading.detail))
                 now = operation.clock.monotonic()
                 loading_since = now if loading_since is None else loading_since
-                shortest, longest = _LOADING_PAUSE_SECONDS
-                pause = min(max((now - loading_since) / 20, shortest), longest)
+                pause = loading_pause_seconds(now - loading_since)
                 await asyncio.sleep(max(loading.retry_after_seconds or 0.0, pause))
                 self._asked_at = operation.clock.monotonic()
                 self._share_mark = target.sharing.begin(self._asked_at)
+
+    async def _boot(self, contest: Contest) -> None:
+        """Have it boot, and go on as the first that is up; the others end here."""
+        await boot(self.target.deployment, self._observe)
+        if not contest.is_first(self):
+            raise asyncio.CancelledError
+        if self.timeline.booting is not None:
+            self.timeline.booted_before = True
+            self._asked_at = self._operation.clock.monotonic()
+            self._share_mark = self.target.sharing.begin(self._asked_at)
 
     async def _consume(self, request: GenerateRequest) -> None:
         log, answer, hold = self._operation.log, self._answer, self._hold
@@ -270,7 +275,8 @@ class Attempt:
         """Whether the provider still owes its account of the seconds that it bills."""
         phases = self.timeline.phases
         said = phases is not None and phases.execute_seconds is not None
-        return self.target.deployment.capabilities.reports_seconds and spends and not said
+        reports = self.target.deployment.capabilities.reports_seconds
+        return reports and spends and self._sent and not said
 
     def tell_warmth(self) -> None:
         """What this attempt has shown of its deployment, once it is settled."""
@@ -304,7 +310,7 @@ class Attempt:
         # Without a sure record of its begin the provider was not asked.
         usage, spends = self.usage, not isinstance(failure, LedgerUnavailable)
         phases: Phases | None = None
-        goes_on = cut_short and not self._cancels
+        goes_on = cut_short and self._sent and not self._cancels
         if isinstance(failure, ProviderError):
             usage = usage or believable(failure.usage)
             spends, phases = failure.spends, failure.phases
@@ -339,6 +345,7 @@ class Attempt:
             complete=failure is None,
             boot_limit_seconds=target.timeouts.boot_seconds,
             spends=spends,
+            sent=self._sent,
             share_seconds=self._share_seconds
             if tariff_row is not None and tariff_row.shared and timeline.work_began
             else None,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.clock import Clock
+from gateway.hedging import dual_boot
 from gateway.ledger.views import usd_or_null
 from gateway.registry import Target
 from gateway.routing import (
@@ -46,6 +47,8 @@ def candidate_of(
         target.usual.first_output_seconds,
         _queue_seconds(target),
         CORDONED if target.cordoned else target.circuit.closed(now),
+        target.can_boot_alone,
+        row is None or (row.usd_per_second is not None and "boot" in row.bills),
     )
 
 
@@ -74,7 +77,8 @@ def arranged(
     choice: Choice = choose(candidates, wish.strategy or strategy, wish, rules)
     by_name = {target.name: target for target in plan.targets}
     targets = tuple(by_name[name] for name in choice.order)
-    return replace(plan, targets=targets, considered=choice.considered)
+    boots = dual_boot(choice.candidates, wish.strategy or strategy, rules) or ()
+    return replace(plan, targets=targets, considered=choice.considered, boots=boots)
 
 
 _NO_WISH = Wish()

@@ -209,12 +209,13 @@ class Run(Operation):
         retries = self._executor.retries
         failure: Failure | None = None
         tried: Mapping[str, int] = {}
-        if self.order.hedge:
-            raced = await Race(self).hedged()
-            failure, tried = raced.failure, raced.tried
-            self.lanes = (self.lane,)
-            if failure is None:
-                return
+        if self.order.hedge or self.order.plan.boots:
+            raced = await Race(self).run()
+            if raced is not None:
+                failure, tried = raced.failure, raced.tried
+                if failure is None:
+                    return
+                self.lanes = (self.lane,)
         for target in self.order.plan.targets:
             if not (failure is None or worth_trying_elsewhere(failure)):
                 break

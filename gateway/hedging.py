@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.routing import Candidate, coldness
+from gateway.routing import Candidate, ModelRules, Strategy, coldness
 from gateway.warmth.outlook import Outlook
 
 QUIET_SHARE: Final = 0.95
 UNKNOWN_QUIET_SECONDS: Final = 2.0
 """The delay where too few first outputs were seen: a guess."""
+_COLD: Final = 2
 _LEAST_QUIET_SECONDS: Final = 0.02  # below, one turn of the event loop would make a hedge
 
 
@@ -30,6 +31,39 @@ def hedge_after_seconds(outlook: Outlook, quiet_seconds: float | None) -> float:
     if quiet_seconds is None:
         return UNKNOWN_QUIET_SECONDS
     return max(_LEAST_QUIET_SECONDS, quiet_seconds)
+
+
+def dual_boot(
+    ordered: Sequence[Candidate], strategy: Strategy, rules: ModelRules
+) -> tuple[str, str] | None:
+    """The two that are booted at once because all are cold; None: the first boots alone.
+
+    ``ordered`` is the order in which they are tried. The second is the next that may: where no
+    boot is billed (``hedge: unbilled``), and its answer costs no more beyond the first's than the
+    wait for the first is worth; or any, where the model says ``when_cold``. An order that was asked
+    for (``priority``, ``cheapest``, ``weighted``) is only left where the model says so.
+    """
+    asked = rules.hedge == "when_cold"
+    if rules.hedge == "never" or not (asked or strategy in ("balanced", "fastest")):
+        return None
+    sound = [candidate for candidate in ordered if candidate.closed is None]
+    if len(sound) < 2 or any(coldness(candidate.outlook) < _COLD for candidate in sound):
+        return None
+    able = [x for x in sound if x.can_boot and (asked or not x.bills_boot)]
+    first = sound[0]
+    if not able or able[0] is not first:
+        return None
+    for second in able[1:]:
+        if asked or _worth_it(first, second, rules.wait_value_usd_per_second):
+            return first.name, second.name
+    return None
+
+
+def _worth_it(first: Candidate, second: Candidate, wait_value_usd_per_second: float) -> bool:
+    if first.expected_pico_usd is None or second.expected_pico_usd is None:
+        return False
+    extra_usd = (second.expected_pico_usd - first.expected_pico_usd) / 1e12
+    return extra_usd <= wait_value_usd_per_second * first.wait_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +88,7 @@ def hedge_partner(
     that it boots.
     """
     reasons: dict[str, str] = {}
-    first_is = 2 if first_waits else coldness(first.outlook)
+    first_is = _COLD if first_waits else coldness(first.outlook)
     for rival in rivals:
         why = _unfit(first, first_is, rival, max_cost_pico_usd)
         if why is None:

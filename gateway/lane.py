@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gateway.errors import BudgetRanOut, GatewayError, OperationCancelled
 from gateway.retrying import timed_out
-from providers.contract import ProviderError
+from providers.contract import Event, ProviderError
 
 if TYPE_CHECKING:
-    from gateway.attempt import Attempt, Contest
+    from gateway.attempt import Attempt
+
+
+class Contest(Protocol):
+    """A race that an attempt takes part in: told of each event, before it is taken in.
+
+    ``boots``: the deployments are only booted, and the first that is up gets the request.
+    """
+
+    boots: bool
+
+    def admits(self, attempt: Attempt, event: Event) -> bool:
+        """Whether the attempt goes on; False: another one has answered."""
+
+    def is_first(self, attempt: Attempt) -> bool:
+        """Whether nobody was before it; from then on it has won."""
 
 
 class Lane:

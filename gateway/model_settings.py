@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from gateway.routing import ModelRules, Strategy
+from gateway.routing import ModelRules, Strategy, WhenCold
 
 
 class ModelSettings(BaseModel):
@@ -23,6 +23,10 @@ class ModelSettings(BaseModel):
     """For ``weighted``: the share of each deployment; 1 where none is given."""
     wait_value_usd_per_second: Decimal = Field(default=Decimal("0.001"), ge=0)
     """What a second of a caller's waiting is worth, for ``balanced``."""
+    hedge: WhenCold = "unbilled"
+    """Two deployments are booted, where all are cold and both can be booted without work, and the
+    first that is up gets the request: unbilled: where no price bills a boot, for the strategies
+    balanced and fastest; when_cold: always, and every boot is paid for; never."""
 
     @model_validator(mode="after")
     def _weighs_its_own(self) -> ModelSettings:
@@ -37,4 +41,6 @@ class ModelSettings(BaseModel):
     @property
     def rules(self) -> ModelRules:
         """The same in routing's words."""
-        return ModelRules(self.strategy, float(self.wait_value_usd_per_second), self.weights)
+        return ModelRules(
+            self.strategy, float(self.wait_value_usd_per_second), self.hedge, self.weights
+        )

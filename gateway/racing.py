@@ -1,5 +1,7 @@
 """Two attempts of one operation at a time: the first with output answers, the other is called off.
 
+Or, where all deployments are cold: two are booted, and the first that is up gets the request.
+
 Each runs in a task and a lane of its own, and both write into the operation's log; none of them has
 a part in the answer before it has won. So at every moment the answer is one attempt's, and the
 ledger has a row for each that was begun: the loser's is a ``lost_hedge``, with its own cost.
@@ -22,7 +24,7 @@ from gateway.lane import Lane
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.registry import Target
 from gateway.retrying import worth_repeating
-from gateway.routing import Candidate
+from gateway.routing import Candidate, coldness
 from providers.contract import Booting, Delta, Event, Finished, Output, ProviderError
 
 if TYPE_CHECKING:
@@ -51,22 +53,62 @@ class Race:
         self._lanes: dict[str, Lane] = {}
         self._tasks: dict[str, asyncio.Task[Failure | None]] = {}
         self._winner: str | None = None
+        self.boots = False
         self._news = asyncio.Event()
 
     def admits(self, attempt: Attempt, event: Event) -> bool:
         """The first with output has won, and the others have lost."""
         if isinstance(event, Delta | Output | Finished):
-            if self._winner is not None:
-                return False
-            self._winner, attempt.contest = attempt.target.name, None
-            for name, lane in self._lanes.items():
-                if name != self._winner and not self._tasks[name].done():
-                    lane.lose()
-        elif isinstance(event, Booting):
+            return self.is_first(attempt)
+        if isinstance(event, Booting):
             self._news.set()
         return not attempt.lost
 
-    async def hedged(self) -> Raced:
+    def is_first(self, attempt: Attempt) -> bool:
+        """The first has won, and the others have lost."""
+        if self._winner is not None:
+            return False
+        self._winner, attempt.contest = attempt.target.name, None
+        for name, lane in self._lanes.items():
+            if name != self._winner and not self._tasks[name].done():
+                lane.lose()
+        return True
+
+    async def run(self) -> Raced | None:
+        """As the order says; None: there is nothing to race for. Raises OperationCancelled."""
+        pair = self._pair()
+        if pair is not None:
+            return await self._booted(pair)
+        return await self._hedged() if self._run.order.hedge else None
+
+    def _pair(self) -> tuple[Target, Target] | None:
+        """The two to be booted, if it is still so that all are cold, and nobody boots them now."""
+        plan = self._run.order.plan
+        pair = [target for target in plan.targets if target.name in plan.boots]
+        at = self._run.clock.monotonic()
+        if len(pair) != 2 or any(target.boots_beside or target.gate.full for target in pair):
+            return None
+        if any(coldness(target.outlook(at)) < 2 for target in plan.targets):
+            return None
+        return pair[0], pair[1]
+
+    async def _booted(self, pair: tuple[Target, Target]) -> Raced:
+        """Have both boot; the first that is up gets the request."""
+        self.boots = True
+        for target, other in (pair, pair[::-1]):
+            target.boots_beside = True
+            self._run.explain(target.name, "dual_boot", f"booted beside {other.name}")
+            self._enter(target)
+        try:
+            return await self._ended()
+        except asyncio.CancelledError:
+            await self._stop()
+            raise self._run.lane.interruption() from None
+        finally:
+            for target in pair:
+                target.boots_beside = False
+
+    async def _hedged(self) -> Raced:
         """Ask the first of the plan, and where it shows nothing a second one as well.
 
         Raises OperationCancelled once both are stopped and booked.

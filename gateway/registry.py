@@ -21,6 +21,7 @@ from gateway.accounting.metering import TokenEstimator
 from gateway.accounting.prices import Billed, PriceBook, PriceRow, Tariff, built_in_rows
 from gateway.accounting.sharing import Sharing
 from gateway.accounting.usual import Usual
+from gateway.booting import can_boot_alone
 from gateway.limits.circuit import Circuit
 from gateway.limits.gate import Gate
 from gateway.pricebook.stored import stored_rows
@@ -87,6 +88,9 @@ class Target:
     running: int = 0
     keeper: Keeping | None = None
     own_window_seconds: float | None = None
+    can_boot_alone: bool = False
+    boots_beside: bool = False
+    """Whether it is booted beside another now, for a request that gets the first that is up."""
 
     def outlook(self, at: float) -> Outlook:
         """What a call that is sent at ``at`` (monotonic) can expect."""
@@ -174,6 +178,7 @@ class Registry:
             gate=Gate(given.limits.max_concurrency, given.limits.max_queued),
             warmth=Warmth(_prior(plugin.name, given, tariff, deployment)),
             standing=given.standing_machines,
+            can_boot_alone=can_boot_alone(deployment),
         )
         known = given.idle_window_seconds or deployment.capabilities.keep_alive_seconds
         target.own_window_seconds = known

@@ -22,6 +22,7 @@ from gateway.warmth.outlook import Outlook
 
 Strategy: TypeAlias = Literal["balanced", "cheapest", "fastest", "priority", "weighted"]
 IfCold: TypeAlias = Literal["wait", "spill", "fail"]
+WhenCold: TypeAlias = Literal["unbilled", "when_cold", "never"]
 STRATEGIES: tuple[Strategy, ...] = ("balanced", "cheapest", "fastest", "priority", "weighted")
 
 _WARM = 0.5  # as likely as not
@@ -43,10 +44,14 @@ Target = TypeVar("Target", bound=Named)
 
 @dataclass(frozen=True, slots=True)
 class ModelRules:
-    """How a model is routed. ``wait_value``: USD for a second of a caller's waiting."""
+    """How a model is routed.
+
+    ``wait_value``: USD for a second of a caller's waiting; ``hedge``: when two are booted at once.
+    """
 
     strategy: Strategy = "balanced"
     wait_value_usd_per_second: float = 0.001
+    hedge: WhenCold = "unbilled"
     weights: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -54,13 +59,15 @@ class ModelRules:
 class Plan(Generic[Target]):
     """``targets`` in the order in which they are tried; never empty.
 
-    ``considered`` says why in that order; empty where there was nothing to choose.
+    ``considered`` says why in that order; empty where there was nothing to choose. ``boots`` are
+    two that are booted at once, where all are cold: the first that is up gets the request.
     """
 
     model: str
     targets: tuple[Target, ...]
     rules: ModelRules = ModelRules()
     considered: tuple[Considered, ...] = ()
+    boots: tuple[str, ...] = ()
 
 
 class UnknownModel(LookupError):
@@ -130,6 +137,8 @@ class Candidate:
 
     ``expected_pico_usd`` None: nobody knows its price. ``warm_seconds``: until its first output,
     usually, when it is warm. ``closed``: why nothing is sent there now; None: it is open.
+    ``can_boot``: it can be booted without work, and says when it is up; ``bills_boot``: that costs
+    money, or nobody knows.
     """
 
     name: str
@@ -139,6 +148,8 @@ class Candidate:
     warm_seconds: float | None = None
     queue_seconds: float = 0.0
     closed: str | None = None
+    can_boot: bool = False
+    bills_boot: bool = True
 
     @property
     def wait_seconds(self) -> float:
@@ -156,10 +167,15 @@ class Considered:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Names in the order in which they are tried; empty: nothing fits the wish."""
+    """Candidates in the order in which they are tried; empty: nothing fits the wish."""
 
-    order: tuple[str, ...]
+    candidates: tuple[Candidate, ...]
     considered: tuple[Considered, ...]
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(candidate.name for candidate in self.candidates)
 
 
 def choose(
@@ -190,8 +206,7 @@ def choose(
         late = [c for c in ordered if c.wait_seconds > wish.deadline_seconds]
         ordered = [c for c in ordered if c.wait_seconds <= wish.deadline_seconds] + late
     ordered += [c for c in closed if c.closed != CORDONED]
-    names = tuple(candidate.name for candidate in ordered)
-    return Choice(names if wish.allow_fallbacks else names[:1], tuple(considered))
+    return Choice(tuple(ordered if wish.allow_fallbacks else ordered[:1]), tuple(considered))
 
 
 CORDONED = "cordoned"

@@ -22,6 +22,8 @@ from gateway.accounting.timeline import Timeline
 from gateway.ledger.rows import AttemptRow
 from providers.contract import Usage
 
+_NO_TOKENS = Count(0, "counted", 0, 0)
+_NOT_SENT = Metered(_NO_TOKENS, _NO_TOKENS, images=0)
 _WORDS = ("finish_reason", "upstream_id", "upstream_revision", "instance_id")
 _FIGURES = (
     *("verdict", "evidence", "caused_boot"),
@@ -42,6 +44,7 @@ class Observed:
     any work. ``share_seconds`` is the attempt's share of a machine that ran others as well,
     ``boot_limit_seconds`` the longest that a boot may take. ``goes_on_seconds``: the provider may
     work on, and bill, although nobody waits any more; at most so long from the attempt's begin.
+    ``sent`` is false where nothing but a boot was asked for.
     ``unsaid_seconds``: it bills by an account of its own and has not given it; no attempt is billed
     for more than so long.
     """
@@ -53,6 +56,7 @@ class Observed:
     images: int = 0
     complete: bool = False
     spends: bool = True
+    sent: bool = True
     share_seconds: float | None = None
     boot_limit_seconds: float | None = None
     goes_on_seconds: float | None = None
@@ -78,7 +82,10 @@ def settle(
         row.instance_id = timeline.phases.instance_id or row.instance_id
         row.upstream_revision = timeline.phases.revision or row.upstream_revision
 
-    if seen.spends or seen.usage is not None or timeline.has_output:
+    if not seen.sent and seen.spends:
+        metered = _NOT_SENT
+        _count(row, metered)
+    elif seen.spends or seen.usage is not None or timeline.has_output:
         metered = meter(
             seen.usage,
             input_bytes=seen.input_bytes,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from providers.contract import Booting, Delta, Event, Finished, Output, Phases, Queued, Started
 
 
@@ -11,6 +13,7 @@ class Timeline:
     Units:  seconds of the gateway's monotonic clock; ``None`` where nothing was said. A provider's
             own account of a phase (``Phases``) takes the place of our stamps for that phase; a
             wait that it does not divide into queue and boot is not divided by our stamps either.
+            ``booted_before``: the gateway had it boot before the call, and waited for that.
     Shape:  ``observe`` takes events in arrival order, ``end`` comes once and last.
     """
 
@@ -21,6 +24,7 @@ class Timeline:
         "_queued_at",
         "_started_at",
         "begun_at",
+        "booted_before",
         "booting",
         "phases",
         "started",
@@ -28,6 +32,7 @@ class Timeline:
 
     def __init__(self, begun_at: float) -> None:
         self.begun_at = begun_at
+        self.booted_before = False
         self.booting: Booting | None = None
         self.started: Started | None = None
         self.phases: Phases | None = None
@@ -44,7 +49,7 @@ class Timeline:
                 if self._first_output_at is None:
                     self._first_output_at = at
             case Finished():
-                self.phases = event.phases or self.phases
+                self.phases = self._of_call(event.phases) or self.phases
             case Queued():
                 self._queued_at = at if self._queued_at is None else self._queued_at
             case Booting():
@@ -59,7 +64,14 @@ class Timeline:
     def end(self, at: float, phases: Phases | None = None) -> None:
         """The attempt is over; ``phases`` where a failure carried the provider's account."""
         self._ended_at = at
-        self.phases = phases or self.phases
+        self.phases = self._of_call(phases) or self.phases
+
+    def _of_call(self, phases: Phases | None) -> Phases | None:
+        """A provider's account. It knows the call alone, and of a boot before it says: warm."""
+        if phases is None or not self.booted_before:
+            return phases
+        none = {"boot_seconds": None, "wait_seconds": None, "waited_for_boot": None}
+        return replace(phases, **none, evidence=None, caused_boot=None)
 
     @property
     def has_output(self) -> bool:

@@ -162,5 +162,6 @@ def choice_json(plan: Plan[Target]) -> dict[str, Any]:
         "dry_run": True,
         "chosen": plan.targets[0].name if plan.targets else None,
         "order": [target.name for target in plan.targets],
+        "boots": list(plan.boots),
         "candidates": [considered_json(considered) for considered in plan.considered],
     }

@@ -1,7 +1,7 @@
 """One stream of requests over several equal deployments that scale to zero, by routing strategy.
 
-``warm_first`` asks ``gateway.routing.choose``, as the gateway does. The others are what ordinary
-balancers do, here for comparison only.
+``warm_first`` asks ``gateway.routing.choose``, and with a dual boot ``gateway.hedging.dual_boot``,
+as the gateway does. The others are what ordinary balancers do, here for comparison only.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Final, Literal, Protocol, TypeAlias
 
+from gateway.hedging import dual_boot
 from gateway.routing import Candidate, ModelRules, Wish, choose
 from gateway.simulation.simulate import Outcome, Plant, Requests
 from gateway.warmth.kept import Kept
@@ -28,19 +29,20 @@ ROUTES: Final[tuple[Route, ...]] = (
     "warm_first_dual_boot",
 )
 _DECAY_US = 10_000_000
-_RULES, _WISH = ModelRules(), Wish()
+_RULES, _WISH = ModelRules(hedge="never"), Wish()
+_DUAL = ModelRules(hedge="when_cold")
 
 
 class Router(Protocol):
-    """Which deployment gets a request; and what came of it."""
+    """Which deployment gets a request, or which two are booted for it; and what came of it."""
 
-    def pick(self, deployments: Sequence[Kept], at_us: int) -> int: ...
+    def pick(self, deployments: Sequence[Kept], at_us: int) -> tuple[int, ...]: ...
     def done(self, number: int, at_us: int, end_us: int) -> None: ...
 
 
 class _One:
-    def pick(self, deployments: Sequence[Kept], at_us: int) -> int:
-        return 0
+    def pick(self, deployments: Sequence[Kept], at_us: int) -> tuple[int, ...]:
+        return (0,)
 
     def done(self, number: int, at_us: int, end_us: int) -> None:
         pass
@@ -50,17 +52,17 @@ class _Random(_One):
     def __init__(self, seed: int) -> None:
         self._dice = random.Random(seed)  # noqa: S311 (a comparison, not a secret)
 
-    def pick(self, deployments: Sequence[Kept], at_us: int) -> int:
-        return self._dice.randrange(len(deployments))
+    def pick(self, deployments: Sequence[Kept], at_us: int) -> tuple[int, ...]:
+        return (self._dice.randrange(len(deployments)),)
 
 
 class _RoundRobin(_One):
     def __init__(self, seed: int) -> None:
         self._last = -1
 
-    def pick(self, deployments: Sequence[Kept], at_us: int) -> int:
+    def pick(self, deployments: Sequence[Kept], at_us: int) -> tuple[int, ...]:
         self._last = (self._last + 1) % len(deployments)
-        return self._last
+        return (self._last,)
 
 
 class _PeakEwma:
@@ -71,8 +73,8 @@ class _PeakEwma:
         self._stamp: dict[int, int] = {}
         self._ends: dict[int, list[tuple[int, int]]] = {}
 
-    def pick(self, deployments: Sequence[Kept], at_us: int) -> int:
-        return min(range(len(deployments)), key=lambda number: self._score(number, at_us))
+    def pick(self, deployments: Sequence[Kept], at_us: int) -> tuple[int, ...]:
+        return (min(range(len(deployments)), key=lambda number: self._score(number, at_us)),)
 
     def done(self, number: int, at_us: int, end_us: int) -> None:
         self._ends.setdefault(number, []).append((end_us, at_us))
@@ -102,17 +104,20 @@ class _PeakEwma:
 class _WarmFirst(_One):
     """``choose`` of ``gateway.routing``, told the simulated state."""
 
-    def __init__(self, boot_seconds: float) -> None:
+    def __init__(self, boot_seconds: float, rules: ModelRules = _RULES) -> None:
         self._boot_seconds = boot_seconds
+        self._rules = rules
 
-    def pick(self, deployments: Sequence[Kept], at_us: int) -> int:
+    def pick(self, deployments: Sequence[Kept], at_us: int) -> tuple[int, ...]:
         candidates = []
         for number, deployment in enumerate(deployments):
             state = deployment.state(at_us)
             left = (deployment.ready_at_us - at_us) / 1e6 if state == "booting" else None
             outlook = Outlook(state, float(state == "warm"), self._boot_seconds, left)
-            candidates.append(Candidate(str(number), str(number), outlook))
-        return int(choose(candidates, "balanced", _WISH, _RULES).order[0])
+            candidates.append(Candidate(str(number), str(number), outlook, can_boot=True))
+        ordered = choose(candidates, "balanced", _WISH, self._rules).candidates
+        pair = dual_boot(ordered, "balanced", self._rules)
+        return tuple(map(int, pair or (ordered[0].name,)))
 
 
 def route(
@@ -143,22 +148,21 @@ def route(
         for at, execute in zip(stream.at_us, stream.execute_us, strict=True):
             for deployment in kept:
                 deployment.advance(at)
-            number = router.pick(kept, at)
-            if by == "warm_first_dual_boot" and all(d.state(at) == "off" for d in kept):
-                number = _boot_two(kept, at)
+            picked = router.pick(kept, at)
+            number = _first_up(kept, picked, at) if len(picked) > 1 else picked[0]
             wait = kept[number].arrive(at, execute)
             router.done(number, at, at + wait + execute)
         found.accounts += [deployment.close(end_at_us) for deployment in kept]
     return found
 
 
-def _boot_two(kept: Sequence[Kept], at_us: int) -> int:
-    """Boot the first two; the slower one is called off when the other is ready."""
-    ready = [deployment.warm(at_us) for deployment in kept[:2]]
-    first = ready.index(min(ready))
-    for number, deployment in enumerate(kept[:2]):
+def _first_up(kept: Sequence[Kept], picked: Sequence[int], at_us: int) -> int:
+    """Boot them; the slower ones are called off when the first is ready."""
+    ready = {number: kept[number].warm(at_us) for number in picked}
+    first = min(picked, key=lambda number: ready[number])
+    for number in picked:
         if number != first:
-            deployment.call_off(ready[first])
+            kept[number].call_off(ready[first])
     return first
 
 
@@ -171,4 +175,4 @@ def _router(by: Route, plant: Plant) -> Router:
         return _PeakEwma(plant.seed)
     if by == "one":
         return _One()
-    return _WarmFirst(plant.boot_seconds)
+    return _WarmFirst(plant.boot_seconds, _DUAL if by == "warm_first_dual_boot" else _RULES)

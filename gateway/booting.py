@@ -1,0 +1,67 @@
+"""Having a deployment boot without any work, and waiting until it says that it is up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from providers.contract import (
+    Booting,
+    Deployment,
+    Event,
+    ModelLoading,
+    Probeable,
+    ProbeState,
+    Warmable,
+)
+
+# Of a boot that is only seen by asking again, the end is known to one pause: a twentieth of the
+# wait so far, or the shortest.
+PAUSE_SHARE: Final = 1 / 20
+_SHORTEST_SECONDS: Final = 0.05
+_LONGEST_SECONDS: Final = 2.0
+
+
+def loading_pause_seconds(waited_seconds: float) -> float:
+    """Before one that boots is asked again."""
+    return min(max(waited_seconds * PAUSE_SHARE, _SHORTEST_SECONDS), _LONGEST_SECONDS)
+
+
+def can_boot_alone(deployment: Deployment) -> bool:
+    """Whether it can be booted without work, and says when it is up."""
+    return isinstance(deployment, Warmable) and isinstance(deployment, Probeable)
+
+
+async def boot(deployment: Deployment, tell: Callable[[Event], None]) -> None:
+    """Wait until it is up, having it boot where it does not. Raises ProviderError.
+
+    ``tell`` hears of the boot, with what was read before it as its evidence. The caller bounds it.
+    """
+    assert isinstance(deployment, Warmable) and isinstance(deployment, Probeable)
+    state = await deployment.probe()
+    if state == "ready":
+        return
+    tell(_boot_seen_in(state))
+    begun_at = asyncio.get_running_loop().time()
+    try:
+        await deployment.warm()
+    except ModelLoading:
+        pass  # it boots, and says so
+    while await _still_boots(deployment):
+        waited_seconds = asyncio.get_running_loop().time() - begun_at
+        await asyncio.sleep(loading_pause_seconds(waited_seconds))
+
+
+def _boot_seen_in(state: ProbeState) -> Booting:
+    if state == "unknown":
+        return Booting("latency_only")
+    return Booting("scale_state", caused_boot=state == "down")
+
+
+async def _still_boots(deployment: Probeable) -> bool:
+    """One that does not know its state is taken at the word of ``warm``, which has returned."""
+    try:
+        return await deployment.probe() in ("down", "booting")
+    except ModelLoading:
+        return True

@@ -1,0 +1,242 @@
+"""Two deployments that boot for one request: the first that is up gets it, both are booked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from providers.contract import (
+    CapacityUnavailable,
+    Delta,
+    Finished,
+    Phases,
+    ProviderError,
+    Started,
+    Usage,
+)
+from providers.testing.scripted import ScriptedDeployment, ScriptedOptions
+from tests.gateway_app.gateways import Gateway, Scripts, eventually, running_gateway
+
+END = (Started(), Delta("hi"), Finished(("stop",), Usage(10, 20)))
+QUICK, SLOW, NEVER = 0.05, 0.4, 3600.0
+TOKENS = {"usd_per_million_input_tokens": "1", "usd_per_million_output_tokens": "1"}
+SECONDS = {"usd_per_second": "0.01", "bills": ["execute", "boot"]}
+
+
+class Bootable(ScriptedDeployment):
+    """It can be booted without work; how long that takes, or how it fails, the test says."""
+
+    def __init__(self, owner: Boots, model: str, options: ScriptedOptions) -> None:
+        super().__init__(owner, model, options)
+        self._owner, self._name = owner, model
+
+    async def warm(self) -> None:
+        owner, name = self._owner, self._name
+        owner.warmed.append(name)
+        boot = owner.boots[name]
+        if isinstance(boot, ProviderError):
+            raise boot
+        if owner.says_at_once:
+            asyncio.get_running_loop().call_later(boot, owner.is_up, name)
+            return
+        try:
+            await asyncio.sleep(boot)
+        except asyncio.CancelledError:
+            owner.cancelled.append(name)
+            raise
+        owner.is_up(name)
+
+
+class Boots(Scripts):
+    """Scripts of deployments that boot."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.boots: dict[str, float | ProviderError] = {}
+        self.warmed: list[str] = []
+        self.cancelled: list[str] = []
+        self.says_at_once = False
+
+    def is_up(self, name: str) -> None:
+        self.states[name] = "ready"
+
+    def bind(self, model: str, options: ScriptedOptions) -> ScriptedDeployment:
+        kind = ScriptedDeployment if model.startswith("plain") else Bootable
+        return kind(self, model, options)
+
+    def asleep(self, **boots: float | ProviderError) -> None:
+        """These are off from now on, and boot so long."""
+        self.boots, self.warmed, self.cancelled = boots, [], []
+        for name in boots:
+            self.states[name] = "down"
+            self.only(name, END)
+
+
+def deployment(name: str, price: Any) -> dict[str, Any]:
+    # With a window that is known, one that was never asked is known to be cold.
+    more = {"idle_window_seconds": 60}
+    return {"provider": "scripted", "model": name, "price": price, **more}
+
+
+_FRESH = iter(range(8))
+
+
+@pytest.fixture
+def free() -> str:
+    """A model whose boots are free and whose deployments were never asked."""
+    return f"free{next(_FRESH)}"
+
+
+@pytest.fixture(scope="module")
+def cold(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    pairs = {
+        **{f"free{number}": (TOKENS, {}) for number in range(8)},
+        "billed": (SECONDS, {}),
+        "agreed": (SECONDS, {"hedge": "when_cold"}),
+        "never": (TOKENS, {"hedge": "never"}),
+        "ordered": (TOKENS, {"strategy": "priority"}),
+        "plain": (TOKENS, {"hedge": "when_cold"}),
+    }
+    tree = {
+        "retries": {"attempts_per_deployment": 1},
+        "deployments": {
+            f"{model}-{letter}": deployment(f"{model}-{letter}", price)
+            for model, (price, _) in pairs.items()
+            for letter in "ab"
+        },
+        "models": {
+            model: {"deployments": [f"{model}-a", f"{model}-b"], **rules}
+            for model, (_, rules) in pairs.items()
+        },
+    }
+    with running_gateway(tree, tmp_path_factory.mktemp("cold"), Boots()) as running:
+        yield running
+
+
+def boots_of(gateway: Gateway) -> Boots:
+    assert isinstance(gateway.scripts, Boots)
+    return gateway.scripts
+
+
+def asleep(gateway: Gateway, model: str, a: Any, b: Any) -> Boots:
+    boots = boots_of(gateway)
+    boots.says_at_once = False
+    boots.asleep(**{f"{model}-a": a, f"{model}-b": b})
+    return boots
+
+
+def rows_of(gateway: Gateway, answer: Any) -> dict[str, Any]:
+    return {row["deployment"].partition("-")[2]: row for row in gateway.rows(answer["id"])}
+
+
+def test_the_first_that_is_up_gets_the_request_once(cold: Gateway, free: str) -> None:
+    boots = asleep(cold, free, SLOW, QUICK)
+    answer = cold.answer(free)
+    assert answer["deployment"] == f"{free}-b" and answer["output"][0]["text"] == "hi"
+    assert sorted(boots.warmed) == [f"{free}-a", f"{free}-b"] and boots.cancelled == [f"{free}-a"]
+    assert (len(boots.calls(f"{free}-a")), len(boots.calls(f"{free}-b"))) == (0, 1)
+    rows = rows_of(cold, answer)
+    assert (rows["a"]["status"], rows["b"]["status"]) == ("lost_hedge", "succeeded")
+    # whoever waited for that boot was cold, whatever the call itself would have found
+    for row in rows.values():
+        told = (row["verdict"], row["evidence"], row["caused_boot"])
+        assert told == ("cold", "scale_state", True)
+        assert row["boot_seconds"] >= QUICK
+    # nothing was sent to the slower one, and no price bills its boot
+    assert (rows["a"]["cost_status"], rows["a"]["cost_pico_usd"]) == ("measured", 0)
+    assert rows["a"]["input_tokens"] == 0
+    explained = {
+        x["deployment"]: x["dual_boot"] for x in cold.operation(answer["id"])["candidates"]
+    }
+    assert explained == {
+        f"{free}-a": f"booted beside {free}-b",
+        f"{free}-b": f"booted beside {free}-a",
+    }
+
+
+def test_the_order_that_was_asked_for_is_not_left_for_it(cold: Gateway, free: str) -> None:
+    for model in ("billed", "never", "ordered"):
+        boots = asleep(cold, model, SLOW, QUICK)
+        assert cold.answer(model)["deployment"] == f"{model}-a"
+        assert not boots.warmed, model
+    assert cold.answer(free, dry_run=True)["boots"] == [f"{free}-a", f"{free}-b"]
+    assert cold.answer("billed", dry_run=True)["boots"] == []
+
+
+def test_a_provider_without_such_a_power_is_asked_as_ever(cold: Gateway) -> None:
+    boots = boots_of(cold)
+    boots.only("plain-a", END)
+    assert cold.answer("plain")["deployment"] == "plain-a"
+
+
+def test_where_the_model_says_so_both_boots_are_paid_for(cold: Gateway) -> None:
+    asleep(cold, "agreed", SLOW, QUICK)
+    answer = cold.answer("agreed")
+    rows = rows_of(cold, answer)
+    assert answer["deployment"] == "agreed-b"
+    for row in rows.values():
+        (line,) = [x for x in row["cost_lines"] if x["kind"] == "boot_seconds"]
+        assert Decimal(line["quantity"]) == Decimal(str(row["boot_seconds"]))
+    # the slower one's may go on at its provider: at least so much, at most a boot's time
+    assert (rows["a"]["cost_status"], rows["b"]["cost_status"]) == ("estimated", "measured")
+    assert rows["a"]["low_pico_usd"] == rows["a"]["cost_pico_usd"] < rows["a"]["high_pico_usd"]
+    known = sum(row["known_pico_usd"] for row in rows.values())
+    assert Decimal(answer["cost"]["known_usd"]) == Decimal(known) / 10**12
+
+
+def test_a_boot_that_only_a_probe_sees_end(cold: Gateway, free: str) -> None:
+    boots = asleep(cold, free, NEVER, QUICK)
+    boots.says_at_once = True
+    answer = cold.answer(free)
+    assert answer["deployment"] == f"{free}-b"
+    assert QUICK <= rows_of(cold, answer)["b"]["boot_seconds"] < 2
+
+
+def test_one_that_is_up_already_gets_it_at_once(cold: Gateway, free: str) -> None:
+    boots = asleep(cold, free, NEVER, NEVER)
+    boots.states[f"{free}-b"] = "ready"
+    answer = cold.answer(free)
+    row = rows_of(cold, answer)["b"]
+    assert (answer["deployment"], row["verdict"]) == (f"{free}-b", "unknown")
+    assert row["boot_seconds"] is None
+
+
+def test_a_boot_that_fails_leaves_it_to_the_other(cold: Gateway, free: str) -> None:
+    asleep(cold, free, SLOW, CapacityUnavailable())
+    answer = cold.answer(free)
+    rows = rows_of(cold, answer)
+    assert (answer["deployment"], rows["b"]["status"]) == (f"{free}-a", "failed")
+    assert rows["b"]["error_type"] == "CapacityUnavailable" and rows["b"]["cost_pico_usd"] == 0
+
+
+def test_the_provider_knows_the_call_alone(cold: Gateway, free: str) -> None:
+    """It says that it was warm, which it was when the call came."""
+    boots = asleep(cold, free, SLOW, QUICK)
+    warm = Phases(boot_seconds=0.0, wait_seconds=0.0, execute_seconds=0.25, evidence="scale_state")
+    boots.only(f"{free}-b", (Started(), Delta("hi"), Finished(("stop",), None, warm)))
+    row = rows_of(cold, cold.answer(free))["b"]
+    assert (row["verdict"], row["execute_seconds"]) == ("cold", 0.25)
+    assert row["boot_seconds"] >= QUICK and row["wait_seconds"] >= QUICK
+
+
+def test_hanging_up_ends_both(cold: Gateway, free: str) -> None:
+    boots = asleep(cold, free, NEVER, NEVER)
+    with cold.streaming(free) as response:
+        assert response.status_code == 200
+        eventually(lambda: len(boots.warmed) == 2)
+    eventually(lambda: not cold.running())
+    assert [row["status"] for row in cold.last_rows(free)] == ["cancelled"] * 2
+    assert sorted(boots.cancelled) == [f"{free}-a", f"{free}-b"]
+
+
+def test_many_callers_are_one_pair_of_boots(cold: Gateway, free: str) -> None:
+    boots = asleep(cold, free, SLOW, SLOW)
+    with ThreadPoolExecutor(8) as callers:
+        answers = list(callers.map(lambda _: cold.answer(free), range(8)))
+    assert len(boots.warmed) == 2
+    assert {answer["status"] for answer in answers} == {"succeeded"}

@@ -77,11 +77,11 @@ def test_the_seconds_of_each_phase(gateway: Gateway, scripts: Scripts) -> None:
     scripts.only("plain", script)
     answer = gateway.answer("plain")
     timing = answer["timing"]
-    assert 0.019 <= timing["queue_seconds"] < 0.04
-    assert 0.039 <= timing["boot_seconds"] < 0.1
+    least = {"queue_seconds": 0.019, "boot_seconds": 0.039, "execute_seconds": 0.029}
+    assert all(timing[phase] >= seconds for phase, seconds in least.items())
+    assert sum(timing[phase] for phase in least) <= timing["total_seconds"] + 1e-5
     assert timing["wait_seconds"] >= timing["queue_seconds"] + timing["boot_seconds"] - 1e-5
     assert timing["first_output_seconds"] >= timing["wait_seconds"] + 0.029
-    assert 0.029 <= timing["execute_seconds"] < 0.1
     assert answer["cold_start"]["boot_seconds"] == timing["boot_seconds"]
     assert gateway.rows(answer["id"])[0]["instance_id"] == "i-7"
 
@@ -126,8 +126,9 @@ def test_a_model_that_loads_is_waited_for_in_one_attempt(
     cold = answer["cold_start"]
     assert (cold["verdict"], cold["evidence"]) == ("cold", "loading_reported")
     # two pauses of 0.05 s; the boot is over when the question that was answered is asked
-    assert 0.09 <= answer["timing"]["boot_seconds"] < 0.5
-    assert answer["timing"]["execute_seconds"] < 0.1
+    timing = answer["timing"]
+    assert 0.09 <= timing["boot_seconds"]
+    assert timing["boot_seconds"] + timing["execute_seconds"] <= timing["total_seconds"] + 1e-5
     assert len(gateway.rows(answer["id"])) == 1
 
 
@@ -138,7 +139,8 @@ def test_a_boot_that_goes_on_when_asked_again(gateway: Gateway, scripts: Scripts
     names = [event.name for event in events if event.name != ":"]
     assert names == ["created", "booting", "started", "delta", "finished"]
     # the pause before the second question, and what it then waited for
-    assert 0.24 <= events[-1].data["timing"]["boot_seconds"] < 0.8
+    timing = events[-1].data["timing"]
+    assert 0.24 <= timing["boot_seconds"] <= timing["total_seconds"]
 
 
 def test_an_engine_that_loads(gateway: Gateway, chat_emulator: OpenAIChat) -> None:
@@ -152,13 +154,13 @@ def test_a_load_that_outlives_the_boot_budget(gateway: Gateway, scripts: Scripts
     scripts.only("impatient", (ModelLoading(),))
     began = time.monotonic()
     response = gateway.generate("impatient")
-    assert 0.28 < time.monotonic() - began < 1.5
+    took_seconds = time.monotonic() - began
     assert response.status_code == 503 and "retry-after" in response.headers
     assert response.json()["error"]["code"] == "cold_start_timeout"
     (row,) = gateway.last_rows("impatient")
     assert (row["status"], row["error_type"]) == ("failed", "BootTimeout")
     assert (row["verdict"], row["evidence"]) == ("cold", "loading_reported")
-    assert 0.28 < row["boot_seconds"] < 1
+    assert 0.28 < row["boot_seconds"] <= took_seconds < 5
 
 
 DEADLINES: list[tuple[str, tuple[Step, ...], int, str, str]] = [
@@ -180,16 +182,14 @@ def test_the_deadline_of_a_phase(
     error_type: str,
 ) -> None:
     scripts.only("impatient", script)
-    began = time.monotonic()
     got, error = gateway.error("impatient")
     rows = gateway.last_rows("impatient")
     assert (got, error["code"]) == (status, code)
     for row in rows:
         assert (row["status"], row["error_type"]) == ("failed", error_type)
-        assert 0.13 < row["total_seconds"] < 0.8
+        assert 0.13 < row["total_seconds"] < 5
     # Money may have been spent on a boot or on output: those are not tried again.
     assert len(rows) == (1 if phase in ("boot", "stall") else 2)
-    assert time.monotonic() - began < 2
     assert [call.outcome for call in scripts.calls("impatient")] == ["cancelled"] * len(rows)
     assert error["operation_id"] == rows[0]["operation_id"]
     assert error["cost"]["status"] == "estimated"
@@ -207,9 +207,9 @@ def test_a_models_own_output_may_come_late_and_in_one_piece(
 def test_news_of_a_boot_do_not_prolong_it(gateway: Gateway, scripts: Scripts) -> None:
     loading: Any = (ModelLoading(retry_after_seconds=0.01),)
     scripts.only("impatient", *([loading] * 50))
-    began = time.monotonic()
     _, error = gateway.error("impatient")
-    assert error["code"] == "cold_start_timeout" and time.monotonic() - began < 1.0
+    assert error["code"] == "cold_start_timeout"
+    assert len(scripts.calls("impatient")) < 50
 
 
 def test_each_output_begins_the_stall_anew(gateway: Gateway, scripts: Scripts) -> None:
@@ -224,7 +224,7 @@ def test_the_total_deadline(gateway: Gateway, scripts: Scripts, script: Any) -> 
     scripts.only("brief", script)
     began = time.monotonic()
     status, error = gateway.error("brief")
-    assert 0.28 < time.monotonic() - began < 1.2
+    assert 0.28 < time.monotonic() - began < 5
     assert (status, error["code"]) == (504, "deadline_exceeded")
     (row,) = gateway.last_rows("brief")
     assert (row["status"], row["error_type"]) == ("failed", "DeadlineExceeded")

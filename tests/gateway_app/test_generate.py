@@ -56,8 +56,8 @@ def test_the_answer_in_json(gateway: Gateway, scripts: Scripts) -> None:
     }
     timing = answer["timing"]
     assert timing["queue_seconds"] is timing["boot_seconds"] is timing["wait_seconds"] is None
-    assert 0 < timing["first_output_seconds"] <= timing["total_seconds"] < 1
-    assert 0 < timing["gateway_seconds"] < 0.5
+    assert 0 < timing["first_output_seconds"] <= timing["total_seconds"]
+    assert 0 < timing["gateway_seconds"] < timing["total_seconds"]
 
     headers = response.headers
     assert headers["content-type"] == "application/json"

@@ -165,16 +165,16 @@ async def _both(url: str, raw: bytes, headers: dict[str, str]) -> list[str]:
 
 
 def test_a_caller_told_to_come_back_is_told_when(patient: Gateway) -> None:
-    patient.scripts.only("plain", booting(0.6))
+    patient.scripts.only("plain", booting(2.0))
     raw = b'{"model": "plain", "input": "told"}'
     headers = {
         "content-type": "application/json",
         "x-stainless-retry-count": "0",
-        "x-stainless-read-timeout": "0.3",
+        "x-stainless-read-timeout": "1.0",
     }
     began = time.monotonic()
     response = patient.http.post("/v1/generate", content=raw, headers=headers)
-    assert time.monotonic() - began < 0.3
+    assert time.monotonic() - began < 1.0
     error = response.json()["error"]
     assert (response.status_code, error["code"]) == (503, "cold_start_timeout")
     assert int(response.headers["retry-after"]) >= 1 and error["operation_id"]

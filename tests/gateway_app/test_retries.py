@@ -125,7 +125,7 @@ def test_how_often_each_failure_is_tried(
     scripts.only("plain", (failure,))
     began = time.monotonic()
     response = gateway.generate("plain")
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
     error = response.json()["error"]
     assert (response.status_code, error["code"]) == (status, code)
     assert len(scripts.calls("plain")) == tries

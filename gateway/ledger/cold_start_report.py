@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +19,11 @@ IDLE_GAPS_SECONDS = (
     *(0, 1, 5, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400),
 )
 """Lower edges of the gaps that ``by=idle_gap`` tells apart; the last is open."""
+BOOT_EDGES_SECONDS = (
+    *(0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 2.0, 3.0, 5.0, 7.0),
+    *(10.0, 20.0, 30.0, 50.0, 70.0, 100.0, 200.0, 300.0, 500.0, 700.0, 1000.0),
+)
+"""Upper edges of the bins of a boot histogram; a last one is open."""
 _SLOT_US = 900_000_000
 
 
@@ -29,6 +34,15 @@ class _Waited:
     exact: list[float] = field(default_factory=list)
     buckets: Counter[int] = field(default_factory=Counter)
     microseconds: int = 0
+
+    def histogram(self) -> list[int]:
+        """How many lie in each bin, the open one last."""
+        found = [0] * (len(BOOT_EDGES_SECONDS) + 1)
+        for seconds in self.exact:
+            found[bisect_left(BOOT_EDGES_SECONDS, seconds)] += 1
+        for bucket, count in self.buckets.items():
+            found[bisect_left(BOOT_EDGES_SECONDS, sketch.value(bucket))] += count
+        return found
 
     def distribution(self) -> dict[str, Any]:
         if not self.buckets:
@@ -51,6 +65,7 @@ class _ColdSum:
     def row(self) -> dict[str, Any]:
         cold, warm = self.verdicts["cold"], self.verdicts["warm"]
         known = cold + warm
+        histogram = self.boot.histogram()  # the distribution puts all of it into buckets
         return {
             "attempts": self.verdicts.total(),
             "cold": cold,
@@ -61,7 +76,7 @@ class _ColdSum:
             "boots": self.boots,
             "boot_rate": self.boots / known if known else None,
             "boot_rate_interval": interval(self.boots, known),
-            "boot_seconds": self.boot.distribution(),
+            "boot_seconds": {**self.boot.distribution(), "histogram": _bins(histogram)},
             "wait_seconds": self.wait.distribution(),
             "evidence": dict(sorted(self.evidence.items())),
         }
@@ -81,7 +96,7 @@ class ColdStartReport:
     def rolled(self, counts: Iterable[tuple[Place, str, str | None, int, int]]) -> None:
         """Verdict, evidence, attempts and boots of whole hours."""
         for place, verdict, evidence, attempts, boots in counts:
-            total = self._groups.of(place.hour_at_us, place.values)
+            total = self._of(place)
             total.verdicts[verdict] += attempts
             if evidence is not None:
                 total.evidence[evidence] += attempts
@@ -90,10 +105,15 @@ class ColdStartReport:
     def sketched(self, counts: Iterable[tuple[Place, str, int, int, int]]) -> None:
         """``boot`` or ``wait``, bucket, attempts and microseconds of whole hours."""
         for place, what, bucket, attempts, microseconds in counts:
-            total = self._groups.of(place.hour_at_us, place.values)
+            total = self._of(place)
             waited = total.boot if what == "boot" else total.wait
             waited.buckets[bucket] += attempts
             waited.microseconds += microseconds
+
+    def _of(self, place: Place) -> _ColdSum:
+        """Of whole hours, which know no idle gaps: they are asked for the hour of the day alone."""
+        values = (*place.values, *self._split(place.hour_at_us, None))
+        return self._groups.of(place.hour_at_us, values)
 
     def attempts(self, rows: Iterable[Sequence[Any]]) -> None:
         """(operation_at_us, verdict, evidence, caused_boot, boot_seconds, wait_seconds,
@@ -116,6 +136,18 @@ class ColdStartReport:
     def page(self) -> dict[str, Any]:
         """The rows that were asked for."""
         return self._groups.page(_ColdSum.row)
+
+
+def _bins(counts: Sequence[int]) -> list[dict[str, Any]]:
+    """From the first that holds something to the last; ``to_seconds`` null: open."""
+    held = [at for at, count in enumerate(counts) if count]
+    if not held:
+        return []
+    edges = (0.0, *BOOT_EDGES_SECONDS, None)
+    return [
+        {"from_seconds": edges[at], "to_seconds": edges[at + 1], "count": counts[at]}
+        for at in range(held[0], held[-1] + 1)
+    ]
 
 
 def _splitting(query: ReportQuery) -> Callable[[int, float | None], tuple[int | None, ...]]:

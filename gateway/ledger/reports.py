@@ -121,7 +121,8 @@ class Reports:
         """How often attempts were cold; see ``cold_start_report``. Running ones have no verdict.
 
         Percentiles are exact while the range has at most ``EXACT_ATTEMPTS`` attempts whose rows
-        are there; beyond, they are within 1 %, and a distribution says so. Splits need the rows.
+        are there; beyond, they are within 1 %, and a distribution says so. A split by idle gap
+        needs the rows.
         """
         from gateway.ledger import selection
         from gateway.ledger.rolled import cold_by_evidence, seconds_of
@@ -135,14 +136,17 @@ class Reports:
                 return _nothing()
             connection = snapshot.connection
             report = ColdStartReport(query)
-            plan = _row_plan(snapshot, query) if query.by else _plan(snapshot, query)
-            counts = [] if query.by else list(cold_by_evidence(connection, query, plan))
+            # The hour of the day is that of each hour's sums; whatever it is asked by besides.
+            hourly = replace(query, by=(), bucket_width="1h") if query.by == ("hour",) else query
+            only_rows = "idle_gap" in query.by
+            plan = _row_plan(snapshot, query) if only_rows else _plan(snapshot, hourly)
+            counts = [] if only_rows else list(cold_by_evidence(connection, hourly, plan))
             few = sum(count for _, _, _, count, _ in counts) <= EXACT_ATTEMPTS
             if few and _first_pruned(snapshot, [plan.hours]) is None:
                 plan = by_rows(query)
             else:
                 report.rolled(counts)
-                report.sketched(seconds_of(connection, query, plan))
+                report.sketched(seconds_of(connection, hourly, plan))
             for start, end in plan.rows:
                 part = replace(query, start_at_us=start, end_at_us=end)
                 found = selection.attempts_of(part, *columns).where(a.status != "running")

@@ -194,6 +194,26 @@ def test_cold_starts_are_those_of_the_report(shown: Gateway, ids: dict[str, str]
     assert wide.count("<rect") == 2 and wide.count('class="cold"') == 1 and "seconds" in wide
 
 
+def test_hours_boots_and_calls_have_their_tables(shown: Gateway, ids: dict[str, str]) -> None:
+    asked: dict[str, Any] = {"deployment": "seconds", "by": "hour", "time_zone": "Asia/Kolkata"}
+    rows = shown.get("/v1/cold-starts", **asked)["data"]
+    page = {"deployment": "seconds", "time_zone": "Asia/Kolkata"}
+    told = csv_of(shown, "cold-starts", rows="hours", **page)
+    for row, same in zip(told, rows, strict=True):
+        assert row["hour"] == str(same["group"]["hour"])
+        assert float(row["cold_rate"]) == same["cold_rate"]
+        assert float(row["low"]) == same["cold_rate_interval"]["low"] < same["cold_rate"]
+    bins = [one for row in rows for one in row["boot_seconds"]["histogram"]]
+    boots = csv_of(shown, "cold-starts", rows="boots", **page)
+    assert sum(int(row["boots"]) for row in boots) == sum(one["count"] for one in bins) == 1
+    assert boots[-1]["share_up_to"] == "1.0"
+    calls = csv_of(shown, "cold-starts", rows="calls", deployment="seconds", model="seconds")
+    assert [row["verdict"] for row in calls] == ["warm", "cold"]
+    assert calls[1]["operation"] == ids["cold"]
+    text = page_of(shown, "/cold-starts", **page)
+    assert text.count('class="spread"') == 2 * len(rows) and "hours in Asia/Kolkata" in text
+
+
 def test_warmth_is_that_of_the_api(shown: Gateway, ids: dict[str, str]) -> None:
     found = {row["deployment"]: row for row in shown.get("/v1/warmth")["data"]}
     told = csv_of(shown, "cold-starts", rows="warmth")

@@ -51,7 +51,20 @@ def test_cold_starts_by_hand(fill: Fill) -> None:
             "boots": 2,
             "boot_rate": 0.4,
             "boot_rate_interval": {"low": 0.117621, "high": 0.769276},
-            "boot_seconds": {"p50": 4.0, "p90": 9.0, "p99": 9.0, "mean": 5.0, "count": 3},
+            "boot_seconds": {
+                "p50": 4.0,
+                "p90": 9.0,
+                "p99": 9.0,
+                "mean": 5.0,
+                "count": 3,
+                "histogram": [
+                    {"from_seconds": 1.0, "to_seconds": 2.0, "count": 1},
+                    {"from_seconds": 2.0, "to_seconds": 3.0, "count": 0},
+                    {"from_seconds": 3.0, "to_seconds": 5.0, "count": 1},
+                    {"from_seconds": 5.0, "to_seconds": 7.0, "count": 0},
+                    {"from_seconds": 7.0, "to_seconds": 10.0, "count": 1},
+                ],
+            },
             "wait_seconds": {"p50": 10.0, "p90": 10.0, "p99": 10.0, "mean": 10.0, "count": 1},
             "evidence": {
                 "delay_reported": 1,
@@ -68,13 +81,27 @@ def test_without_known_verdicts_there_is_no_rate(fill: Fill) -> None:
     (row,) = fill(finished(begun(1), **changes)).cold_starts(asked())["data"]
     assert row["cold_rate"] is row["cold_rate_interval"] is row["boot_rate"] is None
     nothing = {"p50": None, "p90": None, "p99": None, "mean": None, "count": 0}
-    assert row["boot_seconds"] == row["wait_seconds"] == nothing
+    assert row["wait_seconds"] == nothing
+    assert row["boot_seconds"] == {**nothing, "histogram": []}
 
 
 def test_percentiles_are_nearest_rank(fill: Fill) -> None:
     rows = [finished(begun(n), boot_seconds=float(n)) for n in range(1, 101)]
     (row,) = fill(*rows).cold_starts(asked(group_by=("provider",)))["data"]
-    assert row["boot_seconds"] == {"p50": 50, "p90": 90, "p99": 99, "mean": 50.5, "count": 100}
+    percentiles = {"p50": 50, "p90": 90, "p99": 99, "mean": 50.5, "count": 100}
+    bins = [(0.7, 1, 1), (1, 2, 1), (2, 3, 1), (3, 5, 2), (5, 7, 2), (7, 10, 3), (10, 20, 10)]
+    bins += [(20, 30, 10), (30, 50, 20), (50, 70, 20), (70, 100, 30)]
+    names = ("from_seconds", "to_seconds", "count")
+    histogram = [dict(zip(names, one, strict=True)) for one in bins]
+    assert row["boot_seconds"] == {**percentiles, "histogram": histogram}
+
+
+def test_the_last_bin_is_open(fill: Fill) -> None:
+    rows = [finished(begun(n), boot_seconds=s) for n, s in enumerate((0.0, 0.1, 1000.0, 1001.0))]
+    (row,) = fill(*rows).cold_starts(asked())["data"]
+    bins = row["boot_seconds"]["histogram"]
+    assert (bins[0]["from_seconds"], bins[0]["to_seconds"], bins[0]["count"]) == (0, 0.1, 2)
+    assert [one["count"] for one in bins[-2:]] == [1, 1] and bins[-1]["to_seconds"] is None
 
 
 def operation(number: int, **changes: Any) -> AttemptRow:

@@ -192,6 +192,33 @@ def test_many_attempts_have_percentiles_within_one_percent(
     assert boots["relative_error"] == 0.01 and boots["count"] == 100 and boots["mean"] == 50.5
     for name, exact in (("p50", 50), ("p90", 90), ("p99", 99)):
         assert abs(boots[name] - exact) <= exact * 0.01
+    assert sum(one["count"] for one in boots["histogram"]) == 100
+    (last,) = (one for one in boots["histogram"] if one["to_seconds"] == 100)
+    assert last["from_seconds"] == 70 and abs(last["count"] - 30) <= 1
+
+
+@pytest.mark.parametrize("time_zone", ["UTC", "Europe/Berlin", "Asia/Kolkata"])
+def test_hours_of_the_day_are_the_same_from_sums_and_from_rows(
+    fill: Fill, monkeypatch: pytest.MonkeyPatch, time_zone: str
+) -> None:
+    start = 490_000 * HOUR_US
+    reports = fill(
+        *(
+            finished(begun(n, at_us=start + n * HOUR_US * 5 // 3), verdict=("cold", "warm")[n % 2])
+            for n in range(60)
+        )
+    )
+    query = asked(
+        by=("hour",), time_zone=time_zone, start_at_us=start, end_at_us=start + 200 * HOUR_US
+    )
+    names = ("group", "attempts", "cold", "warm", "boots", "cold_rate_interval")
+    from_rows = column(reports.cold_starts(query), *names)
+    monkeypatch.setattr("gateway.ledger.reports.EXACT_ATTEMPTS", 50)
+    found = reports.cold_starts(query)
+    assert any("relative_error" in row["boot_seconds"] for row in found["data"]) is (
+        time_zone != "Asia/Kolkata"  # its hours begin in the middle of ours: rows it is
+    )
+    assert column(found, *names) == from_rows and len(from_rows) > 10
 
 
 def test_tags_are_rolled_up_from_the_next_hour_on(data_dir: Path, journal: Journal) -> None:

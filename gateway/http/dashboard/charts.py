@@ -100,6 +100,42 @@ def bars(
     return drawing
 
 
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """One column: ``label`` under it ("" where there is no room for all), None: nothing stands.
+
+    ``spread``: from where to where the value may lie, drawn as a line.
+    """
+
+    value: float | None
+    kind: str
+    title: str
+    label: str = ""
+    spread: tuple[float, float] | None = None
+    note: str = ""
+
+
+def columns(
+    title: str, bins: Sequence[Bin], size: tuple[int, int], scale: Sequence[tuple[float, str]]
+) -> Drawing:
+    """Columns side by side, one for each bin; ``scale`` as for ``bars``."""
+    stacks = [
+        Bar(n * 10, n * 10 + 10, [(one.kind, one.value, one.title)], one.note)
+        for n, one in enumerate(bins)
+        if one.value is not None
+    ]
+    labels = [(n * 10 + 5, one.label) for n, one in enumerate(bins) if one.label]
+    drawing = bars(title, stacks, size, 0, len(bins) * 10, scale, labels)
+    (left, bottom, right, _), top = drawing.grid[0], scale[-1][0] or 1.0
+    up = bottom - drawing.grid[-1][1]
+    for n, one in enumerate(bins):
+        if one.spread is not None:
+            x = left + (n + 0.5) / len(bins) * (right - left)
+            low, high = (bottom - edge / top * up for edge in one.spread)
+            drawing.paths.append(("spread", f"{x:.1f},{low:.1f} {x:.1f},{high:.1f}"))
+    return drawing
+
+
 def curves(
     title: str,
     series: Sequence[tuple[str, Sequence[tuple[float, float]]]],

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from fastapi import Request
 
 from gateway.clock import rfc3339
-from gateway.http.dashboard import charts, warmth
+from gateway.http.dashboard import charts, spread, warmth
 from gateway.http.dashboard.asking import Asked, whole
 from gateway.http.dashboard.figures import percent, seconds, when
 from gateway.http.dashboard.over_time import extent, micros, times
@@ -23,6 +23,15 @@ from gateway.ledger.reports import Reports
 
 GROUPS = ("deployment", "provider", "model", "key")
 _VERDICTS = ("warm", "cold", "unknown")
+_TABLES = {
+    "hours": "hours",
+    "boots": "bins_of_boots",
+    "calls": "calls",
+    "warmth": "warmth",
+    "curve": "points",
+    "calibration": "bins",
+}
+"""What ``rows`` says in the URL, and the table that it means."""
 _NEWEST = 300  # operations on the strips: each is drawn
 _SIZES = (charts.WIDE, charts.NARROW)
 
@@ -32,7 +41,8 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
     query = asked.query(
         visited.caller, group_by="deployment", bucket_width="1d", limit=str(MOST_ROWS)
     )
-    (sums, series, newest), as_of = await read(visited, lambda reports: _ask(reports, query))
+    answers, as_of = await read(visited, lambda reports: _ask(reports, query))
+    sums, series, by_hour, newest = answers
     rows = sums["data"]
     table = Table(
         f"Cold starts by {', '.join(query.group_by)}",
@@ -42,6 +52,7 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
     )
     by_time = Table("The figures of the drawing", _BY_TIME, series["data"])
     by_time.csv_link = "cold-starts.csv" + asked.link(rows="buckets")
+    behind = "operations?" + urlencode(asked.filters())
     booted = [row for row in rows if row["boot_seconds"]["count"]]
     shown: dict[str, Any] = {
         "groups": GROUPS,
@@ -50,14 +61,16 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
         "drawings": [_bars(query, series["data"], size) for size in _SIZES] if rows else [],
         "strips": [_strips(query, newest["data"], size) for size in _SIZES] if rows else [],
         "newest": newest,
-        "behind": "operations?" + urlencode(asked.filters()),
+        "behind": behind,
         "boots": [_boots(booted, size[0]) for size in _SIZES] if booted else [],
         "by_time": by_time,
         "sums": table,
+        "calls": Table("The attempts of the drawing", _CALLS, _calls(newest["data"])),
+        **spread.section(by_hour["data"], query.time_zone, behind),
         **warmth.section(await listed(visited.state, asked.all("deployment"))),
     }
     tables = {"buckets": by_time}
-    for rows_of, name in (("warmth", "warmth"), ("curve", "points"), ("calibration", "bins")):
+    for rows_of, name in _TABLES.items():
         tables[rows_of] = shown[name]
         shown[name].csv_link = "cold-starts.csv" + asked.link(rows=rows_of)
     return View("cold-starts.html", shown, tables.get(asked.one("rows"), table))
@@ -65,10 +78,12 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
 
 def _ask(reports: Reports, query: ReportQuery) -> tuple[dict[str, Any], ...]:
     by_time = replace(query, group_by=(), cursor=None)
+    by_hour = replace(whole(query), group_by=(), by=("hour",))
     newest = replace(query, cursor=None, limit=_NEWEST)
     return (
         reports.cold_starts(whole(query)),
         reports.cold_starts(by_time),
+        reports.cold_starts(by_hour),
         reports.operations(newest),
     )
 
@@ -118,6 +133,27 @@ _BY_TIME = (
         for name in ("attempts", "cold", "warm", "unknown", "boots")
     ),
     Column("cold_rate", lambda row: row["cold_rate"], percent),
+)
+
+
+def _calls(operations: Sequence[Row]) -> list[Row]:
+    return [
+        {**attempt, "operation": row["id"], "created_at": row["created_at"]}
+        for row in operations
+        for attempt in row["attempts"]
+    ]
+
+
+def _operation(row: Row) -> str:
+    return f"operations/{row['operation']}"
+
+
+_CALLS = (
+    Column("created_at", lambda row: row["created_at"], when, _operation, is_number=False),
+    *(
+        Column(name, lambda row, name=name: row[name], is_number=False)  # type: ignore[misc]
+        for name in ("deployment", "verdict", "status", "operation")
+    ),
 )
 
 

@@ -271,6 +271,11 @@ class Attempt:
             self._share_mark = None
             self._share_seconds += share if keep else 0.0
 
+    def share_seconds_until(self, at: float) -> float:
+        """Its share of the machine's work so far."""
+        mark = self._share_mark
+        return self._share_seconds + (0.0 if mark is None else self.target.sharing.so_far(mark, at))
+
     def _unsaid(self, spends: bool) -> bool:
         """Whether the provider still owes its account of the seconds that it bills."""
         phases = self.timeline.phases

@@ -133,6 +133,11 @@ class Run(Operation):
         return self.order.streamed and bool(self.answer.size_bytes)
 
     @property
+    def attempt(self) -> Attempt | None:
+        """The latest of its attempts that may still answer; None before the first."""
+        return self._lane.attempt
+
+    @property
     def waits_for_boot(self) -> bool:
         """Whether its present attempt waits, as far as anybody said, and nothing has come yet."""
         attempts = self._attempts_now

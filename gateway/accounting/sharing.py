@@ -34,3 +34,8 @@ class Sharing:
         self._advance(at)
         self._running -= 1
         return self._integral - mark
+
+    def so_far(self, mark: float, at: float) -> float:
+        """The share, in seconds, of a request that goes on."""
+        self._advance(at)
+        return self._integral - mark

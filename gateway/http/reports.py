@@ -23,6 +23,7 @@ from gateway.ledger import views
 from gateway.ledger.errors import BadQuery
 from gateway.ledger.query import ReportQuery, duration_us
 from gateway.ledger.reports import Reports
+from gateway.sofar import so_far_json
 
 router = APIRouter()
 
@@ -119,7 +120,7 @@ async def find_operation(state: State, caller: Caller, operation_id: str) -> dic
     """An operation as its caller may see it. Raises HttpError 404."""
     run = state.executor.runs.get(operation_id)
     if run is not None and _may_see(caller, run.order.key_id):
-        return live_operation(run)
+        return {**live_operation(run), "so_far": so_far_json(run)}
     fresh = await caught_up(state)
     found = await asyncio.to_thread(state.reports().operation, operation_id, caller.sees_only)
     if found is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from providers.contract import Booting, Delta, Finished, Started, Usage
-from providers.testing import Wait
+from providers.testing import Until, Wait
 from tests.browser import Browser
 from tests.dashboard.conftest import END, KEYS, configuration, traffic
 from tests.gateway_app.gateways import Gateway, Scripts, running_gateway
@@ -137,6 +138,29 @@ def test_one_prompt_at_two_places(browser: Browser, shown: Gateway) -> None:
     assert found is not None
     assert shown.operation(found[0])["cost"]["total_usd"] == "0.00019"
     browser.open(link)
+    check(browser, shown)
+
+
+def test_what_a_prompt_costs_while_it_is_answered(browser: Browser, shown: Gateway) -> None:
+    assert shown.loop is not None
+    browser.open(f"{shown.url}/dashboard/playground?left=seconds&right=unpriced")
+    goes_on = asyncio.Event()
+    told = (Booting("process_started", True), Wait(0.02), Started("i"), Delta("One"))
+    for model in ("seconds", "unpriced"):
+        shown.scripts.only(model, (*told, Until(goes_on), *END))
+    browser.value("document.querySelector('textarea').value = 'Hi'")
+    browser.value("document.querySelector('#ask button').click()")
+    bills = "[...document.querySelectorAll('.bill')].map((one) => one.innerText)"
+    browser.until(f"{bills}.every((text) => text.includes('cost so far'))")
+    left, right = browser.value(bills)
+    assert re.search(r"cost so far\s+\$0\.0000\d+ \(estimated\)", left), left
+    assert "cold, process_started" in left and "unknown" in right and "$" not in right
+    before = browser.value("document.querySelector('#left .cost').innerText")
+    browser.until(f"document.querySelector('#left .cost').innerText !== '{before}'")
+    shown.loop.call_soon_threadsafe(goes_on.set)
+    browser.until("[...document.querySelectorAll('.state')].every((p) => p.innerText === 'Done.')")
+    left, right = browser.value(bills)
+    assert "so far" not in left + right and "(measured)" in left and "(unknown)" in right
     check(browser, shown)
 
 

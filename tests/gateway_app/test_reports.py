@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from decimal import Decimal
 from typing import Any
@@ -10,7 +11,7 @@ import httpx
 import pytest
 
 from providers.contract import Booting, Delta, Finished, Started, UpstreamFailed, Usage
-from providers.testing import Wait
+from providers.testing import Until, Wait
 from tests.gateway_app.gateways import Gateway, Scripts, events_of, wait_for_event
 
 END = (Delta("hi"), Finished(("stop",), Usage(1000, 2000)))
@@ -90,6 +91,34 @@ def test_an_operation_that_ended_says_what_its_answer_said(
     assert kept == {name: value for name, value in answer.items() if name != "output"}
 
 
+@pytest.mark.parametrize("model", ["seconds", "plain", "unpriced"])
+def test_what_one_that_runs_has_cost_so_far(gateway: Gateway, scripts: Scripts, model: str) -> None:
+    assert gateway.loop is not None
+    goes_on = asyncio.Event()
+    told = (Booting("process_started", True), Wait(0.02), Started("i"), Delta("a" * 400))
+    scripts.only(model, (*told, Until(goes_on), *END))
+    with gateway.streaming(model) as response:
+        events = events_of(response)
+        operation_id = wait_for_event(events, "created").data["id"]
+        wait_for_event(events, "delta")
+        first, later = (gateway.operation(operation_id)["so_far"] for _ in range(2))
+        gateway.loop.call_soon_threadsafe(goes_on.set)
+        finished = wait_for_event(events, "finished").data
+    assert first["cold_start"]["verdict"] == finished["cold_start"]["verdict"] == "cold"
+    assert 0.02 <= first["seconds"] < later["seconds"]
+    costs = [one["cost"]["total_usd"] for one in (first, later)]
+    if model == "unpriced":
+        assert costs == [None, None] and first["cost"]["status"] == "unknown"
+        return
+    assert first["cost"]["status"] == "estimated"
+    assert finished["cost"]["status"] == "measured"  # looking has changed nothing
+    so_far, then, at_last = map(Decimal, (*costs, finished["cost"]["total_usd"]))
+    if model == "seconds":
+        assert 0 < so_far < then < at_last
+    else:
+        assert 0 < so_far == then != at_last  # tokens were counted by the letters
+
+
 def test_an_operation_that_runs(gateway: Gateway, scripts: Scripts) -> None:
     scripts.only("plain", (Delta("a"), Wait(30), *END))
     with gateway.streaming("plain") as response:
@@ -98,11 +127,12 @@ def test_an_operation_that_runs(gateway: Gateway, scripts: Scripts) -> None:
         wait_for_event(events, "delta")
         told = gateway.operation(created["id"])
         assert told["created_at"].endswith("Z")
-        assert {**told, "created_at": None} == {
+        assert {**told, "created_at": None, "so_far": None} == {
             "id": created["id"],
             "model": "plain",
             "status": "running",
             "created_at": None,
+            "so_far": None,
         }
         listed = gateway.get("/v1/operations", status="running")["data"]
         assert created["id"] in [operation["id"] for operation in listed]

@@ -10,6 +10,8 @@ from gateway.http.dashboard.visits import CSRF_HEADER, check_csrf, check_own_pag
 from gateway.http.deployments import begin_warming, target_of
 from gateway.http.errors import HttpError
 from gateway.http.generate import generate_for
+from gateway.http.json import json_response
+from gateway.http.reports import find_operation
 
 
 async def act(request: Request, name: str, action: str) -> Response:
@@ -29,6 +31,12 @@ async def act(request: Request, name: str, action: str) -> Response:
     except HttpError as error:
         return html(request, "error.html", visited, status=error.status, error=error)
     return RedirectResponse("../../../dashboard", 303, HEADERS)
+
+
+async def running(request: Request, operation_id: str) -> Response:
+    """How one stands that was begun here: as ``GET /v1/operations/{id}``, which takes no cookie."""
+    visited = visit(request)
+    return json_response(await find_operation(visited.state, visited.caller, operation_id))
 
 
 async def run(request: Request) -> Response:

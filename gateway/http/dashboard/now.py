@@ -7,13 +7,16 @@ from typing import Any
 from fastapi import Request
 
 from gateway.http.dashboard.asking import Asked
-from gateway.http.dashboard.figures import UNKNOWN, percent, seconds
+from gateway.http.dashboard.figures import UNKNOWN, percent, seconds, usd
 from gateway.http.dashboard.tables import Column, Table
 from gateway.http.dashboard.view import View
 from gateway.http.dashboard.visits import Visit
 from gateway.http.deployments import listed
 from gateway.http.reports import live_operation
+from gateway.sofar import so_far_json
 from gateway.standing import PAUSED, word_of
+
+_SHOWN = 100  # of those that run
 
 
 async def build(visited: Visit, asked: Asked, request: Request) -> View:
@@ -26,12 +29,13 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
             "seconds": max(0.0, (now_us - run.received_at_us) / 1e6),
             "doing": "waits for a boot" if run.waits_for_boot else "works",
             "deployment": run.rows[-1].deployment if run.rows else None,
+            "so_far": so_far_json(run) if number < _SHOWN else None,
         }
-        for run in reversed(state.executor.runs.values())
+        for number, run in enumerate(reversed(state.executor.runs.values()))
     ]
     found = listed(state)
     shown = {
-        "running": Table("Operations that run", _RUNNING, running[:100]),
+        "running": Table("Operations that run", _RUNNING, running[:_SHOWN]),
         "count": len(running),
         "deployments": [_stands(one) for one in found],
         "may_act": visited.caller.may("admin"),
@@ -52,6 +56,11 @@ def _stands(found: dict[str, Any]) -> dict[str, Any]:
     return {**found, "word": word, "expected": expected}
 
 
+def _start(so_far: dict[str, Any]) -> str:
+    """An attempt that has not said whether it waits has no verdict yet."""
+    return UNKNOWN if so_far["cold_start"] is None else str(so_far["cold_start"]["verdict"])
+
+
 def _text(name: str) -> Column:
     return Column(name, lambda row: row[name], is_number=False)
 
@@ -64,6 +73,8 @@ _RUNNING = (
     Column("deployment", lambda row: row["deployment"], lambda v: v or "none yet", is_number=False),
     _text("doing"),
     Column("for", lambda row: row["seconds"], seconds),
+    Column("start", lambda row: _start(row["so_far"]), is_number=False),
+    Column("cost so far", lambda row: row["so_far"]["cost"]["total_usd"], usd),
 )
 _DEPLOYMENTS = (
     *(_text(name) for name in ("name", "provider", "provider_model", "hardware", "state")),

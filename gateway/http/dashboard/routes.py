@@ -76,6 +76,14 @@ async def run(request: Request) -> Response:
     return await actions.run(request)
 
 
+@router.get("/playground/{operation_id}")
+async def running(request: Request, operation_id: str) -> Response:
+    """What an operation of the playground has cost so far, as JSON."""
+    from gateway.http.dashboard import actions
+
+    return await actions.running(request, operation_id)
+
+
 @router.get("/operations/{operation_id}")
 async def operation(request: Request, operation_id: str) -> Response:
     """One operation: where its seconds and dollars went."""

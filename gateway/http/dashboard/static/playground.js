@@ -4,6 +4,7 @@
   const form = document.getElementById("ask");
   const stop = document.getElementById("stop");
   const run = form.querySelector("button:not([type])");
+  const EVERY_MS = 500;
   let stopper = null;
 
   function pane(side) {
@@ -18,12 +19,14 @@
       },
       state(text) { part(".state").textContent = text; },
       more(text) { part(".output").append(text); },
-      bill(done) {
-        const { cost, cold_start: cold, timing, id } = done;
+      bill({ cost, cold_start: cold, timing, id }, over) {
         const usd = cost.total_usd === null ? "unknown" : `$${cost.total_usd}`;
-        part(".cost").textContent = `${usd} (${cost.status})`;
-        part(".verdict").textContent = `${cold.verdict}, ${cold.evidence || "no evidence"}`;
-        part(".first").textContent = seconds(timing.first_output_seconds);
+        part(".so-far").textContent = over ? "cost" : "cost so far";
+        part(".cost").textContent = cost.total_usd === null && !over ? usd : `${usd} (${cost.status})`;
+        part(".verdict").textContent = cold === null ? "nothing known yet"
+          : `${cold.verdict}, ${cold.evidence || "no evidence"}`;
+        part(".first").textContent = over || timing.first_output_seconds !== null
+          ? seconds(timing.first_output_seconds) : "not yet";
         part(".total").textContent = seconds(timing.total_seconds);
         part(".operation").textContent = id;
         part(".operation").href = form.dataset.operations + encodeURIComponent(id);
@@ -43,16 +46,38 @@
     started: () => "Works.",
   };
 
-  function hear(shown, name, data) {
+  // What it has cost so far says the gateway, by the rules of the bill; the end of the stream wins.
+  function follow(shown, run) {
+    const ask = async () => {
+      if (run.over || run.id === null) return;
+      try {
+        const answer = await fetch(form.dataset.running + encodeURIComponent(run.id));
+        const { so_far: told } = await answer.json();
+        if (!told || run.over) return;
+        const timing = { first_output_seconds: run.first, total_seconds: told.seconds };
+        shown.bill({ ...told, timing, id: run.id }, false);
+      } catch {
+        // The stream says itself when the gateway is gone.
+      }
+    };
+    const timer = setInterval(ask, EVERY_MS);
+    return () => clearInterval(timer);
+  }
+
+  function hear(shown, run, name, data) {
+    if (name === "created") run.id = data.id;
     if (name === "delta") {
+      if (run.first === null) run.first = (performance.now() - run.begun) / 1000;
       shown.state("Answers.");
       if (data.type === "text") shown.more(data.text);
     } else if (name === "output") {
       shown.more(data.type === "json" ? JSON.stringify(data.json, null, 1) : `[${data.type}]`);
     } else if (name === "finished") {
+      run.over = true;
       shown.state("Done.");
-      shown.bill(data);
+      shown.bill(data, true);
     } else if (name === "error") {
+      run.over = true;
       shown.state(`Failed: ${data.error.message}`);
     } else if (said[name]) {
       shown.state(said[name](data));
@@ -62,6 +87,8 @@
   async function ask(side, fields, signal) {
     const shown = pane(side);
     shown.begin(fields.get(side));
+    const run = { id: null, begun: performance.now(), first: null, over: false };
+    const leave = follow(shown, run);
     try {
       const answer = await fetch(form.dataset.run, {
         method: "POST",
@@ -90,11 +117,14 @@
         for (const text of frames) {
           const name = /^event: (.*)$/m.exec(text);
           const data = /^data: (.*)$/m.exec(text);
-          if (name && data) hear(shown, name[1], JSON.parse(data[1]));
+          if (name && data) hear(shown, run, name[1], JSON.parse(data[1]));
         }
       }
     } catch (error) {
       shown.state(signal.aborted ? "Stopped." : "The gateway does not answer.");
+    } finally {
+      run.over = true;
+      leave();
     }
   }
 

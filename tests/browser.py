@@ -113,8 +113,12 @@ class Browser:
 
     def screenshot(self, path: Path) -> None:
         """The whole page as a PNG."""
+        path.write_bytes(self.png())
+
+    def png(self) -> bytes:
+        """The whole page, as the bytes of a PNG."""
         shot = self.send("Page.captureScreenshot", captureBeyondViewport=True)
-        path.write_bytes(base64.b64decode(shot["data"]))
+        return base64.b64decode(shot["data"])
 
     def _wait(self) -> None:
         while not self._loaded:

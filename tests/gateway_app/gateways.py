@@ -19,6 +19,7 @@ import httpx
 import uvicorn
 
 from gateway.app import create_app
+from gateway.clock import Clock
 from gateway.settings import Settings
 from gateway.wire import BoundedProtocol
 from providers.contract import Delta, Finished, Usage
@@ -168,12 +169,14 @@ def running_gateway(
     data_dir: Path,
     scripts: Scripts | None = None,
     headers: Mapping[str, str] | None = None,
+    *,
+    clock: Clock | None = None,
 ) -> Iterator[Gateway]:
     """Serve a configuration in a thread, as ``gateway serve`` would."""
     scripts = scripts or Scripts()
     server_tree = {"data_dir": data_dir, **tree.get("server", {})}
     settings = Settings.model_validate({**tree, "server": server_tree})
-    app = create_app(settings, plugins={"scripted": scripts.plugin()})
+    app = create_app(settings, plugins={"scripted": scripts.plugin()}, clock=clock)
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(

@@ -37,7 +37,8 @@ def _survival(rows: Sequence[Row], kinds: dict[str, str], size: tuple[int, int])
         joined = [(_log(point["idle_seconds"]), point["p_warm"]) for point in points]
         series.append((kinds[row["deployment"]], joined))
         longest = max([longest, *(point["idle_seconds"] for point in points)])
-    scale = [(_log(at), text) for at, text in _IDLE if at < longest * 0.7]
+    room = 0.94 if size == charts.WIDE else 0.8  # the last mark has a long text
+    scale = [(_log(at), text) for at, text in _IDLE if _log(at) < room * _log(longest)]
     scale.append((_log(longest), seconds(longest)))
     title = "Chance that a deployment is still warm, by how long it was idle; figures below"
     return charts.curves(title, series, size, scale, _SHARES)

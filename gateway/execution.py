@@ -133,14 +133,9 @@ class Run(Operation):
         return self.order.streamed and bool(self.answer.size_bytes)
 
     @property
-    def attempt(self) -> Attempt | None:
-        """The latest of its attempts that may still answer; None before the first."""
-        return self._lane.attempt
-
-    @property
     def waits_for_boot(self) -> bool:
         """Whether its present attempt waits, as far as anybody said, and nothing has come yet."""
-        attempts = self._attempts_now
+        attempts = self.attempts_now
         waiting = bool(attempts) and all(attempt.timeline.waiting for attempt in attempts)
         return waiting and not self.answer.size_bytes
 
@@ -149,7 +144,7 @@ class Run(Operation):
         if not self.waits_for_boot:
             return None
         now, known = self.clock.monotonic(), []
-        for attempt in self._attempts_now:
+        for attempt in self.attempts_now:
             # What was seen there, and no guess: a caller is sent away for so long.
             usual = attempt.target.warmth.boot_quantile(0.75)
             since = attempt.timeline.waiting_since
@@ -158,7 +153,8 @@ class Run(Operation):
         return min(known, default=None)
 
     @property
-    def _attempts_now(self) -> list[Attempt]:
+    def attempts_now(self) -> list[Attempt]:
+        """Its attempts that run: several in a race."""
         return [
             lane.attempt
             for lane in self.lanes

@@ -17,8 +17,7 @@ from gateway.ledger.views import cold_start_json, operation_cost_json
 def so_far_json(run: Run) -> dict[str, Any]:
     """Cost, verdict and seconds as they would stand if it ended at this moment.
 
-    The cost's status is never ``measured``: it is not over. What goes on unseen (an attempt of a
-    race beside this one) makes it ``unknown``.
+    The cost's status is never ``measured``: it is not over.
     """
     rows = so_far(run)
     cost = operation_cost_json(rows)
@@ -35,11 +34,11 @@ def so_far_json(run: Run) -> dict[str, Any]:
 
 
 def so_far(run: Run) -> Sequence[AttemptRow]:
-    """The rows of its attempts: those that have ended, and the present one as if it had."""
-    attempt = run.attempt
+    """The rows of its attempts: those that have ended, and those that run as if they had."""
+    running = {id(attempt.row): attempt for attempt in run.attempts_now}
     return [
-        _if_it_ended(run, attempt)
-        if attempt is not None and row is attempt.row and row.status == "running"
+        _if_it_ended(run, running[id(row)])
+        if row.status == "running" and id(row) in running
         else row
         for row in list(run.rows)
     ]

@@ -63,6 +63,7 @@ from gateway.limits.rates import MemoryBuckets
 from gateway.reconciliation.driver import Reconciliation
 from gateway.registry import Registry, Target
 from gateway.results import Results
+from gateway.resuming import resume_charges
 from gateway.routing import Routes
 from gateway.settings import ConfigError, Settings
 from gateway.tracing import telling
@@ -75,7 +76,6 @@ logger = logging.getLogger(__name__)
 _ALIVE_EVERY_SECONDS = 1.0
 _FORGET_EVERY_SECONDS = 60.0
 _CATCH_UP_SECONDS = 3.0
-_LOOK_BACK_US = 2 * 86_400_000_000  # no provider keeps an idle machine up for longer
 NO_CONTENT = 204
 
 
@@ -244,11 +244,18 @@ async def _open(
             opened.append(Reports(database_path(data_dir)))
         return opened[0]
 
-    await _resume_charges(registry, charging, journal, shipper, open_reports, interrupted)
-    for target in registry.targets.values():
-        target.warmth.wall_offset_seconds = clock.wall_us() / 1e6 - clock.monotonic()
     position = journal.position()
     caught_up = functools.partial(shipper.wait_for, position, _CATCH_UP_SECONDS)
+    await resume_charges(
+        registry,
+        charging,
+        open_reports,
+        interrupted,
+        caught_up=caught_up,
+        last_seen_us=last_seen_us,
+    )
+    for target in registry.targets.values():
+        target.warmth.wall_offset_seconds = clock.wall_us() / 1e6 - clock.monotonic()
     recalling = asyncio.create_task(recall(registry.targets, clock, caught_up, open_reports))
     stack.callback(recalling.cancel)
     alerting = Alerting(settings.alerts, registry.targets, clock)
@@ -274,51 +281,6 @@ async def _open(
         started_at_us=clock.wall_us(),
         lag=LagMeter(journal_dir(data_dir)),
     )
-
-
-async def _resume_charges(
-    registry: Registry,
-    charging: Charging,
-    journal: Journal,
-    shipper: ShipperProcess,
-    open_reports: Callable[[], Reports],
-    interrupted: Sequence[AttemptRow],
-) -> None:
-    """Take up what an earlier gateway left: machines that were idle, and those that stand.
-
-    The idle time before an attempt is booked when that one ends; where a death cut it off, here.
-
-    A database that does not answer costs the charges of the time since, which is logged, and not
-    the start.
-    """
-    targets = registry.targets
-    idle = [name for name, target in targets.items() if target.machines is not None]
-    standing = [name for name, target in targets.items() if target.bills("standing")]
-    if not idle and not standing:
-        return
-    await shipper.wait_for(journal.position(), _CATCH_UP_SECONDS)
-    reports, clock = open_reports(), charging.clock
-    now_us = clock.wall_us()
-    ended: dict[str, tuple[str, int]] = {}
-    until_us: dict[str, int] = {}
-    try:
-        ended = await asyncio.to_thread(reports.last_ended, idle, now_us - _LOOK_BACK_US)
-        until_us = await asyncio.to_thread(reports.standing_until, standing)
-        for row in sorted(interrupted, key=lambda row: row.begun_at_us):
-            if row.deployment in idle:
-                target, since_us = targets[row.deployment], row.begun_at_us - _LOOK_BACK_US
-                shared = target.machines is not None and target.machines.shared
-                before = await asyncio.to_thread(reports.ended_before, row, since_us, shared=shared)
-                charging.book_before(target, row, before)
-    except (StoreUnavailable, SchemaMismatch) as error:
-        logger.error("charges of the time before this start are not booked: %s", error)
-    for name, (attempt_id, ended_at_us) in ended.items():
-        machines = targets[name].machines
-        assert machines is not None
-        idle_seconds = max(0.0, (now_us - ended_at_us) / 1e6)
-        machines.resume(attempt_id, clock.monotonic() - idle_seconds)
-    for name in standing:
-        charging.stand(targets[name], until_us.get(name, now_us))
 
 
 async def _end(task: asyncio.Task[None]) -> None:

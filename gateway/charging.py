@@ -29,7 +29,6 @@ class Charging:
         self.clock = clock
         self._idle = [target for target in targets if target.machines is not None]
         self._standing: dict[str, tuple[Target, int]] = {}
-        self._booked_before: set[str] = set()
 
     def stand(self, target: Target, since_us: int) -> None:
         """From ``since_us`` on nothing has been booked for this deployment's standing machines."""
@@ -52,22 +51,6 @@ class Charging:
         gap = target.machines.end(row.attempt_id, begun_at, at, row.verdict, worked=worked)
         if gap is not None:
             self.book_gap(target, gap)
-
-    def book_before(
-        self, target: Target, row: AttemptRow, ended: Iterable[tuple[str, int]]
-    ) -> None:
-        """A dead gateway's attempt took the machine of the last of these that was free still."""
-        assert target.machines is not None
-        now, now_us = self.clock.monotonic(), self.clock.wall_us()
-        for attempt_id, ended_at_us in ended:
-            if attempt_id in self._booked_before:
-                continue
-            self._booked_before.add(attempt_id)
-            since, until = (now - (now_us - at) / 1e6 for at in (ended_at_us, row.begun_at_us))
-            gap = target.machines.before(attempt_id, since, until)
-            if gap is not None:
-                self.book_gap(target, gap)
-            return
 
     def book_gap(self, target: Target, gap: IdleGap) -> None:
         """Write an idle gap down, under the price of its begin."""
@@ -147,6 +130,10 @@ class Charging:
                 high_pico_usd=None if line.high_usd is None else pico(line.high_usd),
             )
         )
+
+    def monotonic_at(self, at_us: int) -> float:
+        """An instant of the past, in microseconds since the epoch, on the monotonic clock."""
+        return self.clock.monotonic() - (self.clock.wall_us() - at_us) / 1e6
 
     def _wall_us(self, at: float) -> int:
         return self.clock.wall_us() - round((self.clock.monotonic() - at) * 1e6)

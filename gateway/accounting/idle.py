@@ -60,17 +60,6 @@ class Machines:
         self._expired: list[_Machine] = []
         self._taken: dict[str, _Machine | None] = {}
 
-    def resume(self, attempt_id: str, idle_since: float) -> None:
-        """An attempt of an earlier process ended last; nothing has run since."""
-        if not self._idle and not self._running:
-            self._idle.append(_Machine(attempt_id, idle_since))
-
-    def before(self, attempt_id: str, idle_since: float, until: float) -> IdleGap | None:
-        """The gap between two attempts of an earlier process, of which the second was cut off: how
-        that one started was not told.
-        """
-        return self._gap(_Machine(attempt_id, idle_since), until, "unknown")
-
     def begin(self, attempt_id: str) -> None:
         """An attempt is dispatched: it takes the machine that was used last, if one is idle."""
         alone = not (self.shared and self._running)

@@ -23,6 +23,7 @@ from gateway.ledger.query import ReportQuery, cursor
 from gateway.ledger.rollup import HOUR_US
 from gateway.ledger.rows import AttemptRow
 from gateway.ledger.traffic import MOST_ROWS, read_traffic
+from gateway.ledger.uses import PastUse, uses
 from gateway.ledger.views import operation_json
 from gateway.warmth.arrivals import Traffic
 from gateway.warmth.history import Past
@@ -192,23 +193,10 @@ class Reports:
                 return {}
             return warm_history.recent(snapshot.connection, before_us)
 
-    def last_ended(self, deployments: list[str], since_us: int) -> dict[str, tuple[str, int]]:
-        """See ``charged.last_ended``."""
-        from gateway.ledger import charged
-
+    def uses(self, deployment: str, since_us: int) -> list[PastUse]:
+        """See ``uses``."""
         with self._reading() as snapshot:
-            return {} if snapshot is None else charged.last_ended(snapshot, deployments, since_us)
-
-    def ended_before(
-        self, row: AttemptRow, since_us: int, *, shared: bool
-    ) -> list[tuple[str, int]]:
-        """See ``charged.ended_before``."""
-        from gateway.ledger import charged
-
-        with self._reading() as snapshot:
-            if snapshot is None:
-                return []
-            return charged.ended_before(snapshot, row, since_us, shared=shared)
+            return [] if snapshot is None else uses(snapshot, deployment, since_us)
 
     def standing_until(self, deployments: list[str]) -> dict[str, int]:
         """See ``charged.standing_until``."""

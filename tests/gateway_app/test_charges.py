@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from decimal import Decimal
 from pathlib import Path
@@ -16,7 +17,7 @@ from gateway.ledger.layout import journal_dir
 from gateway.registry import Registry
 from gateway.settings import Settings
 from providers.contract import Booting, Delta, Finished, RateLimited, Started
-from providers.testing import ScriptedProvider, Wait
+from providers.testing import ScriptedProvider, Until, Wait
 from providers.toolkit.http import open_http
 from tests.gateway_app.gateways import (
     Gateway,
@@ -102,6 +103,51 @@ def test_a_restart_takes_up_the_gap(tmp_path: Path) -> None:
         assert charge["attempt_id"] == first["attempts"][0]["id"]
         row = gateway.rows(second["id"])[0]
         assert abs(charge["period_end_at_us"] - row["begun_at_us"]) < 50_000
+
+
+def side_by_side(gateway: Gateway, script: tuple[Any, ...]) -> set[str]:
+    """Two calls at a time, so two machines; the ids of their attempts."""
+    go_on = asyncio.Event()
+    held = (*script[:-1], Until(go_on), script[-1])
+    gateway.scripts.only("own", held, script)
+    with gateway.streaming("own") as response:
+        events = events_of(response)
+        wait_for_event(events, "delta")
+        gateway.answer("own")
+        assert gateway.loop is not None
+        gateway.loop.call_soon_threadsafe(go_on.set)
+        wait_for_event(events, "finished")
+    rows = [line["attempt"] for line in gateway.journal() if line["kind"] == "end"][-2:]
+    gateway.operation(rows[-1]["operation_id"])  # they are in the database
+    return {row["attempt_id"] for row in rows}
+
+
+def test_a_restart_takes_up_every_machine_that_was_idle(tmp_path: Path) -> None:
+    with running_gateway(tree(), tmp_path) as gateway:
+        before = side_by_side(gateway, COLD)
+    with running_gateway(tree(), tmp_path) as gateway:
+        side_by_side(gateway, WARM)
+        booked = charges(gateway)
+        assert {charge["attempt_id"] for charge in booked} == before
+        assert {charge["status"] for charge in booked} == {"measured"}
+
+
+def test_a_machine_that_outlived_its_time_across_a_restart(tmp_path: Path) -> None:
+    with running_gateway(tree(idle_window_seconds=0.05), tmp_path) as gateway:
+        gateway.scripts.only("own", COLD)
+        first = gateway.answer("own")
+        eventually(lambda: bool(charges(gateway)), 10)
+        (over,) = charges(gateway)
+        gateway.operation(first["id"])
+    with running_gateway(tree(idle_window_seconds=0.05), tmp_path) as gateway:
+        gateway.scripts.only("own", WARM)
+        second = gateway.answer("own")
+        rest = charges(gateway)[-1]
+        assert rest["attempt_id"] == over["attempt_id"] == first["attempts"][0]["id"]
+        assert rest["charge_id"].endswith("_1") and rest["status"] == "measured"
+        begun_at_us = gateway.rows(second["id"])[0]["begun_at_us"]
+        assert abs(rest["period_start_at_us"] - over["period_end_at_us"]) < 50_000
+        assert abs(rest["period_end_at_us"] - begun_at_us) < 50_000
 
 
 @pytest.mark.parametrize("keep_alive_seconds", [None, 1000.0])

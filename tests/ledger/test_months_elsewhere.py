@@ -74,7 +74,9 @@ def test_rows_and_their_corrections(moved: Path) -> None:
 
 def test_what_a_starting_gateway_asks(moved: Path) -> None:
     reports = Reports(database_path(moved))
-    assert reports.last_ended(["local-smollm2"], 0)["local-smollm2"][0] == "att_000001"
+    used = [use.attempt_id for use in reports.uses("local-smollm2", 0)]  # the last one first
+    assert used == ["att_000001", "att_000002", "att_000000"]
+    assert len(reports.uses("local-smollm2", MAY)) == 1
     assert reports.standing_until(["local-smollm2"]) == {"local-smollm2": JANUARY + 9}
     traffic = reports.traffic(asked())
     assert sum(len(stretch.arrivals.at_us) for stretch in traffic.stretches) == 2

@@ -1,0 +1,92 @@
+"""A starting gateway takes up an earlier one's charges: machines that were idle, or that stand."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+from gateway.accounting.idle_replay import Use, take_up
+from gateway.charging import Charging
+from gateway.ledger.errors import SchemaMismatch, StoreUnavailable
+from gateway.ledger.reports import Reports
+from gateway.ledger.rows import AttemptRow
+from gateway.ledger.uses import MOST_USES, PastUse
+from gateway.registry import Registry, Target
+
+logger = logging.getLogger(__name__)
+
+_LOOK_BACK_US = 2 * 86_400_000_000  # no provider keeps an idle machine up for longer
+
+
+async def resume_charges(
+    registry: Registry,
+    charging: Charging,
+    open_reports: Callable[[], Reports],
+    interrupted: Sequence[AttemptRow],
+    *,
+    caught_up: Callable[[], Awaitable[object]],
+    last_seen_us: int,
+) -> None:
+    """Take them up, once the database has ``caught_up``, or takes too long to.
+
+    ``last_seen_us`` is the last sign of life of the earlier gateway, ``interrupted`` are the
+    attempts that its death cut off.
+
+    An idle time that goes on is booked as any other; one that a death cut off, here. A database
+    that does not answer costs the charges of the time since, which is logged, and not the start.
+    """
+    targets = registry.targets
+    idle = [name for name, target in targets.items() if target.machines is not None]
+    standing = [name for name, target in targets.items() if target.bills("standing")]
+    if not idle and not standing:
+        return
+    await caught_up()
+    reports, clock = open_reports(), charging.clock
+    now_us = clock.wall_us()
+    until_us: dict[str, int] = {}
+    try:
+        until_us = await asyncio.to_thread(reports.standing_until, standing)
+        for name in idle:
+            uses = await asyncio.to_thread(reports.uses, name, now_us - _LOOK_BACK_US)
+            if len(uses) >= MOST_USES:
+                logger.warning(
+                    "charges: of %s only the last %d attempts are looked at; machines that were "
+                    "idle since before those are not charged for",
+                    name,
+                    MOST_USES,
+                )
+            cut_off = [row for row in interrupted if row.deployment == name]
+            _take_up(charging, targets[name], uses, cut_off, last_seen_us)
+    except (StoreUnavailable, SchemaMismatch) as error:
+        logger.error("charges of the time before this start are not booked: %s", error)
+    for name in standing:
+        charging.stand(targets[name], until_us.get(name, now_us))
+
+
+def _take_up(
+    charging: Charging,
+    target: Target,
+    uses: Iterable[PastUse],
+    cut_off: Sequence[AttemptRow],
+    last_seen_us: int,
+) -> None:
+    machines = target.machines
+    assert machines is not None
+    by_id = {use.attempt_id: use for use in uses}
+    by_id |= {row.attempt_id: PastUse.of(row) for row in cut_off}
+    cut = {row.attempt_id for row in cut_off}
+    at = charging.monotonic_at
+    past = [
+        Use(
+            use.attempt_id,
+            at(use.begun_at_us),
+            at(use.completed_at_us),
+            use.verdict,
+            use.worked,
+            cut_off=use.attempt_id in cut,
+        )
+        for use in by_id.values()
+    ]
+    for gap in take_up(machines, past, at(last_seen_us)):
+        charging.book_gap(target, gap)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from gateway.accounting.prices import Billed, PriceRow
 from gateway.clock import Clock
 from gateway.hedging import dual_boot
 from gateway.ledger.views import usd_or_null
@@ -20,6 +21,10 @@ from gateway.routing import (
     Wish,
     choose,
 )
+from gateway.warmth.outlook import Outlook
+
+_NOTHING: frozenset[Billed] = frozenset()
+_REPLICAS: frozenset[Billed] = frozenset({"boot", "idle", "standing"})
 
 
 def candidate_of(
@@ -33,12 +38,14 @@ def candidate_of(
     now = clock.monotonic()
     outlook = target.outlook(now)
     row = None if target.tariff is None else target.tariff.at(clock.wall_us())
+    p_up = 1.0 if outlook.state == "booting" else outlook.p_warm  # that boot is another's
     expected = target.usual.expected_pico_usd(
         row,
         input_tokens=target.estimator.estimate(input_bytes),
         max_output_tokens=max_output_tokens,
-        boot_seconds=(1.0 - outlook.p_warm) * outlook.boot_seconds,
+        boot_seconds=(1.0 - p_up) * outlook.boot_seconds,
     )
+    bills = _NOTHING if row is None or row.usd_per_second is None else row.bills
     return Candidate(
         target.name,
         target.provider,
@@ -48,8 +55,30 @@ def candidate_of(
         _queue_seconds(target),
         CORDONED if target.cordoned else target.circuit.closed(now),
         target.can_boot_alone,
-        row is None or (row.usd_per_second is not None and "boot" in row.bills),
+        row is None or "boot" in bills,
+        bool(bills & _REPLICAS),
+        0 if row is None or not bills & _REPLICAS else _replica_pico_usd(target, row, outlook),
     )
+
+
+def _replica_pico_usd(target: Target, row: PriceRow, outlook: Outlook) -> int:
+    """What a call adds to its replica's own cost, beside what is expected of the attempt.
+
+    Below 0: what of that is no cost of the call. Where a replica is up, its seconds of work are
+    paid for anyway if it is paid for while it idles, and that it may be gone does not count. Where
+    one boots for the call, it idles for a while afterwards.
+    """
+    assert row.usd_per_second is not None
+    idle_is_paid = "idle" in row.bills
+    seconds = 0.0
+    if outlook.state in ("warm", "booting"):
+        if idle_is_paid and "execute" in row.bills:
+            seconds -= target.usual.work_seconds
+        if outlook.state == "warm" and "boot" in row.bills:
+            seconds -= (1.0 - outlook.p_warm) * outlook.boot_seconds
+    elif idle_is_paid:
+        seconds += (1.0 - outlook.p_warm) * (target.own_window_seconds or 0.0)
+    return round(seconds * float(row.usd_per_second) * 1e12)
 
 
 def arranged(
@@ -97,6 +126,7 @@ def considered_json(considered: Considered) -> dict[str, Any]:
         "p_warm": round(outlook.p_warm, 4),
         "boot_seconds": round(outlook.boot_seconds, 3),
         "excluded": considered.excluded,
+        **({"replica_usd": usd_or_null(candidate.replica_pico_usd)} if candidate.own else {}),
     }
 
 

@@ -9,6 +9,10 @@ before one that is cold. Balancing that spreads calls keeps no deployment warm, 
 starts that it then averages over. Within that order the least sum of expected USD and of expected
 waiting, at what a second of waiting is worth, comes first; where nothing tells two apart, the order
 of the configuration does.
+
+One exception: an own deployment, whose replicas are paid for by the second, beside a warm one that
+is paid by use. While it is up it is used, as far as that costs no more; while it is off or boots,
+requests spill to the other, as long as what that costs more is less than the wait is worth.
 """
 
 from __future__ import annotations
@@ -138,7 +142,9 @@ class Candidate:
     ``expected_pico_usd`` None: nobody knows its price. ``warm_seconds``: until its first output,
     usually, when it is warm. ``closed``: why nothing is sent there now; None: it is open.
     ``can_boot``: it can be booted without work, and says when it is up; ``bills_boot``: that costs
-    money, or nobody knows.
+    money, or nobody knows. ``own``: its price has the seconds of a replica in it, not of work
+    alone; ``replica_pico_usd`` is then what the call adds to what that replica costs by itself
+    (its idle time after a boot), or, below 0, what of its cost is paid for anyway (it is up).
     """
 
     name: str
@@ -150,6 +156,8 @@ class Candidate:
     closed: str | None = None
     can_boot: bool = False
     bills_boot: bool = True
+    own: bool = False
+    replica_pico_usd: int = 0
 
     @property
     def wait_seconds(self) -> float:
@@ -248,7 +256,32 @@ def _ordered(
             return _drawn(candidates, rules, draw)
         case "balanced":
             value = rules.wait_value_usd_per_second
-            return sorted(candidates, key=lambda c: (coldness(c.outlook), *_burden(c, value)))
+            ordered = sorted(candidates, key=lambda c: (coldness(c.outlook), *_burden(c, value)))
+            return _break_even(ordered, value)
+
+
+def _break_even(ordered: list[Candidate], wait_value_usd_per_second: float) -> list[Candidate]:
+    """Before a warm one that is paid by use comes an own one that costs no more, with its wait.
+
+    Of an own one that is up the chance that it is gone does not count: it is there to be used.
+    """
+    if not ordered or ordered[0].own or coldness(ordered[0].outlook):
+        return ordered
+    unknown, most_usd = _burden(ordered[0], wait_value_usd_per_second)
+    best: Candidate | None = None
+    for candidate in ordered:
+        known = candidate.expected_pico_usd
+        if not candidate.own or known is None or unknown:
+            continue
+        up = candidate.outlook.state == "warm"
+        wait_seconds = candidate.queue_seconds if up else candidate.wait_seconds
+        usd = (known + candidate.replica_pico_usd) / _PICO
+        usd += wait_seconds * wait_value_usd_per_second
+        if usd <= most_usd:
+            best, most_usd = candidate, usd
+    if best is None:
+        return ordered
+    return [best, *(candidate for candidate in ordered if candidate is not best)]
 
 
 def coldness(outlook: Outlook) -> int:
@@ -269,7 +302,7 @@ def _burden(candidate: Candidate, wait_value_usd_per_second: float) -> tuple[boo
     """USD and waiting in one figure, for comparing only; an unknown price comes last."""
     known = candidate.expected_pico_usd
     waiting_usd = candidate.wait_seconds * wait_value_usd_per_second
-    return known is None, (known or 0) / _PICO + waiting_usd
+    return known is None, ((known or 0) + candidate.replica_pico_usd) / _PICO + waiting_usd
 
 
 def _drawn(

@@ -63,6 +63,11 @@ class Usual:
         known = self._pieces if in_pieces else self._whole
         return None if known is None else known.quantile(share)
 
+    @property
+    def work_seconds(self) -> float:
+        """Work on an answer, usually."""
+        return _FIRST_SECONDS if self.execute_seconds is None else self.execute_seconds
+
     def expected_pico_usd(
         self,
         row: PriceRow | None,
@@ -86,8 +91,7 @@ class Usual:
         if row.usd_per_second is not None:
             seconds = boot_seconds if "boot" in row.bills else 0.0
             if "execute" in row.bills:
-                known = self.execute_seconds
-                seconds += _FIRST_SECONDS if known is None else known
+                seconds += self.work_seconds
             usd += seconds * float(row.usd_per_second)
         return round(usd * _PICO)
 

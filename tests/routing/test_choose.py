@@ -33,6 +33,56 @@ def test_warm_before_booting_before_cold_whatever_they_cost() -> None:
     )
 
 
+def own(usd: float, outlook: Outlook = WARM, **more: object) -> Candidate:
+    return candidate("own", outlook, usd, own=True, **more)
+
+
+@pytest.mark.parametrize(
+    ("own_usd", "outlook", "elsewhere_usd", "chosen"),
+    [
+        # 10 s are left of its boot: at 0.001 USD a second they are worth a cent
+        (0.002, BOOTING, 0.0119, "elsewhere"),
+        (0.002, BOOTING, 0.0121, "own"),
+        (0.002, BOOTING, 0.0020, "elsewhere"),
+        # off: the whole of a boot, and its price
+        (0.002, Outlook("off", 0.0, 30.0), 0.0319, "elsewhere"),
+        (0.002, Outlook("off", 0.0, 30.0), 0.0321, "own"),
+        # and back, once it is up; that it may be gone (0.6 s, on average) does not count
+        (0.002, WARM, 0.0020, "own"),
+        (0.002, WARM, 0.0019, "elsewhere"),
+    ],
+)
+def test_an_own_one_is_left_by_break_even(
+    own_usd: float, outlook: Outlook, elsewhere_usd: float, chosen: str
+) -> None:
+    elsewhere = candidate("elsewhere", Outlook("warm", 1.0, 0.0), elsewhere_usd)
+    assert order(own(own_usd, outlook), elsewhere).split()[0] == chosen
+    # of two that are both paid by use, the warm one comes first in any case
+    other = candidate("own", outlook, own_usd)
+    first = order(other, elsewhere).split()[0]
+    assert first == ("elsewhere" if outlook is not WARM else first)
+    # and only where its price is known
+    unknown = candidate("elsewhere", Outlook("warm", 1.0, 0.0), None)
+    assert order(own(own_usd, outlook), unknown).split()[0] == (
+        "own" if outlook is WARM else "elsewhere"
+    )
+
+
+def test_what_a_replica_costs_anyway_is_no_cost_of_the_call() -> None:
+    paid_anyway = own(0.002, replica_pico_usd=-round(0.002 * DOLLAR))
+    elsewhere = candidate("elsewhere", Outlook("warm", 1.0, 0.0), 0.0001)
+    assert order(elsewhere, paid_anyway).split()[0] == "own"
+    # a queue before it is a wait like any other
+    queued = own(0.002, replica_pico_usd=-round(0.002 * DOLLAR), queue_seconds=1.0)
+    assert order(elsewhere, queued).split()[0] == "elsewhere"
+    # a boot brings the idle time after it
+    off = Outlook("off", 0.0, 0.0)
+    idles = own(0.002, off, replica_pico_usd=round(0.05 * DOLLAR))
+    dear = candidate("elsewhere", Outlook("warm", 1.0, 0.0), 0.05)
+    assert order(dear, idles).split()[0] == "elsewhere"
+    assert order(dear, own(0.002, off)).split()[0] == "own"
+
+
 def test_within_the_same_warmth_cost_and_waiting_are_weighed() -> None:
     # 30 s of waiting are worth 3 cents at 0.001 USD a second
     slow, quick = candidate("slow", COLD, 0.01), candidate("quick", Outlook("off", 0, 5.0), 0.03)

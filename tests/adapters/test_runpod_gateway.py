@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ INPUT = {"prompt": "prompt", "max_output_tokens": "max_tokens"}
 def app(emulator: Callable[[Any], str]) -> RunPod:
     app = RunPod()
     app.endpoint("words", COLD)
-    app.endpoint("vllm", replace(CHATS["warm"], always_warm=False, boot_seconds=300.0))
+    app.endpoint("vllm", CHATS["cold"])
     app.endpoint("kept", COLD)
     app.url = emulator(app)
     return app

@@ -20,11 +20,18 @@ class Clock:
         self.scale = scale
         self._anchor = (time.monotonic(), begins)
         self._horizon = begins
+        self._stops_at: datetime | None = None
 
     @property
     def now(self) -> datetime:
         real, then = self._anchor
-        return min(then + timedelta(seconds=(time.monotonic() - real) * self.scale), self._horizon)
+        at = min(then + timedelta(seconds=(time.monotonic() - real) * self.scale), self._horizon)
+        return at if self._stops_at is None else min(at, max(then, self._stops_at))
+
+    def stop_at(self, instant: datetime | None) -> None:
+        """Stand still at an instant, until it is called again; None: go on."""
+        self._stand(self.now)
+        self._stops_at = instant
 
     def advance(self, seconds: float) -> None:
         """Let idle time pass."""

@@ -256,7 +256,9 @@ class RunPod:
         return JSONResponse(shown_endpoint(name, place, self.url))
 
     async def workers(self, request: Request, name: str) -> Response:
-        return JSONResponse(shown_workers(self.world, self.world.places[name]))
+        shown = shown_workers(self.world, self.world.places[name])
+        self.world.seen(name)
+        return JSONResponse(shown)
 
 
 def problem(status: int, title: str) -> Response:

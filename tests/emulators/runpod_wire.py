@@ -50,7 +50,7 @@ def raised(error_type: str, message: str = "a secret of the handler's") -> str:
 
 
 WARM = Handler(pieces=yielded(WORDS), always_warm=True)
-COLD = replace(WARM, always_warm=False, boot_seconds=300.0)  # long enough to be seen
+COLD = replace(WARM, always_warm=False, boot_seconds=300.0, boots_until_seen=1)
 HANDLERS: dict[str, Handler] = {
     "warm": WARM,
     "cold": COLD,

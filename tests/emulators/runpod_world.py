@@ -31,7 +31,8 @@ class Handler:
     ``pieces``: it is a generator of them, and ``aggregates`` what ``return_aggregate_stream`` says;
     otherwise ``output`` is what it gives back. ``end`` is the status of a job that has an
     ``error``. ``odd_status`` is said instead while a job is under way. ``frames``: how ``/stream``
-    answers. ``chat``: a vLLM worker, whose pieces are of ``words``.
+    answers. ``chat``: a vLLM worker, whose pieces are of ``words``. ``boots_until_seen``: the last
+    second of its boot begins when the list of workers is read while so many jobs wait.
     """
 
     pieces: tuple[Any, ...] | None = None
@@ -50,6 +51,7 @@ class Handler:
     delay_off_seconds: float = 0.0
     frames: str = "whole"  # whole | bytes | broken | none
     chat: Mapping[str, Any] | None = None
+    boots_until_seen: int = 0
 
 
 @dataclass(slots=True)
@@ -185,7 +187,16 @@ class World(Clock):
         worker = Worker(f"w{self._started:03}k3q9dz1", started, ready, ready)
         place.workers.append(worker)
         self.extend(ready)
+        if place.handler.boots_until_seen:
+            self.stop_at(ready - timedelta(seconds=1))
         return worker
+
+    def seen(self, name: str) -> None:
+        """Somebody has read the list of workers."""
+        jobs = [made for made in self.made.values() if made.place == name]
+        waiting = sum(self.status_of(made) == "IN_QUEUE" for made in jobs)
+        if waiting >= max(1, self.places[name].handler.boots_until_seen):
+            self.stop_at(None)
 
     # -- jobs ---------------------------------------------------------------------------------
 

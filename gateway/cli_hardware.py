@@ -66,7 +66,8 @@ def _words(hardware: Hardware) -> str:
 def _parts(hardware: Hardware, kind: str) -> list[tuple[str, Decimal]]:
     """Names of prices, each with how many of it a second of the machine takes."""
     parts = [
-        (f"{kind}-{name.lower().rstrip('!')}", Decimal(count)) for name, count in hardware.gpus
+        (f"{kind}-{name.lower().rstrip('!').replace('_', '-')}", Decimal(count))
+        for name, count in hardware.gpus
     ]
     if hardware.cpu_cores is not None:
         parts.append((f"{kind}-cpu-core", Decimal(str(hardware.cpu_cores))))

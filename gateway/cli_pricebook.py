@@ -41,7 +41,7 @@ def prices(
 def prices_fetch(
     source: Annotated[
         list[str] | None,
-        typer.Argument(help="huggingface, lambda-cloud, modal; default: all that can be asked."),
+        typer.Argument(help="huggingface, lambda-cloud, modal, runpod; default: all that can be."),
     ] = None,
     config: ConfigOption = None,
     data_dir: DataDirOption = None,

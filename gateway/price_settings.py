@@ -23,9 +23,9 @@ class PriceBookSettings(BaseModel):
 
     stale_after_days: int = Field(default=90, ge=1)
     """A price whose source was read longer ago than this is warned of."""
-    sources: dict[Literal["huggingface", "lambda-cloud", "modal"], PriceSourceSettings] = Field(
-        default_factory=dict
-    )
+    sources: dict[
+        Literal["huggingface", "lambda-cloud", "modal", "runpod"], PriceSourceSettings
+    ] = Field(default_factory=dict)
     """Address and credentials of live sources, where they differ from the usual ones."""
 
 

@@ -17,7 +17,12 @@ from pydantic import ValidationError
 from gateway.accounting.prices import PriceBook, PriceRow, built_in_rows
 from gateway.ledger.layout import take
 from gateway.price_settings import PriceSourceSettings
-from gateway.pricebook import source_huggingface, source_lambda_cloud, source_modal
+from gateway.pricebook import (
+    source_huggingface,
+    source_lambda_cloud,
+    source_modal,
+    source_runpod,
+)
 from gateway.pricebook.asking import Asked, Found
 from gateway.pricebook.stored import append_rows, note_seen, prices_dir, stored_rows
 from gateway.settings import ConfigError, Settings, explain
@@ -28,10 +33,12 @@ SOURCES: Mapping[str, Read] = {
     "huggingface": source_huggingface.read,
     "lambda-cloud": source_lambda_cloud.read,
     "modal": source_modal.read,
+    "runpod": source_runpod.read,
 }
 _NEEDS = {
     "lambda-cloud": "price_book.sources.lambda-cloud.api_key",
     "modal": "a provider block of kind modal",
+    "runpod": "a provider block of kind runpod",
 }
 
 
@@ -146,7 +153,7 @@ def _row(name: str, rates: Mapping[str, Any], source: str, at: datetime) -> Pric
 
 def _missing(settings: Settings, source: str) -> str | None:
     """What a source needs and does not have."""
-    if source == "modal" and not _block(settings, source):
+    if source in ("modal", "runpod") and not _block(settings, source):
         return _NEEDS[source]
     if source == "lambda-cloud":
         given = settings.price_book.sources.get("lambda-cloud")

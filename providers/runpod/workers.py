@@ -88,12 +88,14 @@ async def scale(endpoint: Endpoint, minimum: int, maximum: int | None) -> None:
 
 
 async def hardware(endpoint: Endpoint) -> Hardware:
-    """The GPU pools that a worker may be placed in; any one of them."""
+    """The GPU pool that workers are placed in; of several any one may be taken."""
     gpu = (await endpoint.settings()).get("gpu")
     gpu = gpu if isinstance(gpu, dict) else {}
     pools, count = gpu.get("pools"), gpu.get("count")
     names = [pool for pool in pools if isinstance(pool, str)] if isinstance(pools, list) else []
-    return Hardware(tuple((name, count if isinstance(count, int) else 1) for name in names))
+    if not names:
+        return Hardware()
+    return Hardware(((" or ".join(names), count if isinstance(count, int) else 1),))
 
 
 class Starts:

@@ -299,7 +299,7 @@ async def test_the_scale_is_set_and_the_rest_stays(account: Asking, app: RunPod)
 
 
 async def test_a_probe_wakes_nothing(account: Asking, app: RunPod) -> None:
-    place = app.endpoint("a", cold(WARM, boot_seconds=30.0))
+    place = app.endpoint("a", cold(WARM, boot_seconds=1e6))
     deployment = account.bind("a", **STREAMED)
     assert await deployment.probe() == "down"
     app.may_manage = False
@@ -312,7 +312,7 @@ async def test_a_probe_wakes_nothing(account: Asking, app: RunPod) -> None:
     app.may_manage = False
     assert await deployment.probe() == "booting"
     app.may_manage = True
-    app.world.advance(60.0)
+    app.world.advance(2e6)
     assert await deployment.probe() == "ready"
     assert await account.bind("no-such-model").probe() == "unknown"
     assert not app.world.made
@@ -333,7 +333,7 @@ async def test_it_is_kept_warm_by_its_scale(account: Asking, app: RunPod) -> Non
 
 
 async def test_booting_without_work_needs_an_input_for_it(account: Asking, app: RunPod) -> None:
-    app.endpoint("a", cold(WARM, boot_seconds=30.0))
+    app.endpoint("a", cold(WARM, boot_seconds=1e6))
     assert not isinstance(account.bind("a"), Warmable)
     deployment = account.bind("a", warm_input={"ping": True})
     assert isinstance(deployment, Warmable)

@@ -28,6 +28,7 @@ from starlette.routing import Route
 
 from tests.emulators.runpod_chat import CHATS, answering
 from tests.emulators.runpod_wire import (
+    GPUS,
     HANDLERS,
     REFUSALS,
     health_of,
@@ -79,6 +80,7 @@ class RunPod:
             ("GET", "/rest/v2/serverless/{id}", self.show),
             ("PATCH", "/rest/v2/serverless/{id}", self.change),
             ("GET", "/rest/v2/serverless/{id}/workers", self.workers),
+            ("GET", "/rest/v2/catalog/{id}", self.catalog),
         ]
         self._app = Starlette(
             routes=[Route(path, self._door(call), methods=[m]) for m, path, call in routes]
@@ -128,7 +130,7 @@ class RunPod:
                 return Response(status_code=401)
             if path.startswith("/rest") and not self.may_manage:
                 return problem(403, "Forbidden")
-            if self.place(name) is None:
+            if "/catalog/" not in path and self.place(name) is None:
                 return Response(status_code=404)
             answer: Response = await call(request, name)
             now = self.world.now.astimezone(UTC)
@@ -259,6 +261,9 @@ class RunPod:
         shown = shown_workers(self.world, self.world.places[name])
         self.world.seen(name)
         return JSONResponse(shown)
+
+    async def catalog(self, request: Request, name: str) -> Response:
+        return JSONResponse({name: GPUS})
 
 
 def problem(status: int, title: str) -> Response:

@@ -90,6 +90,20 @@ REFUSALS: dict[str, tuple[int, dict[str, str]]] = {
 }
 
 
+def _gpu(card: str, pool: str | None, **price: float) -> dict[str, Any]:
+    return {"id": f"NVIDIA {card}", "name": card, "pool": pool, "memory": 24, "price": price}
+
+
+# ``listGpuTypes``; the figures are those of the price rows, by the hour.
+GPUS = [
+    _gpu("RTX 4090", "ADA_24", secure=0.69, community=0.34, serverless=1.1),
+    _gpu("L40S", "ADA_48_PRO", secure=0.86, community=0.79, serverless=1.9),
+    _gpu("Tesla V100", None, secure=0.23, community=0.19),
+    _gpu("L4", "ODD_24", secure=0.39, community=0.32, serverless=0.69),
+    _gpu("RTX 3090", "ODD_24", secure=0.46, community=0.22, serverless=0.7),
+]
+
+
 def shown_job(world: World, made: Made, status: str) -> dict[str, Any]:
     """A job as ``/status`` shows it."""
     now, handler = world.now, made.handler

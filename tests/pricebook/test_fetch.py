@@ -22,6 +22,7 @@ from gateway.settings import ConfigError, load
 from tests.emulators.huggingface import HuggingFace
 from tests.emulators.lambda_cloud import KEY, LambdaCloud
 from tests.emulators.modal import TOKEN, serve_modal
+from tests.emulators.runpod import RunPod
 from tests.pricebook.conftest import Here
 
 TODAY = datetime.now(UTC).date()
@@ -199,6 +200,32 @@ def test_modal_refuses_a_wrong_token(here: Here, sources: Sources, modal: Any) -
     assert "wrong-secret" not in json.dumps(done)
 
 
+def test_cards_and_pools_of_runpod(
+    here: Here, sources: Sources, emulator: Callable[[Any], str]
+) -> None:
+    app = RunPod()
+    block = {"api_key": app.key, "management_url": f"{emulator(app)}/rest/v2"}
+    sources.write(providers={"mine": {"kind": "runpod", **block}})
+    done = fetched(here, sources, "runpod")["runpod"]
+    assert done["problem"] is None
+    # One is in no pool, and the cards of one pool do not agree.
+    assert done["left_out"] == ["runpod-tesla-v100", "runpod-odd-24"]
+    rows = {row.name: row for row in stored_rows(sources.data_dir)}
+    built_in = {row.name: row for row in built_in_rows()}
+    assert rows.keys() == {
+        *("runpod-rtx-4090", "runpod-ada-24", "runpod-l40s", "runpod-ada-48-pro"),
+        *("runpod-l4", "runpod-rtx-3090"),
+    }
+    for name in ("runpod-rtx-4090", "runpod-ada-24", "runpod-l40s", "runpod-ada-48-pro"):
+        row, was = rows[name], built_in[name]
+        assert row.bills == was.bills == {"execute", "boot", "idle"}
+        assert row.usd_per_second is not None and was.usd_per_second is not None
+        assert abs(row.usd_per_second / was.usd_per_second - 1) < Decimal("0.02"), name
+    app.may_manage = False
+    done = fetched(here, sources, "runpod", status=1)["runpod"]
+    assert done["problem"].startswith("CredentialsRejected: ")
+
+
 def test_what_has_no_credentials_is_not_asked(here: Here, sources: Sources) -> None:
     del sources.tree["price_book"]["sources"]["lambda-cloud"]
     sources.write()
@@ -207,10 +234,11 @@ def test_what_has_no_credentials_is_not_asked(here: Here, sources: Sources) -> N
     assert ran.out.splitlines()[0] == "huggingface: 2 new, 0 unchanged, 2 left out"
     assert "lambda-cloud: not asked: needs price_book.sources.lambda-cloud.api_key" in ran.out
     assert "modal: not asked: needs a provider block of kind modal" in ran.out
+    assert "runpod: not asked: needs a provider block of kind runpod" in ran.out
     for source, words in (
         ("lambda-cloud", "prices of lambda-cloud need price_book.sources"),
         ("modal", "prices of modal need a provider block"),
-        ("acme", "no source of prices named 'acme' (huggingface, lambda-cloud, modal)"),
+        ("acme", "no source of prices named 'acme' (huggingface, lambda-cloud, modal, runpod)"),
     ):
         named = here("prices", "fetch", source, "-c", sources.config)
         assert (named.status, named.out) == (2, "") and words in named.err

@@ -283,6 +283,13 @@ class Attempt:
         reports = self.target.deployment.capabilities.reports_seconds
         return reports and spends and self._sent and not said
 
+    def _joined_until_us(self) -> int | None:
+        """When the boot was over that it waited for and had not caused; None: there was none."""
+        booting, began = self.timeline.booting, self.timeline.working_since
+        if booting is None or booting.caused_boot is not False or began is None:
+            return None
+        return self.row.begun_at_us + round((began - self.timeline.begun_at) * 1e6)
+
     def tell_warmth(self) -> None:
         """What this attempt has shown of its deployment, once it is settled."""
         row, timeline = self.row, self.timeline
@@ -310,8 +317,6 @@ class Attempt:
         self._stop_sharing(at, keep=True)
         target.running -= 1
         target.last_ended_at = at
-        if target.keeper is not None:
-            target.keeper.ended()
         # Without a sure record of its begin the provider was not asked.
         usage, spends = self.usage, not isinstance(failure, LedgerUnavailable)
         phases: Phases | None = None
@@ -327,6 +332,8 @@ class Attempt:
                 failure = interrupted
         self.worked = spends or timeline.work_began
         timeline.end(at, phases)
+        if target.keeper is not None:
+            target.keeper.ended(self._joined_until_us())
         if failure is None:
             row.status = "succeeded"
             assert operation.finished is not None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from gateway.accounting.prices import Billed, PriceRow
+from gateway.accounting.usual import Usual
 from gateway.clock import Clock
 from gateway.hedging import dual_boot
 from gateway.ledger.views import usd_or_null
@@ -27,6 +30,46 @@ _NOTHING: frozenset[Billed] = frozenset()
 _REPLICAS: frozenset[Billed] = frozenset({"boot", "idle", "standing"})
 
 
+def expected(
+    names: tuple[str, str],
+    outlook: Outlook,
+    usual: Usual,
+    row: PriceRow | None,
+    *,
+    own_window_seconds: float | None,
+    can_boot: bool,
+    input_tokens: int = 0,
+    max_output_tokens: int | None = None,
+    queue_seconds: float = 0.0,
+    closed: str | None = None,
+) -> Candidate:
+    """A candidate from what is known of it; a simulation asks the same.
+
+    ``names``: its own, and its provider's.
+    """
+    p_up = 1.0 if outlook.state == "booting" else outlook.p_warm  # that boot is another's
+    pico_usd = usual.expected_pico_usd(
+        row,
+        input_tokens=input_tokens,
+        max_output_tokens=max_output_tokens,
+        boot_seconds=(1.0 - p_up) * outlook.boot_seconds,
+    )
+    bills = _NOTHING if row is None or row.usd_per_second is None else row.bills
+    own = row if bills & _REPLICAS else None
+    return Candidate(
+        *names,
+        outlook,
+        pico_usd,
+        usual.first_output_seconds,
+        queue_seconds,
+        closed,
+        can_boot,
+        row is None or "boot" in bills,
+        own is not None,
+        0 if own is None else _replica_pico_usd(usual, own, outlook, own_window_seconds or 0.0),
+    )
+
+
 def candidate_of(
     target: Target,
     clock: Clock,
@@ -36,32 +79,23 @@ def candidate_of(
 ) -> Candidate:
     """What is to be expected of a deployment at this moment."""
     now = clock.monotonic()
-    outlook = target.outlook(now)
-    row = None if target.tariff is None else target.tariff.at(clock.wall_us())
-    p_up = 1.0 if outlook.state == "booting" else outlook.p_warm  # that boot is another's
-    expected = target.usual.expected_pico_usd(
-        row,
+    return expected(
+        (target.name, target.provider),
+        target.outlook(now),
+        target.usual,
+        None if target.tariff is None else target.tariff.at(clock.wall_us()),
+        own_window_seconds=target.own_window_seconds,
+        can_boot=target.can_boot_alone,
         input_tokens=target.estimator.estimate(input_bytes),
         max_output_tokens=max_output_tokens,
-        boot_seconds=(1.0 - p_up) * outlook.boot_seconds,
-    )
-    bills = _NOTHING if row is None or row.usd_per_second is None else row.bills
-    return Candidate(
-        target.name,
-        target.provider,
-        outlook,
-        expected,
-        target.usual.first_output_seconds,
-        _queue_seconds(target),
-        CORDONED if target.cordoned else target.circuit.closed(now),
-        target.can_boot_alone,
-        row is None or "boot" in bills,
-        bool(bills & _REPLICAS),
-        0 if row is None or not bills & _REPLICAS else _replica_pico_usd(target, row, outlook),
+        queue_seconds=_queue_seconds(target),
+        closed=CORDONED if target.cordoned else target.circuit.closed(now),
     )
 
 
-def _replica_pico_usd(target: Target, row: PriceRow, outlook: Outlook) -> int:
+def _replica_pico_usd(
+    usual: Usual, row: PriceRow, outlook: Outlook, own_window_seconds: float
+) -> int:
     """What a call adds to its replica's own cost, beside what is expected of the attempt.
 
     Below 0: what of that is no cost of the call. Where a replica is up, its seconds of work are
@@ -73,11 +107,11 @@ def _replica_pico_usd(target: Target, row: PriceRow, outlook: Outlook) -> int:
     seconds = 0.0
     if outlook.state in ("warm", "booting"):
         if idle_is_paid and "execute" in row.bills:
-            seconds -= target.usual.work_seconds
+            seconds -= usual.work_seconds
         if outlook.state == "warm" and "boot" in row.bills:
             seconds -= (1.0 - outlook.p_warm) * outlook.boot_seconds
     elif idle_is_paid:
-        seconds += (1.0 - outlook.p_warm) * (target.own_window_seconds or 0.0)
+        seconds += (1.0 - outlook.p_warm) * own_window_seconds
     return round(seconds * float(row.usd_per_second) * 1e12)
 
 
@@ -90,10 +124,12 @@ def arranged(
     input_bytes: int,
     max_output_tokens: int | None,
     always: bool = False,
+    draw: Callable[[], float] = random.random,
 ) -> Plan[Target]:
     """The plan in the order that the request is served by; no targets: nothing fits the wish.
 
     Where there is nothing to choose it is left as it is, unless ``always`` asks for the reasons.
+    ``draw``: the chance of the strategy ``weighted``.
     """
     alone = len(plan.targets) == 1 and not plan.targets[0].cordoned
     if alone and not always and wish == _NO_WISH:
@@ -103,7 +139,7 @@ def arranged(
         candidate_of(target, clock, input_bytes=input_bytes, max_output_tokens=max_output_tokens)
         for target in plan.targets
     ]
-    choice: Choice = choose(candidates, wish.strategy or strategy, wish, rules)
+    choice: Choice = choose(candidates, wish.strategy or strategy, wish, rules, draw)
     by_name = {target.name: target for target in plan.targets}
     targets = tuple(by_name[name] for name in choice.order)
     boots = dual_boot(choice.candidates, wish.strategy or strategy, rules) or ()

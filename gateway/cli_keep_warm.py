@@ -53,9 +53,9 @@ def keep_warm(
 
 
 def _statement(settings: Any, begin_us: int, end_us: int) -> list[dict[str, Any]]:
-    from gateway.keeping import USED
     from gateway.ledger.layout import database_path
     from gateway.ledger.reports import Reports
+    from gateway.stays import REST, UNUSED, USED
 
     reports = Reports(database_path(ledger_of(settings)))
     try:
@@ -71,7 +71,7 @@ def _statement(settings: Any, begin_us: int, end_us: int) -> list[dict[str, Any]
     for name in sorted({row.deployment for row in kept} | set(policies)):
         own = [row for row in kept if row.deployment == name]
         used = [row for row in own if row.rule == USED]
-        unused = [row for row in own if row.rule != USED]
+        unused = [row for row in own if row.rule == UNUSED]
         given = policies.get(name)
         avoided = sum(row.stays for row in used)
         known = not any(row.unpriced_stays for row in own)
@@ -79,7 +79,8 @@ def _statement(settings: Any, begin_us: int, end_us: int) -> list[dict[str, Any]
         wasted = sum(row.cost_pico_usd for row in unused) * _PICO if known else None
         seconds = saved = None
         if given is not None:
-            seconds = avoided * Decimal(str(given.boot_seconds))
+            waited = sum(row.microseconds for row in own if row.rule == REST)
+            seconds = avoided * Decimal(str(given.boot_seconds)) - Decimal(waited) / 1_000_000
             saved = seconds * given.wait_value_usd_per_second
         budget = None if given is None else given.monthly_budget_usd
         rows.append(

@@ -117,6 +117,7 @@ def simulate(
     from gateway.simulation.families import Scene, stakes_of
     from gateway.simulation.holdout import learn_and_hold
     from gateway.simulation.learning import LearnMissing
+    from gateway.simulation.routes import equal_sites
     from gateway.simulation.simulate import Plant
     from gateway.simulation.streams import Reading
 
@@ -130,7 +131,7 @@ def simulate(
             settings, trace, (synthetic, streams, days), reading, (start_time, end_time)
         )
         counted = found.start_at_us + round((found.end_at_us - found.start_at_us) * train_share)
-        plant = Plant(boot_seconds, boot_sigma, replicas, places, window, seed)
+        plant = Plant(boot_seconds, boot_sigma, replicas, places, window, seed=seed)
         scene = Scene(found.streams, plant, counted, found.end_at_us, window)
         stakes = stakes_of(row, boot_seconds, amount(wait_value))
         learned = None
@@ -139,7 +140,9 @@ def simulate(
             scene = replace(scene, table=learned)
         told: dict[str, Any] = {"trace": answer.trace_json(found, counted)}
         if providers > 1:
-            told["routes"] = answer.routes_json(scene, stakes, families[0], providers, row)
+            known = window if families[0] == "fixed" else None
+            sites = equal_sites(providers, plant, row, known)
+            told["routes"] = answer.routes_json(scene, stakes, families[0], sites)
         else:
             told["policies"] = answer.policies_json(scene, stakes, families, row)
         if compare:

@@ -72,8 +72,16 @@ async def keepers(
     return found
 
 
-def policy_of(target: Target, given: KeepWarmSettings, now_us: int) -> Policy:
-    """The policy of one deployment. Raises ConfigError where its table cannot be used."""
+def policy_of(
+    target: Target,
+    given: KeepWarmSettings,
+    now_us: int,
+    dice: random.Random | None = None,
+) -> Policy:
+    """The policy of one deployment; ``dice`` draw its windows, where it draws any.
+
+    Raises ConfigError where its table cannot be used.
+    """
     row = None if target.tariff is None else target.tariff.at(now_us)
     rate = 0.0 if row is None or row.usd_per_second is None else float(row.usd_per_second)
     bills = frozenset() if row is None else row.bills
@@ -90,7 +98,7 @@ def policy_of(target: Target, given: KeepWarmSettings, now_us: int) -> Policy:
         case "ski_rental":
             policy = SkiRental(stakes)
         case "ski_randomised":
-            policy = SkiRental(stakes, random.Random())  # noqa: S311 (a window, not a secret)
+            policy = SkiRental(stakes, dice or random.Random())  # noqa: S311 (no secret)
         case "histogram":
             policy = Histogram(stakes)
         case "learned":
@@ -110,12 +118,13 @@ def remember(policy: Policy, traffic: Traffic, now_us: int) -> None:
     for stretch in traffic.stretches:
         until = None
         columns = stretch.arrivals
-        for at, execute in zip(columns.at_us, columns.execute_us, strict=True):
-            if until is None or at > until:
-                if until is not None:
-                    policy.observe(Idled(until))
-                policy.observe(Arrived(at))
-            until = max(until or 0, at + max(0, execute))
+        for at, wait, execute in zip(
+            columns.at_us, columns.wait_us, columns.execute_us, strict=True
+        ):
+            if until is not None and at > until:
+                policy.observe(Idled(until))
+            policy.observe(Arrived(at))
+            until = max(until or 0, at + max(0, wait) + max(0, execute))
     if until is not None:
         policy.observe(Idled(until))
         policy.decide(now_us)  # what was due since then is over

@@ -13,20 +13,18 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Final
 
 from gateway.accounting.lines import Line
 from gateway.accounting.pricing import Seconds, second_line
 from gateway.charging import Charging
 from gateway.keep_warm_settings import KeepWarmSettings
 from gateway.registry import Target
+from gateway.stays import Stay, Stays
 from gateway.warmth.policies.base import Action, Arrived, Idled, Policy
 from providers.contract import ProviderError, Scalable, Warmable
 
 logger = logging.getLogger(__name__)
 
-USED: Final = "kept until a request came"
-UNUSED: Final = "kept, and nobody came"
 _PING_SHARE = 0.8  # of the provider's window: a ping that comes late comes to a cold machine
 _UNKNOWN_WINDOW_SECONDS = 60.0
 _PICO = Decimal(1_000_000_000_000)
@@ -52,13 +50,13 @@ class Keeper:
         self._spent = spent_pico_usd
         self._changed = asyncio.Event()
         self._running = 0
-        self._since_us: int | None = None
-        """Since when it is kept up for nothing; None: it works, or it is let go."""
         self._booted_ahead = False
         self._held = False
         self._pinged_us: int | None = None
         known = target.own_window_seconds
         self._own_window_us = round((known or 0.0) * 1e6)
+        self._stays = Stays(self._own_window_us, round(settings.boot_seconds * 1e6))
+        self._idle_since_us: int | None = None
         self._ping_us = round((known or _UNKNOWN_WINDOW_SECONDS) * _PING_SHARE * 1e6)
 
     @property
@@ -68,21 +66,23 @@ class Keeper:
 
     def begun(self) -> None:
         """An attempt begins."""
+        now = self._now_us()
         self._running += 1
         if self._running == 1:
             self._charging.tick()
-            now = self._now_us()
-            self._end_stay(now, USED)
-            self._policy.observe(Arrived(now))
+            self._book(self._stays.used(now))
             self._changed.set()
+        self._policy.observe(Arrived(now))
 
-    def ended(self) -> None:
-        """An attempt has ended."""
+    def ended(self, ready_us: int | None) -> None:
+        """An attempt has ended; it waited until ``ready_us`` for a boot that it had not caused."""
         self._running -= 1
+        self._book(self._stays.joined(ready_us))
         if not self._running:
             now = self._now_us()
             self._policy.observe(Idled(now))
-            self._since_us, self._booted_ahead = now, False
+            self._stays.idles(now)
+            self._idle_since_us, self._booted_ahead = now, False
             self._changed.set()
 
     async def run(self) -> None:
@@ -94,6 +94,7 @@ class Keeper:
             self._changed.clear()
             now = self._now_us()
             self._turn_month(now)
+            self._book(self._stays.over(now))
             for action in self._policy.decide(now):
                 await self._act(action)
             await self._hold()
@@ -101,27 +102,31 @@ class Keeper:
 
     async def aclose(self) -> None:
         """Let go of what is held, so that nothing stays up for a gateway that is gone."""
-        self._end_stay(self._now_us(), UNUSED)
+        self._book(self._stays.closes(self._now_us()))
         await self._release()
 
     async def _act(self, action: Action) -> None:
+        now = self._now_us()
         if action == "release":
-            self._end_stay(self._now_us(), UNUSED)
-            await self._release()
-        elif not self._is_broke(self._now_us()):
-            self._since_us, self._booted_ahead = self._now_us(), True
+            await self._let_go(now)
+        elif not self._is_broke(now):
+            self._booted_ahead = self._stays.warms(now) or self._booted_ahead
             await self._keep()
 
     async def _hold(self) -> None:
         """While it idles and the policy has not let go: keep it, as far as the budget reaches."""
-        if self._since_us is None or self._running:
+        if not self._stays.holds or self._running:
             return
         now = self._now_us()
         if self._is_broke(now):
-            self._end_stay(now, UNUSED)
-            await self._release()
+            await self._let_go(now)
         else:
             await self._keep()
+
+    async def _let_go(self, now_us: int) -> None:
+        asked = self._pinged_us
+        self._book(self._stays.lets_go(now_us, 0 if asked is None else asked + self._own_window_us))
+        await self._release()
 
     async def _keep(self) -> None:
         deployment, now = self._target.deployment, self._now_us()
@@ -130,7 +135,7 @@ class Keeper:
                 self._held = await self._call(lambda: deployment.scale(1))
         elif isinstance(deployment, Warmable):
             # The last request is as good as a ping: the provider's window begins with it.
-            last = self._pinged_us if self._booted_ahead or self._pinged_us else self._since_us
+            last = self._pinged_us if self._booted_ahead or self._pinged_us else self._idle_since_us
             if last is None or now - last >= self._ping_us:
                 self._pinged_us = now
                 await self._call(deployment.warm)
@@ -151,9 +156,10 @@ class Keeper:
     async def _wait(self) -> None:
         """Until something happens, or the policy, a ping or the budget wants a look."""
         now = self._now_us()
-        times = [self._policy.next_wakeup(), self._broke_at(now)]
-        if self._since_us is not None and not isinstance(self._target.deployment, Scalable):
-            times.append((self._pinged_us or self._since_us) + self._ping_us)
+        times = [self._policy.next_wakeup(), self._broke_at(now), self._stays.gone_us]
+        if self._stays.holds and not isinstance(self._target.deployment, Scalable):
+            asked = self._pinged_us or self._idle_since_us
+            times.append(None if asked is None else asked + self._ping_us)
         known = [time for time in times if time is not None]
         seconds = max(0.0, (min(known) - now) / 1e6) if known else None
         try:
@@ -162,19 +168,12 @@ class Keeper:
         except TimeoutError:
             return
 
-    def _end_stay(self, now_us: int, rule: str) -> None:
-        """Book the stay that ends now, where it went beyond the provider's own window."""
-        since, self._since_us = self._since_us, None
-        if since is None:
+    def _book(self, stay: Stay | None) -> None:
+        """Write a stay down, and spend it."""
+        if stay is None:
             return
-        begin = since if self._booted_ahead else since + self._own_window_us
-        if now_us <= begin:
-            return
-        self._spent += self._book(begin, now_us, rule)
-
-    def _book(self, begin_us: int, end_us: int, rule: str) -> int:
-        tariff = self._target.tariff
-        row = None if tariff is None else tariff.at(begin_us)
+        target, begin_us, end_us = self._target, stay.begin_us, stay.end_us
+        row = None if target.tariff is None else target.tariff.at(begin_us)
         seconds = (end_us - begin_us) / 1e6
         if row is None:
             quantity = Decimal(end_us - begin_us) / 1_000_000
@@ -182,8 +181,11 @@ class Keeper:
         else:
             rate = self._usd_per_second(begin_us)
             line = second_line(row, "idle", rate, Seconds(seconds, 0.0, seconds))
-        self._charging.book_kept(self._target, line, (begin_us, end_us), rule)
-        return 0 if line.usd is None else int(line.usd * _PICO)
+        self._charging.book_kept(target, line, (begin_us, end_us), stay.rule)
+        self._spent += 0 if line.usd is None else int(line.usd * _PICO)
+        if target.machines is not None:
+            ended = self._clock.monotonic() - (self._now_us() - end_us) / 1e6
+            target.machines.keep(ended - seconds, ended)
 
     def _usd_per_second(self, now_us: int) -> Decimal:
         tariff = self._target.tariff
@@ -195,9 +197,9 @@ class Keeper:
     def _broke_at(self, now_us: int) -> int | None:
         """When the stay that runs will have used the month's budget up; None: not by this."""
         budget, rate = self._settings.monthly_budget_usd, self._usd_per_second(now_us)
-        if budget is None or self._since_us is None or not rate:
+        begin = self._stays.paid_from_us
+        if budget is None or begin is None or not self._stays.holds or not rate:
             return None
-        begin = self._since_us + (0 if self._booted_ahead else self._own_window_us)
         left_usd = budget - Decimal(self._spent) / _PICO
         return begin + int(max(Decimal(0), left_usd) / rate * 1_000_000)
 

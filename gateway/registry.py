@@ -52,14 +52,12 @@ from providers.contract import (
     Warmable,
 )
 
-_NOTHING_KNOWN = Outlook("unknown", 1.0, 0.0)
-
 
 class Keeping(Protocol):
     """What keeps a deployment warm, told of its attempts."""
 
     def begun(self) -> None: ...
-    def ended(self) -> None: ...
+    def ended(self, ready_us: int | None) -> None: ...
 
 
 @dataclass(slots=True)
@@ -94,7 +92,7 @@ class Target:
 
     def outlook(self, at: float) -> Outlook:
         """What a call that is sent at ``at`` (monotonic) can expect."""
-        return self.warmth.outlook(at) if self.warmth.informed else _NOTHING_KNOWN
+        return self.warmth.expectation(at)
 
     def cancels(self, *, streamed: bool) -> bool:
         """Whether hanging up ends the work, of a request whose caller wants a stream or not."""

@@ -47,6 +47,9 @@ class _Machine:
     idle_since: float
     told_seconds: float = 0.0
     part: int = 0
+    kept: tuple[float, float] | None = None
+    """A policy held it, and pays for it: from the begin of the first such stay to the end of the
+    last."""
 
 
 class Machines:
@@ -85,6 +88,15 @@ class Machines:
             self._idle.append(_Machine(attempt_id, at))
         return None if machine is None else self._gap(machine, begun_at, verdict)
 
+    def keep(self, since: float, until: float) -> None:
+        """The machine that was used last was held by a policy: this time is booked, and no gap."""
+        taken = (machine for machine in self._taken.values() if machine is not None)
+        known = [*self._expired, *self._idle, *taken]
+        machine = max(known, key=lambda machine: machine.idle_since, default=None)
+        if machine is not None:
+            first = since if machine.kept is None else machine.kept[0]
+            machine.kept = (first, until)
+
     def due(self, at: float) -> list[IdleGap]:
         """Gaps of machines whose time is over."""
         keep_alive_seconds = self._keep_alive_seconds
@@ -109,13 +121,19 @@ class Machines:
         return gaps
 
     def _gap(self, machine: _Machine, until: float, verdict: Verdict) -> IdleGap | None:
+        kept_since, kept_until = machine.kept or (until, machine.idle_since)
         gap = max(0.0, until - machine.idle_since)
         if machine.part:  # its time was over and is told; only a warm start says that it went on
-            rest = gap - machine.told_seconds
+            since = max(machine.idle_since + machine.told_seconds, kept_until)
+            rest = until - since
             if verdict != "warm" or rest <= 0:
                 return None
-            since = machine.idle_since + machine.told_seconds
             return IdleGap(machine.attempt_id, since, machine.part, Seconds(rest), rest)
+        if machine.kept is not None:
+            gap = max(0.0, kept_since - machine.idle_since)
+            if self._keep_alive_seconds is not None:
+                gap = min(gap, self._keep_alive_seconds)
+            return IdleGap(machine.attempt_id, machine.idle_since, 0, Seconds(gap), gap)
         seconds: Seconds | None = Seconds(gap)
         if verdict != "warm":
             kept = self._keep_alive_seconds

@@ -109,6 +109,7 @@ class _Reader:
         for row in self._snapshot.in_order(found, start_at_us, end_at_us):
             at, status, deployment, execute, input_tokens, output_tokens, images = row[:7]
             cost_status, cost, *cold = row[7:]
+            waited = cold[3] if cold[3] is not None else cold[2]
             number = self._numbers.get(deployment)
             if number is None:
                 number = self._numbers[deployment] = len(traffic.sources)
@@ -128,6 +129,7 @@ class _Reader:
                 output_tokens=UNKNOWN if output_tokens is None else output_tokens,
                 images=UNKNOWN if images is None else images,
                 cost_pico_usd=cost if cost is not None and cost_status == "measured" else -1,
+                wait_us=UNKNOWN if waited is None else round(waited * 1e6),
             )
         return Stretch(start_at_us, end_at_us, rows, self._before(start_at_us))
 

@@ -10,10 +10,11 @@ from typing import Any
 from gateway.accounting.prices import PriceRow
 from gateway.simulation.families import Family, Scene, maker
 from gateway.simulation.held import Comparison, compare_policies
-from gateway.simulation.routes import ROUTES, route
+from gateway.simulation.routes import ROUTES, Site, route
 from gateway.simulation.simulate import Outcome
 from gateway.simulation.streams import Streams
-from gateway.warmth.billing import Used, bill
+from gateway.warmth.billing import Bill, Used, bill
+from gateway.warmth.kept import Account
 from gateway.warmth.replay import Spent
 from gateway.warmth.windows import Stakes
 
@@ -22,15 +23,7 @@ _WORTHS = (1.0, 3.0, 7.0, 14.0, 30.0, 60.0)
 
 def outcome_json(name: str, outcome: Outcome, row: PriceRow | None) -> dict[str, Any]:
     """One line of a table; money is text, unknown is null."""
-    spent = Spent(
-        **{
-            column: outcome.sum(column)
-            for column in (
-                *("requests", "cold", "boots", "boot_us", "busy_us", "idle_us"),
-                *("execute_us", "queue_us"),
-            )
-        }
-    )
+    spent = _spent(outcome.accounts)
     found: dict[str, Any] = {
         "name": name,
         "requests": spent.requests,
@@ -44,12 +37,44 @@ def outcome_json(name: str, outcome: Outcome, row: PriceRow | None) -> dict[str,
         "idle_seconds": spent.idle_us / 1e6,
         "replica_seconds": spent.replica_us / 1e6,
     }
-    priced = row is not None and row.usd_per_second is not None
-    cost = bill(row, spent, Used(spent.requests)) if row is not None and priced else None
+    bills = bills_of(outcome, row)
     for part in ("active", "boot", "idle", "total"):
-        usd: Decimal | None = None if cost is None else getattr(cost, f"{part}_usd")
-        found[f"{part}_usd"] = None if usd is None else str(usd)
+        amounts = [getattr(each, f"{part}_usd") for each in bills or ()]
+        known = bool(amounts) and None not in amounts
+        found[f"{part}_usd"] = str(sum(amounts, Decimal(0))) if known else None
     return found
+
+
+def bills_of(outcome: Outcome, row: PriceRow | None) -> list[Bill] | None:
+    """What it costs, at each price by itself; None: a price is not known, or is not by the second.
+
+    ``row`` is the price of all accounts, where the outcome has none of its own.
+    """
+    by_row: list[tuple[PriceRow | None, list[Account]]] = []
+    for account, own in zip(
+        outcome.accounts, outcome.rows or [row] * len(outcome.accounts), strict=True
+    ):
+        for known, accounts in by_row:
+            if known is own:
+                accounts.append(account)
+                break
+        else:
+            by_row.append((own, [account]))
+    found = []
+    for own, accounts in by_row:
+        if own is None or own.usd_per_second is None:
+            return None
+        spent = _spent(accounts)
+        found.append(bill(own, spent, Used(spent.requests)))
+    return found
+
+
+def _spent(accounts: Sequence[Account]) -> Spent:
+    columns = (
+        *("requests", "cold", "boots", "boot_us", "busy_us", "idle_us"),
+        *("execute_us", "queue_us"),
+    )
+    return Spent(**{name: sum(getattr(a, name) for a in accounts) for name in columns})
 
 
 def policies_json(
@@ -60,22 +85,21 @@ def policies_json(
 
 
 def routes_json(
-    scene: Scene, stakes: Stakes, family: Family, deployments: int, row: PriceRow | None
+    scene: Scene, stakes: Stakes, family: Family, sites: Sequence[Site]
 ) -> list[dict[str, Any]]:
-    """Each way to route over equal deployments, all of them under one policy."""
+    """Each way to route over deployments, all of them under one policy."""
     make = maker(family, stakes, window_seconds=scene.window_seconds, seed=scene.plant.seed)
     found = []
     for by in ROUTES:
         outcome = route(
             scene.streams,
             make,
-            scene.plant,
+            sites,
             by=by,
-            deployments=deployments,
             count_from_us=scene.count_from_us,
             end_at_us=scene.end_at_us,
         )
-        found.append(outcome_json(by, outcome, row))
+        found.append(outcome_json(by, outcome, None))
     return found
 
 

@@ -15,18 +15,18 @@ from typing import Any
 
 from gateway.accounting.prices import PriceRow
 from gateway.simulation.families import Family, maker, stakes_of
-from gateway.simulation.routes import Route, route
+from gateway.simulation.routes import Route, equal_sites, route
 from gateway.simulation.simulate import Plant, Requests
 from gateway.simulation.streams import Streams
 from gateway.warmth.billing import Used, bill
-from gateway.warmth.kept import Account, Kept
+from gateway.warmth.kept import Account
 from gateway.warmth.replay import Spent
 
 DAY_US = 86_400_000_000
 MONTH_DAYS = 30.4375
 FEWEST_DEPLOYMENTS = 8
 _DRAWS = 1000
-_ROUTES: tuple[Route, ...] = ("warm_first", "warm_first_dual_boot")
+_ROUTES: tuple[Route, ...] = ("balanced", "balanced_dual_boot")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +111,7 @@ def _by_day(
     """The burden of one stream, day by day."""
     stakes = stakes_of(candidate.row, terms.plant.boot_seconds, terms.wait_value_usd)
     make = maker(candidate.family, stakes, window_seconds=terms.window_seconds, seed=terms.seed)
-    plant = terms.plant
-    kept = Kept(
-        make(stream.name),
-        plant.draw(stream.name),
-        replicas=plant.replicas,
-        places=plant.places,
-        window_us=round(plant.window_seconds * 1e6),
-    )
+    kept = terms.plant.deployment(stream.name, make(stream.name))
     sums: list[Decimal] = []
     end = streams.start_at_us + DAY_US
     for at, execute in zip(stream.at_us, stream.execute_us, strict=True):
@@ -173,7 +166,7 @@ def _interval(savings: Sequence[Decimal], seed: int) -> tuple[Decimal, Decimal]:
 
 
 def _routing(streams: Streams, best: Candidate, terms: Terms) -> dict[str, Any]:
-    """Over two deployments like the recommended one: warm first, with and without a dual boot."""
+    """Over two deployments like the recommended one: with and without a dual boot."""
     stakes = stakes_of(best.row, terms.plant.boot_seconds, terms.wait_value_usd)
     make = maker(best.family, stakes, window_seconds=terms.window_seconds, seed=terms.seed)
     days = max(1, -(-(streams.end_at_us - streams.start_at_us) // DAY_US))
@@ -182,9 +175,8 @@ def _routing(streams: Streams, best: Candidate, terms: Terms) -> dict[str, Any]:
         outcome = route(
             streams.streams,
             make,
-            terms.plant,
+            equal_sites(2, terms.plant, best.row),
             by=by,
-            deployments=2,
             count_from_us=streams.start_at_us,
             end_at_us=streams.end_at_us,
         )

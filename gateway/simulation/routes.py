@@ -1,47 +1,63 @@
-"""One stream of requests over several equal deployments that scale to zero, by routing strategy.
+"""Streams of requests over several deployments that scale to zero, by routing strategy.
 
-``warm_first`` asks ``gateway.routing.choose``, and with a dual boot ``gateway.hedging.dual_boot``,
-as the gateway does. The others are what ordinary balancers do, here for comparison only.
+The gateway's own strategies ask ``gateway.routing.choose``, and with a dual boot
+``gateway.hedging.dual_boot``, about what a gateway would know of each deployment by then
+(``seen``), as a live one does. The first four are what ordinary balancers do, here for comparison
+only.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final, Literal, Protocol, TypeAlias
 
+from gateway.accounting.prices import PriceRow
 from gateway.hedging import dual_boot
-from gateway.routing import Candidate, ModelRules, Wish, choose
+from gateway.routing import STRATEGIES, ModelRules, Strategy, WhenCold, Wish, choose
+from gateway.simulation.seen import Seen
 from gateway.simulation.simulate import Outcome, Plant, Requests
-from gateway.warmth.kept import Kept
-from gateway.warmth.outlook import Outlook
 from gateway.warmth.policies.base import Policy
+from gateway.warmth.priors import Prior, prior_of
 
-Route: TypeAlias = Literal[
-    "one", "random", "round_robin", "peak_ewma", "warm_first", "warm_first_dual_boot"
-]
+Ordinary: TypeAlias = Literal["one", "random", "round_robin", "peak_ewma"]
+Route: TypeAlias = Ordinary | Strategy | Literal["balanced_dual_boot"]
 ROUTES: Final[tuple[Route, ...]] = (
-    "one",
-    "random",
-    "round_robin",
-    "peak_ewma",
-    "warm_first",
-    "warm_first_dual_boot",
+    *("one", "random", "round_robin", "peak_ewma"),
+    *STRATEGIES,
+    "balanced_dual_boot",
 )
+_GUESS = prior_of(())
 _DECAY_US = 10_000_000
-_RULES, _WISH = ModelRules(hedge="never"), Wish()
-_DUAL = ModelRules(hedge="when_cold")
+_WISH = Wish()
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One of the deployments to route over: how it behaves, what it costs, what is believed of it
+    before it was seen to do anything.
+
+    ``window_seconds``: how long its provider is known to keep it up; ``weight``: for ``weighted``.
+    """
+
+    name: str
+    plant: Plant
+    row: PriceRow | None = None
+    prior: Prior = _GUESS
+    window_seconds: float | None = None
+    weight: float = 1.0
 
 
 class Router(Protocol):
     """Which deployment gets a request, or which two are booted for it; and what came of it."""
 
-    def pick(self, deployments: Sequence[Kept], at_us: int) -> tuple[int, ...]: ...
+    def pick(self, deployments: Sequence[Seen], at_us: int) -> tuple[int, ...]: ...
     def done(self, number: int, at_us: int, end_us: int) -> None: ...
 
 
 class _One:
-    def pick(self, deployments: Sequence[Kept], at_us: int) -> tuple[int, ...]:
+    def pick(self, deployments: Sequence[Seen], at_us: int) -> tuple[int, ...]:
         return (0,)
 
     def done(self, number: int, at_us: int, end_us: int) -> None:
@@ -52,7 +68,7 @@ class _Random(_One):
     def __init__(self, seed: int) -> None:
         self._dice = random.Random(seed)  # noqa: S311 (a comparison, not a secret)
 
-    def pick(self, deployments: Sequence[Kept], at_us: int) -> tuple[int, ...]:
+    def pick(self, deployments: Sequence[Seen], at_us: int) -> tuple[int, ...]:
         return (self._dice.randrange(len(deployments)),)
 
 
@@ -60,7 +76,7 @@ class _RoundRobin(_One):
     def __init__(self, seed: int) -> None:
         self._last = -1
 
-    def pick(self, deployments: Sequence[Kept], at_us: int) -> tuple[int, ...]:
+    def pick(self, deployments: Sequence[Seen], at_us: int) -> tuple[int, ...]:
         self._last = (self._last + 1) % len(deployments)
         return (self._last,)
 
@@ -73,7 +89,7 @@ class _PeakEwma:
         self._stamp: dict[int, int] = {}
         self._ends: dict[int, list[tuple[int, int]]] = {}
 
-    def pick(self, deployments: Sequence[Kept], at_us: int) -> tuple[int, ...]:
+    def pick(self, deployments: Sequence[Seen], at_us: int) -> tuple[int, ...]:
         return (min(range(len(deployments)), key=lambda number: self._score(number, at_us)),)
 
     def done(self, number: int, at_us: int, end_us: int) -> None:
@@ -101,78 +117,116 @@ class _PeakEwma:
         self._cost[number], self._stamp[number] = cost, at_us
 
 
-class _WarmFirst(_One):
-    """``choose`` of ``gateway.routing``, told the simulated state."""
+class _Gateway(_One):
+    """``choose`` of ``gateway.routing``, told what a gateway would know."""
 
-    def __init__(self, boot_seconds: float, rules: ModelRules = _RULES) -> None:
-        self._boot_seconds = boot_seconds
-        self._rules = rules
+    def __init__(
+        self, strategy: Strategy, sites: Sequence[Site], seed: int, hedge: WhenCold = "never"
+    ) -> None:
+        self._strategy = strategy
+        weights = {site.name: site.weight for site in sites}
+        self._rules = ModelRules(strategy, hedge=hedge, weights=weights)
+        self._draw = random.Random(seed).random  # noqa: S311 (a comparison, not a secret)
+        self._numbers = {site.name: number for number, site in enumerate(sites)}
 
-    def pick(self, deployments: Sequence[Kept], at_us: int) -> tuple[int, ...]:
-        candidates = []
-        for number, deployment in enumerate(deployments):
-            state = deployment.state(at_us)
-            left = (deployment.ready_at_us - at_us) / 1e6 if state == "booting" else None
-            outlook = Outlook(state, float(state == "warm"), self._boot_seconds, left)
-            candidates.append(Candidate(str(number), str(number), outlook, can_boot=True))
-        ordered = choose(candidates, "balanced", _WISH, self._rules).candidates
-        pair = dual_boot(ordered, "balanced", self._rules)
-        return tuple(map(int, pair or (ordered[0].name,)))
+    def pick(self, deployments: Sequence[Seen], at_us: int) -> tuple[int, ...]:
+        candidates = [deployment.candidate(at_us) for deployment in deployments]
+        ordered = choose(candidates, self._strategy, _WISH, self._rules, self._draw).candidates
+        pair = dual_boot(ordered, self._strategy, self._rules)
+        return tuple(self._numbers[name] for name in pair or (ordered[0].name,))
+
+
+def equal_sites(
+    count: int, plant: Plant, row: PriceRow | None = None, window_seconds: float | None = None
+) -> list[Site]:
+    """So many deployments that differ in nothing."""
+    prior = prior_of((), idle_window_seconds=window_seconds)
+    return [Site(f"{number}", plant, row, prior, window_seconds) for number in range(count)]
 
 
 def route(
     streams: Sequence[Requests],
     make: Callable[[str], Policy],
-    plant: Plant,
+    sites: Sequence[Site],
     *,
     by: Route,
-    deployments: int,
     count_from_us: int,
     end_at_us: int,
 ) -> Outcome:
-    """Each stream over so many deployments of its own; their accounts are in the outcome."""
+    """Each stream over deployments of its own; their accounts are in the outcome.
+
+    The boots of a stream are drawn in their order, wherever they happen: what differs between two
+    ways to route is the routing, and not the luck.
+    """
     found = Outcome()
+    used = sites[:1] if by == "one" else sites
     for stream in streams:
-        kept = [
-            Kept(
-                make(f"{stream.name}/{number}"),
-                plant.draw(f"{stream.name}/{number}"),
-                replicas=plant.replicas,
-                places=plant.places,
-                window_us=round(plant.window_seconds * 1e6),
-                count_from_us=count_from_us,
-            )
-            for number in range(1 if by == "one" else deployments)
-        ]
-        router = _router(by, plant)
+        seen = seen_at(used, stream.name, make, count_from_us)
+        router = router_of(by, used)
         for at, execute in zip(stream.at_us, stream.execute_us, strict=True):
-            for deployment in kept:
-                deployment.advance(at)
-            picked = router.pick(kept, at)
-            number = _first_up(kept, picked, at) if len(picked) > 1 else picked[0]
-            wait = kept[number].arrive(at, execute)
-            router.done(number, at, at + wait + execute)
-        found.accounts += [deployment.close(end_at_us) for deployment in kept]
+            advance(seen, at)
+            picked = router.pick(seen, at)
+            number = first_up(seen, picked, at) if len(picked) > 1 else picked[0]
+            router.done(number, at, seen[number].arrive(at, execute).end_us)
+        advance(seen, end_at_us)
+        found.accounts += [deployment.kept.close(end_at_us) for deployment in seen]
+        found.rows += [site.row for site in used]
     return found
 
 
-def _first_up(kept: Sequence[Kept], picked: Sequence[int], at_us: int) -> int:
-    """Boot them; the slower ones are called off when the first is ready."""
-    ready = {number: kept[number].warm(at_us) for number in picked}
-    first = min(picked, key=lambda number: ready[number])
-    for number in picked:
-        if number != first:
-            kept[number].call_off(ready[first])
-    return first
+def seen_at(
+    sites: Sequence[Site], stream: str, make: Callable[[str], Policy], count_from_us: int = 0
+) -> list[Seen]:
+    """A stream's own deployments."""
+    dice, found = sites[0].plant.dice(stream), []
+    for site in sites:
+        name = f"{stream}/{site.name}"
+        kept = site.plant.deployment(name, make(name), count_from_us, dice)
+        found.append(Seen(site.name, kept, site.prior, site.row, site.window_seconds))
+    return found
 
 
-def _router(by: Route, plant: Plant) -> Router:
-    if by == "random":
-        return _Random(plant.seed)
-    if by == "round_robin":
-        return _RoundRobin(plant.seed)
-    if by == "peak_ewma":
-        return _PeakEwma(plant.seed)
-    if by == "one":
-        return _One()
-    return _WarmFirst(plant.boot_seconds, _DUAL if by == "warm_first_dual_boot" else _RULES)
+def advance(seen: Sequence[Seen], at_us: int) -> None:
+    """Let happen what happens before an instant, one thing after the other, wherever it does."""
+    while True:
+        due = [
+            (wakeup_us, number)
+            for number, deployment in enumerate(seen)
+            if (wakeup_us := deployment.kept.next_wakeup(at_us)) is not None
+        ]
+        if len(due) < 2:
+            break
+        wakeup_us, number = min(due)
+        seen[number].advance(wakeup_us + 1)
+    for deployment in seen:
+        deployment.advance(at_us)
+
+
+def router_of(by: Route, sites: Sequence[Site]) -> Router:
+    """A router of this kind that has seen nothing yet."""
+    seed = sites[0].plant.seed
+    match by:
+        case "one":
+            return _One()
+        case "random":
+            return _Random(seed)
+        case "round_robin":
+            return _RoundRobin(seed)
+        case "peak_ewma":
+            return _PeakEwma(seed)
+        case "balanced_dual_boot":
+            return _Gateway("balanced", sites, seed, "when_cold")
+        case _:
+            return _Gateway(by, sites, seed)
+
+
+def first_up(seen: Sequence[Seen], picked: Sequence[int], at_us: int) -> int:
+    """Boot them; those that were off are called off when the first is ready."""
+    kept = [seen[number].kept for number in picked]
+    off = [deployment.state(at_us) == "off" for deployment in kept]
+    ready = [deployment.warm(at_us) for deployment in kept]
+    first = ready.index(min(ready))
+    for number, deployment in enumerate(kept):
+        if number != first and off[number]:
+            deployment.call_off(max(at_us, ready[first]))
+    return picked[first]

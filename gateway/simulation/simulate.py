@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
+from gateway.accounting.prices import PriceRow
 from gateway.warmth.arrivals import rank
 from gateway.warmth.kept import Account, Draw, Kept
 from gateway.warmth.policies.base import Policy
@@ -37,15 +38,39 @@ class Plant:
     places: int | None = None
     window_seconds: float = 300.0
     """How long the provider keeps further replicas, which no policy is asked about."""
+    own_window_seconds: float = 0.0
+    """How long it keeps the first one in any case, which no policy can shorten."""
     seed: int = 1
 
-    def draw(self, name: str) -> Draw:
+    def deployment(
+        self,
+        name: str,
+        policy: Policy,
+        count_from_us: int = 0,
+        dice: random.Random | None = None,
+    ) -> Kept:
+        """One that behaves so. ``dice``: of those that share their luck with boots."""
+        return Kept(
+            policy,
+            self.draw(name, dice),
+            replicas=self.replicas,
+            places=self.places,
+            window_us=round(self.window_seconds * 1e6),
+            own_window_us=round(self.own_window_seconds * 1e6),
+            count_from_us=count_from_us,
+        )
+
+    def draw(self, name: str, dice: random.Random | None = None) -> Draw:
         """Boots of one deployment: the same ones for each policy."""
         median_us = round(self.boot_seconds * 1e6)
         if not self.boot_sigma:
             return lambda: median_us
-        dice = random.Random(f"{self.seed}:{name}")  # noqa: S311 (boots, not a secret)
-        return lambda: round(median_us * math.exp(dice.gauss(0.0, self.boot_sigma)))
+        drawn = dice or self.dice(name)
+        return lambda: round(median_us * math.exp(drawn.gauss(0.0, self.boot_sigma)))
+
+    def dice(self, name: str) -> random.Random:
+        """What its boots are drawn with."""
+        return random.Random(f"{self.seed}:{name}")  # noqa: S311 (boots, not a secret)
 
 
 @dataclass(slots=True)
@@ -53,6 +78,8 @@ class Outcome:
     """What came of it, over all deployments; each one's account is kept for resampling."""
 
     accounts: list[Account] = field(default_factory=list)
+    rows: list[PriceRow | None] = field(default_factory=list)
+    """The price of each account, where they may differ; empty: one is for all."""
 
     def sum(self, column: str) -> int:
         """One column of all accounts."""
@@ -97,14 +124,7 @@ def simulate(
     """Each stream at a deployment of its own, from its first request; counted from an instant."""
     found = Outcome()
     for stream in streams:
-        kept = Kept(
-            make(stream.name),
-            plant.draw(stream.name),
-            replicas=plant.replicas,
-            places=plant.places,
-            window_us=round(plant.window_seconds * 1e6),
-            count_from_us=count_from_us,
-        )
+        kept = plant.deployment(stream.name, make(stream.name), count_from_us)
         advance, arrive = kept.advance, kept.arrive
         for at, execute in zip(stream.at_us, stream.execute_us, strict=True):
             advance(at)

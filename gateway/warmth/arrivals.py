@@ -24,6 +24,7 @@ class Arrivals:
         "input_tokens",
         "output_tokens",
         "source",
+        "wait_us",
     )
 
     def __init__(self) -> None:
@@ -36,6 +37,8 @@ class Arrivals:
         self.images = array("q")
         self.cost_pico_usd = array("q")
         """What it did cost, where that was measured."""
+        self.wait_us = array("q")
+        """From its begin until work began, where that was seen."""
 
     def __len__(self) -> int:
         return len(self.at_us)
@@ -50,6 +53,7 @@ class Arrivals:
         output_tokens: int = UNKNOWN,
         images: int = UNKNOWN,
         cost_pico_usd: int = UNKNOWN,
+        wait_us: int = UNKNOWN,
     ) -> None:
         """One more, no earlier than the last."""
         self.at_us.append(at_us)
@@ -59,6 +63,7 @@ class Arrivals:
         self.output_tokens.append(output_tokens)
         self.images.append(images)
         self.cost_pico_usd.append(cost_pico_usd)
+        self.wait_us.append(wait_us)
 
     def part(self, start: int, end: int) -> Arrivals:
         """Rows from ``start`` to before ``end``."""

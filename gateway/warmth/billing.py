@@ -86,8 +86,10 @@ def bill(row: PriceRow, spent: Spent | None, used: Used, execute_us: int | None 
                 if "queue" in row.bills:
                     active += seconds_usd(spent.queue_us, rate)
             if "boot" in row.bills:
-                each_us = spent.boot_us // spent.boots if spent.boots else 0
-                boot = seconds_usd(spent.boots * billed_us(row, each_us), rate)
+                boot_us = spent.boot_us
+                if row.round_up_seconds is not None and spent.boots:
+                    boot_us = spent.boots * billed_us(row, boot_us // spent.boots)
+                boot = seconds_usd(boot_us, rate)
             if "idle" in row.bills:
                 idle = seconds_usd(spent.idle_us, rate)
     return Bill(active, boot, idle, _tokens(row, used), _other(row, used))

@@ -2,11 +2,13 @@
 
 As ``replay.Replay``, with three things more: a policy decides when the first replica is let go and
 when it is booted ahead; boots may differ in length; further replicas boot where all places are
-taken, and stay for the provider's own window.
+taken, and stay for the provider's own window. A replica that is let go stays up until its boot is
+over, and for the provider's own window after its last work: no policy can end it sooner.
 
 Units:  integer microseconds; a replica's time is boot + busy + idle, to the last one.
 Shape:  ``advance`` to an instant, ask ``state`` if several deployments are to choose from, then
-        ``arrive``. What lies before ``count_from_us`` happens and is not counted.
+        ``arrive``. What lies before ``count_from_us`` happens and is not counted. Of what happens
+        at one instant, a request comes first and finds the replica up.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import heapq
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from gateway.warmth.policies.base import Arrived, Idled, Policy
 from gateway.warmth.replay import Spent
@@ -34,13 +36,26 @@ class Account(Spent):
     """Waits in microseconds, of those who waited at all."""
 
 
-class Replica:
-    """One machine."""
+class Served(NamedTuple):
+    """One request: begin and end of its work, and its machine's boot where it waited for one.
 
-    __slots__ = ("busy_until", "ends", "ready_at", "up")
+    ``caused_boot``: it was the one that began that boot.
+    """
+
+    start_us: int
+    end_us: int
+    ready_us: int | None
+    caused_boot: bool
+
+
+class Replica:
+    """One machine. ``off_at``: when it goes, if nothing comes before; None: it is kept."""
+
+    __slots__ = ("busy_until", "ends", "off_at", "ready_at", "up")
 
     def __init__(self) -> None:
         self.up = False
+        self.off_at: int | None = None
         self.ready_at = self.busy_until = 0
         self.ends: list[int] = []
 
@@ -66,9 +81,11 @@ class Kept:
         "_first",
         "_idle_told",
         "_more",
+        "_own_window",
         "_places",
         "_policy",
         "_window",
+        "_worked_until",
         "account",
     )
 
@@ -80,6 +97,7 @@ class Kept:
         replicas: int = 1,
         places: int | None = None,
         window_us: int = 300_000_000,
+        own_window_us: int = 0,
         count_from_us: int = 0,
     ) -> None:
         self._policy = policy
@@ -88,29 +106,37 @@ class Kept:
         self._more = [Replica() for _ in range(replicas - 1)]
         self._places = places
         self._window = window_us
+        self._own_window = own_window_us
         self._count_from = count_from_us
         self._idle_told = True
+        self._worked_until = 0
         self.account = Account()
 
     def advance(self, at_us: int) -> None:
         """Let happen what happens before ``at_us``."""
-        first, policy = self._first, self._policy
-        if first.busy_until < at_us:
-            if not self._idle_told:
-                self._idle_told = True
-                policy.observe(Idled(first.busy_until))
-            while (due := policy.next_wakeup()) is not None and due < at_us:
-                for action in policy.decide(due):
-                    if action == "warm":
-                        if not first.up:
-                            self._boot(first, due)
-                            if due >= self._count_from:
-                                self.account.ahead += 1
-                    elif first.up:
-                        self._release(first, max(due, first.ready_at))
+        while (due := self.next_wakeup(at_us)) is not None:
+            for action in self._policy.decide(due):
+                self._expire(due)
+                if action == "warm":
+                    self._warm(due)
+                else:
+                    first = self._first
+                    kept_until = max(due, first.ready_at, first.busy_until + self._own_window)
+                    first.off_at = kept_until
+        self._expire(at_us)
         for replica in self._more:
             if replica.up and replica.busy_until + self._window < at_us:
                 self._release(replica, replica.busy_until + self._window)
+
+    def next_wakeup(self, at_us: int) -> int | None:
+        """When its policy wants to be asked next, if that is before ``at_us``."""
+        if self._worked_until >= at_us:
+            return None
+        if not self._idle_told:
+            self._idle_told = True
+            self._policy.observe(Idled(self._worked_until))
+        due = self._policy.next_wakeup()
+        return due if due is not None and due < at_us else None
 
     def state(self, at_us: int) -> State:
         """Where it stands, after ``advance``."""
@@ -127,7 +153,6 @@ class Kept:
         """Boot it if it is off; when it is ready."""
         if not self._first.up:
             self._boot(self._first, at_us)
-            self._idle_told = False
         return self._first.ready_at
 
     def call_off(self, at_us: int) -> None:
@@ -135,14 +160,14 @@ class Kept:
         first = self._first
         self._add("boot", at_us, first.ready_at, -1)
         first.up = False
-        self._idle_told = True
 
-    def arrive(self, at_us: int, execute_us: int) -> int:
-        """A request of this instant is served; how long it waited. After ``advance``."""
+    def arrive(self, at_us: int, execute_us: int) -> Served:
+        """A request of this instant is served. After ``advance``."""
         counts = at_us >= self._count_from
         self._policy.observe(Arrived(at_us))
-        was_up = self._first.up
-        replica, start = self._pick(at_us)
+        self._idle_told = False
+        replica, start, booted = self._pick(at_us)
+        self._first.off_at = None
         ready = replica.ready_at
         if replica.busy_until < start:
             if replica.busy_until < max(at_us, ready):
@@ -152,15 +177,13 @@ class Kept:
         if end > replica.busy_until:
             self._add("busy", max(replica.busy_until, start), end)
             replica.busy_until = end
+        if end > self._worked_until:
+            self._worked_until = end
         if self._places is not None:
             heapq.heappush(replica.ends, end)
-        if replica is self._first:
-            self._idle_told = False
-        elif was_up and self._idle_told:
-            self._idle_told = False  # the first one goes on being idle, and the policy plans anew
         if counts:
             self._count(at_us, start, ready, execute_us)
-        return start - at_us
+        return Served(start, end, ready if at_us < ready else None, booted)
 
     def close(self, at_us: int) -> Account:
         """The end: what is still up is counted to here."""
@@ -171,12 +194,20 @@ class Kept:
                 replica.up = False
         return self.account
 
-    def _pick(self, at_us: int) -> tuple[Replica, int]:
-        first, places = self._first, self._places
-        if not first.up:
-            self._boot(first, at_us)
+    def _pick(self, at_us: int) -> tuple[Replica, int, bool]:
+        """Which machine, when the work begins there, and whether its boot begins now."""
+        booted, places = False, self._places
+        if not self._first.up:
+            for number, other in enumerate(self._more):
+                if other.up:  # the one that is there is the one that is kept from now on
+                    self._first, self._more[number] = other, self._first
+                    break
+            else:
+                self._boot(self._first, at_us)
+                booted = True
+        first = self._first
         if not self._more and places is None:
-            return first, max(at_us, first.ready_at)
+            return first, max(at_us, first.ready_at), booted
         running = [r for r in (first, *self._more) if r.up]
         best = min(running, key=lambda replica: replica.begins(at_us, places))
         start = best.begins(at_us, places)
@@ -185,21 +216,35 @@ class Kept:
             if spare is not None:
                 self._boot(spare, at_us)
                 if spare.ready_at < start:
-                    return spare, spare.ready_at
-        return best, start
+                    return spare, spare.ready_at, True
+        return best, start, booted
+
+    def _warm(self, at_us: int) -> None:
+        first = self._first
+        first.off_at = None
+        if not first.up:
+            self._boot(first, at_us)
+            if at_us >= self._count_from:
+                self.account.ahead += 1
 
     def _boot(self, replica: Replica, at_us: int) -> None:
         boot_us = self._draw()
-        replica.up = True
+        replica.up, replica.off_at = True, None
         replica.ready_at = replica.busy_until = at_us + boot_us
         replica.ends.clear()
         self._add("boot", at_us, at_us + boot_us)
         if at_us >= self._count_from:
             self.account.boots += 1
 
+    def _expire(self, at_us: int) -> None:
+        """End the first replica where it was let go and its time is over."""
+        first = self._first
+        if first.up and first.off_at is not None and first.off_at < at_us:
+            self._release(first, first.off_at)
+
     def _release(self, replica: Replica, at_us: int) -> None:
         self._add("idle", replica.busy_until, at_us)
-        replica.up = False
+        replica.up, replica.off_at = False, None
 
     def _count(self, at_us: int, start: int, ready: int, execute_us: int) -> None:
         account = self.account

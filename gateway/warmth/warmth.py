@@ -24,6 +24,7 @@ from gateway.warmth.survival import Survival
 Verdict: TypeAlias = Literal["cold", "warm", "unknown"]
 Probe: TypeAlias = Literal["down", "booting", "ready", "unknown"]
 
+_NOTHING_KNOWN = Outlook("unknown", 1.0, 0.0)
 _WILL_WAIT = 0.01
 _BESIDE_PRIOR = (9.0, 1.0)  # of ten that come while others run, one needs another machine
 _LOST_BOOT = 3.0  # a boot that nobody waits for is forgotten after so many of its length
@@ -227,6 +228,10 @@ class Warmth:
             gap = self.survival.halves_at(max(0.0, at - self._idle_since))
             until_at = None if gap is None else self._idle_since + gap
         return Outlook(state, p_warm, boot_seconds, None, until_at)
+
+    def expectation(self, at: float) -> Outlook:
+        """The outlook as routing takes it: what nothing at all is known of passes for warm."""
+        return self.outlook(at) if self.informed else _NOTHING_KNOWN
 
     def next_wakeup(self, at: float) -> float | None:
         """When the outlook changes although nothing happens; None: not foreseen."""

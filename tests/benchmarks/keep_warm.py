@@ -17,7 +17,7 @@ from gateway.simulation.families import Family, Scene
 from gateway.simulation.held import compare_policies
 from gateway.simulation.holdout import learn_and_hold
 from gateway.simulation.learning import LearnMissing
-from gateway.simulation.routes import ROUTES, route
+from gateway.simulation.routes import ROUTES, equal_sites, route
 from gateway.simulation.simulate import Plant
 from gateway.simulation.streams import Reading, Streams
 from gateway.simulation.synthetic import KINDS
@@ -85,13 +85,13 @@ def routes(streams: Streams, seed: int) -> None:
     for sigma in (0.8, 0.2):
         for deployments in (2, 3):
             print(f"{deployments} deployments, boot median 30 s, sigma {sigma:g}, window 300 s:")
+            plant = Plant(30.0, sigma, seed=seed)
             for by in ROUTES:
                 found = route(
                     streams.streams,
                     lambda name: Fixed(Stakes(30.0, 1.0, 1.0, 0.0), WINDOW_SECONDS),
-                    Plant(30.0, sigma, seed=seed),
+                    equal_sites(deployments, plant, window_seconds=WINDOW_SECONDS),
                     by=by,
-                    deployments=deployments,
                     count_from_us=streams.start_at_us,
                     end_at_us=streams.end_at_us,
                 )

@@ -105,7 +105,7 @@ def test_routes_stand_beside_each_other() -> None:
         *("--boot-seconds", "30", "--boot-sigma", "0.8", "--policy", "fixed"),
     )
     cold = {row["name"]: row["cold_rate"] for row in found["routes"]}
-    assert cold["warm_first"] == cold["one"] < min(cold["random"], cold["round_robin"])
+    assert cold["balanced"] == cold["one"] < min(cold["random"], cold["round_robin"])
 
 
 def test_several_replicas_share_a_stream(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from gateway.simulation.clairvoyant import bounds
 from gateway.simulation.families import Family, Scene
 from gateway.simulation.held import compare_policies
 from gateway.simulation.holdout import learn_and_hold
-from gateway.simulation.routes import ROUTES, Route, route
+from gateway.simulation.routes import ROUTES, Route, equal_sites, route
 from gateway.simulation.simulate import Outcome, Plant
 from gateway.simulation.streams import Stream, Streams
 from gateway.simulation.synthetic import made
@@ -83,9 +83,8 @@ def routed(by: Route, deployments: int, sigma: float, streams: Streams) -> Outco
     return route(
         streams.streams,
         lambda name: Fixed(Stakes(30.0, 1.0, 1.0, 0.0), 300.0),
-        Plant(30.0, sigma),
+        equal_sites(deployments, Plant(30.0, sigma), window_seconds=300.0),
         by=by,
-        deployments=deployments,
         count_from_us=0,
         end_at_us=streams.end_at_us,
     )
@@ -102,9 +101,9 @@ def test_warm_first_keeps_to_one_provider_and_dual_boots_cut_the_wait(deployment
     streams = sources.of_kind("gpu", 20, 14, seed=1)
     found = {by: routed(by, deployments, 0.8, streams) for by in ROUTES}
     cold = {by: outcome.cold_rate or 0.0 for by, outcome in found.items()}
-    assert cold["warm_first"] <= cold["one"] and cold["warm_first_dual_boot"] <= cold["one"]
+    assert cold["balanced"] <= cold["one"] and cold["balanced_dual_boot"] <= cold["one"]
     assert min(cold["random"], cold["round_robin"], cold["peak_ewma"]) > 1.3 * cold["one"]
-    dual = found["warm_first_dual_boot"]
+    dual = found["balanced_dual_boot"]
     assert mean(dual) <= 0.65 * mean(found["one"])
     assert dual.replica_us <= 1.03 * found["one"].replica_us
     assert found["random"].replica_us > 1.2 * found["one"].replica_us
@@ -114,7 +113,7 @@ def test_the_gain_of_a_dual_boot_is_the_spread_of_boots() -> None:
     streams = sources.of_kind("gpu", 10, 7, seed=1)
     gains = [
         1
-        - mean(routed("warm_first_dual_boot", 2, sigma, streams))
+        - mean(routed("balanced_dual_boot", 2, sigma, streams))
         / mean(routed("one", 2, sigma, streams))
         for sigma in (0.8, 0.2)
     ]

@@ -1,0 +1,210 @@
+"""Worlds that the simulator and the live gateway are both put into, and what each decides there."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from gateway.accounting.prices import PriceRow
+from gateway.keep_warm import policy_of
+from gateway.registry import Registry
+from gateway.routing import Strategy
+from gateway.settings import Settings
+from gateway.simulation.families import Family, maker, stakes_of
+from gateway.simulation.routes import Site, advance, router_of, seen_at
+from gateway.simulation.simulate import Plant
+from gateway.simulation.streams import Stream
+from gateway.simulation.synthetic import made
+from gateway.warmth.billing import Used, bill
+from gateway.warmth.policies.base import Policy
+from gateway.warmth.policies.learned import SPANS_SECONDS, Table
+from gateway.warmth.priors import prior_of
+from tests.emulators.replica import Replica
+from tests.simulation.live import Decision, Decisions, Given, Recorded, live
+from tests.simulation.virtual_time import run
+
+DAY_US = 86_400_000_000
+BOOT_SECONDS = 30.0
+WAIT_VALUE = Decimal("0.014")
+RATES = ("0.001", "0.0013", "0.0008")
+BILLS = ("execute", "boot", "idle")
+PHASES = ("boot_seconds", "first_output_seconds", "stall_seconds", "total_seconds")
+
+
+@dataclass(frozen=True)
+class World:
+    """What both sides are told. ``own_window_seconds``: the provider's, which nobody shortens."""
+
+    stream: Stream
+    end_at_us: int
+    strategy: Strategy
+    family: Family | None
+    own_window_seconds: float
+    deployments: int
+    seed: int = 1
+    sigma: float = 0.8
+
+    @property
+    def names(self) -> list[str]:
+        return [f"d{number}" for number in range(self.deployments)]
+
+
+TABLE = Table(
+    {
+        name: {
+            f"{gap}.{recent}": [
+                1 / (40.0 + 200.0 * gap) if SPANS_SECONDS[span] < 300 * (recent + 1) else 1e-5
+                for span in range(len(SPANS_SECONDS) - 1)
+            ]
+            for gap in range(5)
+            for recent in range(3)
+        }
+        for name in ("d0", "d1", "d2")
+    }
+)
+
+
+def price(rate: str) -> PriceRow:
+    return PriceRow.model_validate(
+        {
+            "name": "machine",
+            "usd_per_second": rate,
+            "bills": BILLS,
+            "shared": True,
+            "effective_from": date(1970, 1, 1),
+            "source": "a test",
+            "checked_on": datetime.now(UTC).date(),
+        }
+    )
+
+
+def simulated(world: World) -> Decisions:
+    plant = Plant(
+        BOOT_SECONDS, world.sigma, own_window_seconds=world.own_window_seconds, seed=world.seed
+    )
+    prior = prior_of((), idle_window_seconds=world.own_window_seconds)
+    sites = [
+        Site(name, plant, price(rate), prior, world.own_window_seconds, weight)
+        for name, rate, weight in zip(world.names, RATES, (1.0, 2.0, 3.0), strict=False)
+    ]
+    recorded: dict[str, Recorded] = {}
+
+    def make(name: str) -> Policy:
+        name = name.partition("/")[2]
+        rate = RATES[world.names.index(name)]
+        stakes = stakes_of(price(rate), BOOT_SECONDS, WAIT_VALUE)
+        family = world.family or "fixed"
+        window = 0.0 if world.family is None else 300.0
+        policy = maker(family, stakes, window_seconds=window, table=TABLE, seed=world.seed)(name)
+        recorded[name] = Recorded(policy)
+        return recorded[name]
+
+    seen = seen_at(sites, world.stream.name, make)
+    router = router_of(world.strategy, sites)
+    found = Decisions()
+    for at, execute in zip(world.stream.at_us, world.stream.execute_us, strict=True):
+        advance(seen, at)
+        (number,) = router.pick(seen, at)
+        deployment = seen[number]
+        served = deployment.arrive(at, execute)
+        verdict = "warm" if served.ready_us is None else "cold"
+        found.requests.append(
+            Decision(at, deployment.name, verdict, served.caused_boot, served.start_us - at)
+        )
+    usd = Decimal(0)
+    advance(seen, world.end_at_us)
+    for site, deployment in zip(sites, seen, strict=True):
+        account = deployment.kept.close(world.end_at_us)
+        assert site.row is not None
+        total = bill(site.row, account, Used(account.requests)).total_usd
+        assert total is not None
+        usd += total
+        if world.family is not None:
+            found.actions[site.name] = recorded[site.name].said
+    found.cost_pico_usd = int(usd * 10**12)
+    return found
+
+
+@dataclass
+class Lived:
+    """What a gateway decided, the machines it had, and its policies at the end."""
+
+    decisions: Decisions
+    replicas: dict[str, Replica]
+    policies: dict[str, Policy]
+
+
+def lived(world: World, data_dir: Path, restart_before: int | None = None) -> Lived:
+    """``restart_before``: the request before which the gateway is another one."""
+    window_us = round(world.own_window_seconds * 1e6)
+    plant = Plant(BOOT_SECONDS, world.sigma, seed=world.seed)
+    dice = plant.dice(world.stream.name)
+    replicas = {name: Replica(plant.draw(name, dice), window_us) for name in world.names}
+
+    def policies(registry: Registry, settings: Settings) -> dict[str, Policy]:
+        found = {}
+        for name in world.names:
+            keep_warm = settings.deployments[name].keep_warm
+            if keep_warm is not None:
+                drawn = random.Random(f"{world.seed}:{name}")
+                found[name] = policy_of(registry.targets[name], keep_warm, 0, drawn)
+        return found
+
+    tree = tree_of(world, data_dir / "table.json")
+    given = Given(tree, replicas, policies, data_dir, world.end_at_us, world.seed)
+    arrivals = list(zip(world.stream.at_us, world.stream.execute_us, strict=True))
+    lives = [arrivals[:restart_before], arrivals[restart_before:]] if restart_before else [arrivals]
+    decisions, kept = run(lambda loop: live(loop, given, lives))
+    return Lived(decisions, replicas, kept)
+
+
+def tree_of(world: World, table: Path) -> dict[str, Any]:
+    keep_warm: dict[str, Any] = {
+        "policy": world.family,
+        "wait_value_usd_per_second": str(WAIT_VALUE),
+        "window_seconds": 300.0,
+        "boot_seconds": BOOT_SECONDS,
+    }
+    if world.family == "learned":
+        table.write_text(json.dumps(TABLE.to_json()))
+        keep_warm["table"] = str(table)
+    weights = dict(zip(world.names, (1.0, 2.0, 3.0), strict=False))
+    model: dict[str, Any] = {"deployments": world.names, "strategy": world.strategy}
+    if world.strategy == "weighted":
+        model["weights"] = weights
+    return {
+        "deployments": {
+            name: {
+                "provider": "machines",
+                "model": name,
+                "price": {"usd_per_second": rate, "bills": BILLS, "shared": True},
+                "idle_window_seconds": world.own_window_seconds,
+                "limits": {"max_concurrency": 10_000},
+                "timeouts": dict.fromkeys(PHASES, 14_400),
+                **({} if world.family is None else {"keep_warm": keep_warm}),
+            }
+            for name, rate in zip(world.names, RATES, strict=False)
+        },
+        "models": {"m": model},
+    }
+
+
+def stream_of(kind: str, days: float, seed: int) -> Stream:
+    found = made(kind, 3, days, seed)
+    longest = max(found, key=lambda stream: len(stream.at_us))
+    return Stream("s", longest.at_us, longest.execute_us)
+
+
+def crowded(days: float, seed: int) -> Stream:
+    """Requests that overlap, seconds and hours apart, at no hour in particular."""
+    dice, at, stream = random.Random(seed), 0, Stream("s")
+    while at < days * DAY_US:
+        at += 1 + int(dice.expovariate(1 / dice.choice((20, 400, 3000))) * 1e6)
+        stream.at_us.append(at)
+        stream.execute_us.append(int(dice.lognormvariate(2.5, 1.0) * 1e6))
+    return stream

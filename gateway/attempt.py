@@ -363,6 +363,7 @@ class Attempt:
             else None,
             goes_on_seconds=target.timeouts.total_seconds if goes_on else None,
             unsaid_seconds=target.timeouts.total_seconds if self._unsaid(spends) else None,
+            boots=target.boots,
         )
         try:
             settle(row, observed, tariff_row, target.estimator)

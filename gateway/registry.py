@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
+from gateway.accounting.boot_shares import BootShares
 from gateway.accounting.idle import Machines
 from gateway.accounting.metering import TokenEstimator
 from gateway.accounting.prices import Billed, PriceBook, PriceRow, Tariff, built_in_rows
@@ -78,6 +79,8 @@ class Target:
     estimator: TokenEstimator = field(default_factory=TokenEstimator)
     sharing: Sharing = field(default_factory=Sharing)
     machines: Machines | None = None
+    boots: BootShares | None = None
+    """Which boots are carried by whom; None where none is billed."""
     standing: int = 1
     usual: Usual = field(default_factory=Usual)
     circuit: Circuit = field(default_factory=Circuit)
@@ -185,9 +188,11 @@ class Registry:
                 raise ConfigError(f"{place}.keep_warm: its provider can neither scale nor boot it")
             if known is None and target.bills("idle"):
                 raise ConfigError(f"{place}.idle_window_seconds: keep_warm has to know it")
+        shared = any(row.shared for row in target.tariff.rows) if target.tariff else False
         if target.bills("idle"):
-            shared = any(row.shared for row in target.tariff.rows) if target.tariff else False
             target.machines = Machines(known, shared=shared)
+        if target.bills("boot"):
+            target.boots = BootShares(shared=shared)
         return target
 
     def _provider(self, name: str, place: str) -> tuple[ProviderPlugin, Provider]:

@@ -124,15 +124,18 @@ def _boot(row: AttemptRow, booked: dict[str, Any] | None) -> Seconds | None:
         return None
     if booked is not None:
         waited = row.wait_seconds if row.boot_seconds is None else row.boot_seconds
-        exact = booked["status"] == "measured"
-        return Seconds(waited or 0.0) if exact else Seconds(waited or 0.0, 0.0, None)
+        if booked["status"] == "measured":
+            return Seconds(waited or 0.0)
+        if row.caused_boot is None and booked["quantity"] is not None:
+            waited = min(waited or 0.0, float(booked["quantity"]))  # others carry the rest
+        return Seconds(waited or 0.0, 0.0, None)
     if "boot" in (row.price or {}).get("bills", ()):
         return None  # it was looked for when the attempt ended, and there was none
     if row.boot_seconds is not None:
         if row.status != "succeeded":
             return Seconds(row.boot_seconds, 0.0, None)
-        beside_others = row.caused_boot is None and row.idle_before_seconds == 0.0
-        return Seconds(row.boot_seconds, *((0.0, row.boot_seconds) if beside_others else ()))
+        caused = row.caused_boot is True
+        return Seconds(row.boot_seconds, *(() if caused else (0.0, row.boot_seconds)))
     if row.wait_seconds is None or row.queue_seconds is not None:
         return None
     return Seconds(row.wait_seconds, 0.0, row.wait_seconds)  # of it anything may have been a boot

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from gateway.accounting.boot_shares import BootShares
 from gateway.accounting.coldstart import ColdStart, classify
 from gateway.accounting.lines import Line
 from gateway.accounting.metering import (
@@ -46,7 +47,7 @@ class Observed:
     work on, and bill, although nobody waits any more; at most so long from the attempt's begin.
     ``sent`` is false where nothing but a boot was asked for.
     ``unsaid_seconds``: it bills by an account of its own and has not given it; no attempt is billed
-    for more than so long.
+    for more than so long. ``boots`` knows which boots others carry.
     """
 
     timeline: Timeline
@@ -61,6 +62,7 @@ class Observed:
     boot_limit_seconds: float | None = None
     goes_on_seconds: float | None = None
     unsaid_seconds: float | None = None
+    boots: BootShares | None = None
 
 
 def settle(
@@ -130,21 +132,30 @@ def _billed_boot(seen: Observed, row: AttemptRow, cold: ColdStart) -> Seconds | 
 
     Of a wait that the provider does not divide, anything may have been a boot. A boot that the
     attempt did not wait out may go on, and bill, until it is over or given up. One that nobody says
-    was caused by this attempt may be that of another which ran beside it.
+    was caused by this attempt may have been caused by anybody: it can cost nothing, and what other
+    attempts carry of it is not carried again.
     """
-    timeline, boot_seconds = seen.timeline, row.boot_seconds
     if cold.caused_boot is False:
         return None
+    timeline, waited = seen.timeline, row.boot_seconds
     if seen.unsaid_seconds is not None:
-        waited = boot_seconds if boot_seconds is not None else row.wait_seconds
-        return Seconds(waited or 0.0, 0.0, max(waited or 0.0, seen.unsaid_seconds))
-    if boot_seconds is not None:
-        if timeline.booting is None or timeline.work_began or seen.boot_limit_seconds is None:
-            beside_others = cold.caused_boot is None and row.idle_before_seconds == 0.0
-            return Seconds(boot_seconds, *((0.0, boot_seconds) if beside_others else ()))
-        return Seconds(boot_seconds, boot_seconds, max(boot_seconds, seen.boot_limit_seconds))
-    wait_seconds = None if timeline.phases is None else _micro(timeline.phases.wait_seconds)
-    return None if wait_seconds is None else Seconds(wait_seconds, 0.0, wait_seconds)
+        waited = (row.wait_seconds if waited is None else waited) or 0.0
+        return Seconds(waited, 0.0, max(waited, seen.unsaid_seconds))
+    if waited is None and timeline.phases is not None:
+        waited = _micro(timeline.phases.wait_seconds)
+        if waited is None:
+            return None
+    elif waited is None:
+        return None
+    elif timeline.booting is not None and not timeline.work_began and seen.boot_limit_seconds:
+        low = waited if cold.caused_boot else 0.0
+        return Seconds(waited, low, max(waited, seen.boot_limit_seconds))
+    carried = waited
+    if seen.boots is not None and waited:
+        carried = round(seen.boots.take(row.instance_id, waited, timeline.waited_until), 6)
+    if cold.caused_boot:
+        return Seconds(waited)  # others, who were booked before it, have an estimate from 0
+    return None if waited and not carried else Seconds(carried, 0.0, carried)
 
 
 def settle_unknown(row: AttemptRow, *, words: bool = False) -> None:

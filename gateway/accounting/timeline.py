@@ -108,6 +108,14 @@ class Timeline:
         return self._first_output_at
 
     @property
+    def waited_until(self) -> float:
+        """Stamp at which the work began; where nothing marked it, by the seconds of the work."""
+        if self._started_at is not None:
+            return self._started_at
+        ended_at = self.begun_at if self._ended_at is None else self._ended_at
+        return ended_at - (self.execute_seconds or 0.0)
+
+    @property
     def _work_at(self) -> float | None:
         if self._started_at is not None:
             return self._started_at

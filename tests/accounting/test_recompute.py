@@ -183,7 +183,7 @@ def test_pricing_again_keeps_within_what_is_known(seed: int) -> None:
     ("caused_boot", "boot_seconds", "wait_seconds", "billed"),
     [
         (True, 4.0, 4.0, ("4", "measured", 4.0, 4.0)),
-        (None, 4.0, 4.0, ("4", "measured", 4.0, 4.0)),
+        (None, 4.0, 4.0, ("4", "estimated", 0.0, 4.0)),  # nobody says whose it was
         (False, 4.0, 4.0, None),  # others' boot is theirs to pay
         (None, None, 6.0, ("6", "estimated", 0.0, 6.0)),  # anything of it may have been one
         (None, None, None, None),

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import pytest
+
+from gateway.accounting.boot_shares import BootShares
 from gateway.accounting.metering import TokenEstimator
 from gateway.accounting.prices import PriceRow
 from gateway.accounting.settle import Observed, settle
@@ -20,16 +23,20 @@ PRICE = PriceRow.model_validate(
 
 
 def settled(
-    *, caused_boot: bool | None, started: bool, idle_before_seconds: float | None = None
+    *,
+    caused_boot: bool | None,
+    started: bool,
+    boots: BootShares | None = None,
+    began_at: float = 0.0,
 ) -> AttemptRow:
     row = AttemptRow("a", "o", 0, "generate", False, "m", "d", "p", "pm", "r", 0, 0)
-    row.idle_before_seconds = idle_before_seconds
-    timeline = Timeline(0.0)
-    timeline.observe(Booting("process_started", caused_boot), 0.0)
+    timeline = Timeline(began_at)
+    timeline.observe(Booting("process_started", caused_boot), began_at)
     if started:
-        timeline.observe(Started(), 2.0)
+        timeline.observe(Started("i-1"), 2.0)
     timeline.end(2.0)
-    settle(row, Observed(timeline, boot_limit_seconds=600.0), PRICE, TokenEstimator())
+    seen = Observed(timeline, boot_limit_seconds=600.0, boots=boots)
+    settle(row, seen, PRICE, TokenEstimator())
     return row
 
 
@@ -49,9 +56,36 @@ def test_a_boot_that_others_caused_costs_nothing() -> None:
     assert (row.cost_status, row.cost_pico_usd) == ("measured", 0)
 
 
-def test_a_boot_beside_others_may_be_theirs() -> None:
-    alone = settled(caused_boot=None, started=True, idle_before_seconds=9.0)
-    assert (alone.cost_status, alone.cost_pico_usd) == ("measured", 2 * 10**12)
-    beside = settled(caused_boot=None, started=True, idle_before_seconds=0.0)
-    assert (beside.cost_status, beside.cost_pico_usd) == ("estimated", 2 * 10**12)
-    assert (beside.low_pico_usd, beside.high_pico_usd) == (0, 2 * 10**12)
+def test_a_boot_that_nobody_is_said_to_have_caused_may_cost_nothing() -> None:
+    row = settled(caused_boot=None, started=True)
+    assert (row.cost_status, row.cost_pico_usd) == ("estimated", 2 * 10**12)
+    assert (row.low_pico_usd, row.high_pico_usd) == (0, 2 * 10**12)
+    left = settled(caused_boot=None, started=False)
+    assert (left.low_pico_usd, left.high_pico_usd) == (0, 600 * 10**12)
+
+
+def test_waiters_on_one_boot_carry_it_once() -> None:
+    boots = BootShares()
+    waited = [0.5, 0.0, 0.25]  # from when on; the machine is up at 2
+    rows = [settled(caused_boot=None, started=True, boots=boots, began_at=at) for at in waited]
+    assert [row.cost_pico_usd for row in rows] == [15 * 10**11, 5 * 10**11, 0]
+    assert [row.low_pico_usd for row in rows] == [0, 0, 0]
+    assert [row.high_pico_usd for row in rows] == [15 * 10**11, 5 * 10**11, 0]
+    assert [row.boot_seconds for row in rows] == [1.5, 2.0, 1.75]  # what they waited stays
+    assert (rows[2].cost_status, rows[2].cost_lines) == ("measured", rows[2].cost_lines[:1])
+    assert rows[2].caused_boot is None
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_whoever_caused_it_pays_all_of_it(first: bool) -> None:
+    boots = BootShares()
+    order = [True, None] if first else [None, True]
+    rows = [
+        settled(caused_boot=caused, started=True, boots=boots, began_at=0.0 if caused else 1.0)
+        for caused in order
+    ]
+    paid = rows[0 if first else 1]
+    assert (paid.cost_status, paid.cost_pico_usd) == ("measured", 2 * 10**12)
+    beside = rows[1 if first else 0]
+    assert beside.low_pico_usd == 0
+    assert beside.cost_pico_usd == (0 if first else 10**12)

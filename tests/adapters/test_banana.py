@@ -193,11 +193,16 @@ async def test_a_boot_at_the_edge_is_told_priced_and_held_against_the_truth(
     warm = await attempt(deployment, GenerateRequest("hi"), price)
     for folded, truth in zip((cold, warm), app.truth, strict=True):
         assert (folded.row.verdict == "cold") == truth.cold
-        assert folded.row.cost_status == "measured" and folded.row.cost_pico_usd is not None
+        assert folded.row.cost_pico_usd is not None
         # Ours leave out what a message needs to get there and back, on a machine that is busy.
         billed_seconds = folded.row.cost_pico_usd / 1e12
         assert truth.execute_seconds <= billed_seconds
         assert billed_seconds == pytest.approx(truth.billed_seconds, abs=0.5)
+    # Whose boot it was is nowhere said: it may have cost nothing.
+    assert (cold.row.cost_status, warm.row.cost_status) == ("estimated", "measured")
+    assert cold.row.cost_pico_usd == cold.row.high_pico_usd
+    assert cold.row.low_pico_usd is not None and cold.row.high_pico_usd is not None
+    assert cold.row.low_pico_usd < cold.row.high_pico_usd
     assert cold.row.evidence == "loading_reported"
     assert cold.row.boot_seconds is not None
     assert 0 < cold.row.boot_seconds <= app.truth[0].boot_seconds

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -12,8 +11,6 @@ from gateway.cli_context import ledger_of
 from gateway.cli_options import ConfigOption, DataDirOption, JsonOption, settings_of
 from gateway.cli_output import console, print_json, table
 from gateway.settings import ConfigError
-
-_PICO = Decimal("1E-12")
 
 
 def keep_warm(
@@ -29,7 +26,12 @@ def keep_warm(
     by the deployment's own wait_value_usd_per_second and boot_seconds.
     """
     settings = settings_of(config, data_dir)
-    begin_us, end_us = _range(month)
+    from gateway.keep_warm_statement import month_of
+
+    try:
+        begin_us, end_us = month_of(month)
+    except ValueError:
+        raise ConfigError(f"--month is a year and a month, 2026-11 say; not {month!r}") from None
     rows = _statement(settings, begin_us, end_us)
     if as_json:
         print_json(rows)
@@ -53,68 +55,15 @@ def keep_warm(
 
 
 def _statement(settings: Any, begin_us: int, end_us: int) -> list[dict[str, Any]]:
+    from gateway.keep_warm_statement import statement
     from gateway.ledger.layout import database_path
     from gateway.ledger.reports import Reports
-    from gateway.stays import REST, UNUSED, USED
 
     reports = Reports(database_path(ledger_of(settings)))
     try:
-        kept = reports.kept_warm(begin_us, end_us)
+        return statement(reports.kept_warm(begin_us, end_us), settings.deployments)
     finally:
         reports.close()
-    policies = {
-        name: given.keep_warm
-        for name, given in settings.deployments.items()
-        if given.keep_warm is not None
-    }
-    rows = []
-    for name in sorted({row.deployment for row in kept} | set(policies)):
-        own = [row for row in kept if row.deployment == name]
-        used = [row for row in own if row.rule == USED]
-        unused = [row for row in own if row.rule == UNUSED]
-        given = policies.get(name)
-        avoided = sum(row.stays for row in used)
-        known = not any(row.unpriced_stays for row in own)
-        cost = sum(row.cost_pico_usd for row in own) * _PICO if known else None
-        wasted = sum(row.cost_pico_usd for row in unused) * _PICO if known else None
-        seconds = saved = None
-        if given is not None:
-            waited = sum(row.microseconds for row in own if row.rule == REST)
-            seconds = avoided * Decimal(str(given.boot_seconds)) - Decimal(waited) / 1_000_000
-            saved = seconds * given.wait_value_usd_per_second
-        budget = None if given is None else given.monthly_budget_usd
-        rows.append(
-            {
-                "deployment": name,
-                "policy": None if given is None else given.policy,
-                "cold_starts_avoided": avoided,
-                "stays_wasted": sum(row.stays for row in unused),
-                "kept_seconds": sum(row.microseconds for row in own) / 1e6,
-                "cost_usd": _text(cost),
-                "wasted_usd": _text(wasted),
-                "waiting_saved_seconds": _text(seconds),
-                "saved_usd": _text(saved),
-                "net_usd": None if cost is None or saved is None else _text(saved - cost),
-                "monthly_budget_usd": _text(budget),
-            }
-        )
-    return rows
-
-
-def _range(month: str | None) -> tuple[int, int]:
-    try:
-        begin = (
-            datetime.now(UTC) if month is None else datetime.strptime(f"{month} +0000", "%Y-%m %z")
-        )
-    except ValueError:
-        raise ConfigError(f"--month is a year and a month, 2026-11 say; not {month!r}") from None
-    begin = begin.replace(day=1, hour=0, minute=0, second=0, microsecond=0, tzinfo=UTC)
-    end = begin.replace(year=begin.year + begin.month // 12, month=begin.month % 12 + 1)
-    return int(begin.timestamp()) * 1_000_000, int(end.timestamp()) * 1_000_000
-
-
-def _text(value: Decimal | None) -> str | None:
-    return None if value is None else f"{value.normalize():f}"
 
 
 def _usd(text: str | None) -> str:

@@ -28,16 +28,18 @@ def of_kind(kind: str, count: int, days: float, seed: int) -> Streams:
     return Streams(0, int(days * DAY_US), streams, [f"Made up: {kind}, seed {seed}."])
 
 
-def of_ledger(reports: Reports, query: ReportQuery, reading: Reading) -> Streams:
+def of_ledger(
+    reports: Reports, query: ReportQuery, reading: Reading, most_requests: int = MOST_REQUESTS
+) -> Streams:
     """What the ledger has seen, one stream for each deployment. Raises BadQuery where it is empty.
 
-    Requests that failed are left out. A ledger of more than ``MOST_REQUESTS`` has to be asked for a
-    shorter time: gaps between requests cannot be read off a sample.
+    Requests that failed are left out. A ledger of more than ``most_requests`` has to be asked for
+    a shorter time: gaps between requests cannot be read off a sample.
     """
-    traffic = reports.traffic(query, MOST_REQUESTS)
+    traffic = reports.traffic(query, most_requests)
     if traffic.is_sample:
         raise BadQuery(
-            "start_time", f"More than {MOST_REQUESTS:,} requests: choose a shorter time."
+            "start_time", f"More than {most_requests:,} requests: choose a shorter time."
         )
     rows = [
         (traffic.sources[source], at, execute)

@@ -20,7 +20,7 @@ from tests.gateway_app.gateways import Gateway, Scripts, running_gateway
 
 PAGES = (
     *("", "cost?group_by=deployment&bucket_width=1h&last=24h", "operations", "operations/{id}"),
-    *("cold-starts?last=7d", "compare?model=both", "playground", "login"),
+    *("cold-starts?last=7d", "keep-warm?plan=seconds", "compare?model=both", "playground", "login"),
 )
 _TOO_WIDE = "document.scrollingElement.scrollWidth > innerWidth"
 

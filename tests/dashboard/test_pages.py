@@ -20,7 +20,10 @@ from gateway.ledger.cost_report import added_up
 from tests.dashboard.conftest import SCRIPT_TAG
 from tests.gateway_app.gateways import Gateway
 
-PAGES = ("", "/cost", "/operations", "/cold-starts", "/compare?model=tokens", "/playground")
+PAGES = (
+    *("", "/cost", "/operations", "/cold-starts", "/keep-warm", "/compare?model=tokens"),
+    "/playground",
+)
 POLICY = "default-src 'self'"
 
 
@@ -234,6 +237,18 @@ def test_warmth_is_that_of_the_api(shown: Gateway, ids: dict[str, str]) -> None:
     assert bins["predicted"] == str(same["predicted"])
 
 
+def test_requests_replayed_under_each_policy(shown: Gateway, ids: dict[str, str]) -> None:
+    page = page_of(shown, "/keep-warm", plan="seconds")
+    assert "No deployment is kept warm" in page and "What would be best" in page
+    said = re.search(r'class="sentence">([^<]+)<', page)
+    assert said is not None
+    assert "Nothing beats" in said[1] or "saves" in said[1]
+    tried = csv_of(shown, "keep-warm", plan="seconds", rows="plan")
+    assert {row["policy"] for row in tried} == {"fixed", "ski_rental", "histogram"}
+    burdens = [Decimal(row["burden_usd_per_month"]) for row in tried]
+    assert burdens == sorted(burdens) and burdens[0] > 0
+
+
 @pytest.mark.parametrize("path", PAGES)
 def test_pages_before_the_first_call(empty: Gateway, path: str) -> None:
     page = page_of(empty, path)
@@ -266,6 +281,8 @@ def test_compare_says_what_the_api_says(shown: Gateway, ids: dict[str, str]) -> 
         "/operations?cursor=x",
         "/operations?tag=x",
         "/compare?model=x",
+        "/keep-warm?month=May",
+        "/keep-warm?plan=tokens",
     ],
 )
 def test_bad_questions(shown: Gateway, path: str) -> None:

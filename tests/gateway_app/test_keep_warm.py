@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import time
 from datetime import UTC, datetime
@@ -92,6 +94,13 @@ def statement(tree: dict[str, Any], data_dir: Path) -> Any:
     return json.loads(run.stdout)
 
 
+def on_page(gateway: Gateway) -> list[dict[str, str]]:
+    """The dashboard's statement of this month."""
+    answer = gateway.http.get("/dashboard/keep-warm.csv")
+    assert answer.status_code == 200, answer.text
+    return list(csv.DictReader(io.StringIO(answer.text)))
+
+
 def test_it_is_held_let_go_and_booked(tmp_path: Path) -> None:
     scripts = Warmed(Scales)
     with running_gateway(tree(), tmp_path, scripts) as gateway:
@@ -113,9 +122,16 @@ def test_it_is_held_let_go_and_booked(tmp_path: Path) -> None:
         assert kept(gateway)[1]["rule"] == "kept until a request came"
         costs = gateway.get("/v1/costs", group_by="deployment")["data"][0]
         assert costs["charges"] >= 2
+        eventually(lambda: len(kept(gateway)) == 3)  # nobody comes any more
+        eventually(lambda: on_page(gateway)[0]["stays_wasted"] == "2")
+        (told,), page = on_page(gateway), gateway.http.get("/dashboard/keep-warm").text
+        assert "avoided 1 cold start, and 2 stays ended unused" in page
+        assert page.count('class="wasted"') == 3 and "fixed" in page  # twice drawn, once named
     assert asked[-1] == 0  # nothing is left held by a gateway that has stopped
     (row,) = statement({**tree(), "server": {"data_dir": str(tmp_path)}}, tmp_path)
     assert (row["cold_starts_avoided"], row["stays_wasted"]) == (1, 2)
+    assert told["waiting_saved_seconds"] == row["waiting_saved_seconds"]
+    assert told["saved_usd"] == row["saved_usd"] and told["monthly_budget_usd"] == ""
     assert Decimal(row["waiting_saved_seconds"]) == 2
     assert Decimal(row["saved_usd"]) == Decimal("0.002")
     assert Decimal(row["net_usd"]) == Decimal(row["saved_usd"]) - Decimal(row["cost_usd"])

@@ -25,10 +25,10 @@ PAGES = {
     "operations": "/operations?last=7d",
     "operation": "/operations/{cold}",
     "cold-starts": "/cold-starts?last=7d",
+    "keep-warm": "/keep-warm?plan=llama-8b-t4",
     "compare": "/compare?model=chat&last=7d",
     "playground": "/playground",
 }
-_COLOURS = 192  # what is drawn has few; a palette makes the file a third
 
 
 def main() -> None:
@@ -86,7 +86,7 @@ def shot(
     whole = Image.open(io.BytesIO(browser.png())).convert("RGB")
     if height is not None:
         whole = whole.crop((0, 0, width, height))
-    whole.quantize(_COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    whole.save(path, optimize=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,15 @@ from urllib.parse import quote
 from fastapi import Request
 from starlette.responses import RedirectResponse, Response
 
-from gateway.http.dashboard import cold_starts, compare, cost, now, operations, playground
+from gateway.http.dashboard import (
+    cold_starts,
+    compare,
+    cost,
+    keep_warm,
+    now,
+    operations,
+    playground,
+)
 from gateway.http.dashboard.asking import Asked
 from gateway.http.dashboard.render import HEADERS, base_of, html, page_of
 from gateway.http.dashboard.tables import Table
@@ -26,6 +34,7 @@ _BUILD: Mapping[str, Build] = {
     "operations": operations.build,
     "operation": operations.build_one,
     "cold-starts": cold_starts.build,
+    "keep-warm": keep_warm.build,
     "compare": compare.build,
     "playground": playground.build,
 }

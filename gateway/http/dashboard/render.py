@@ -25,6 +25,7 @@ PAGES = (
     ("cost", "Cost"),
     ("operations", "Operations"),
     ("cold-starts", "Cold starts"),
+    ("keep-warm", "Keep warm"),
     ("compare", "Compare"),
     ("playground", "Playground"),
 )

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from gateway.cli import main
-from tests.acceptance.gateways import Gateway, Ran, serving
+from tests.acceptance.gateways import Gateway, Ran, serving, until
 from tests.emulators.openai_chat import KEY, OpenAIChat
 from tests.serving import serve
 
@@ -133,7 +133,9 @@ def past(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Past:
             first.kill()
         survivors = first.left_over(5)
     with serving(config, data_dir, folder / "second.log") as second:
-        afterwards = second.get(f"/v1/operations/{broken_off}")
+        path = f"/v1/operations/{broken_off}"
+        until(lambda: second.get(path)["status"] != "running")  # the database may be behind
+        afterwards = second.get(path)
         with second.stream(parameters={"max_output_tokens": 12}) as events:
             seen = [next(events)]
             while seen[-1][0] != "delta":

@@ -125,12 +125,16 @@ class Reports:
         are there; beyond, they are within 1 %, and a distribution says so. A split by idle gap
         needs the rows.
         """
+        from sqlalchemy import case
+
         from gateway.ledger import selection
         from gateway.ledger.rolled import cold_by_evidence, seconds_of
         from gateway.ledger.schema import attempts
 
         a = attempts.c
-        seconds = (a.caused_boot, a.boot_seconds, a.wait_seconds, a.idle_before_seconds)
+        lost = a.status == "lost_hedge"  # it saw a part of its boot, and nobody waited for it
+        boot, wait = (case((lost, None), else_=x) for x in (a.boot_seconds, a.wait_seconds))
+        seconds = (a.caused_boot, boot, wait, a.idle_before_seconds)
         columns = (a.operation_at_us, a.verdict, a.evidence, *seconds)
         with self._reading() as snapshot:
             if snapshot is None:

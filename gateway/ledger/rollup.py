@@ -224,7 +224,7 @@ class Rollup:
             sums.images += sign * min(images, _MOST_TOKENS)
         if caused_boot:
             sums.boots += sign
-        if verdict == "cold" and status != "running":
+        if verdict == "cold" and status not in ("running", "lost_hedge"):  # they saw a part of it
             boot, wait = row["boot_seconds"], row["wait_seconds"]
             if boot is not None and caused_boot is not False:
                 sums.waited("boot", boot, sign)

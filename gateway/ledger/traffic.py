@@ -116,7 +116,8 @@ class _Reader:
                 traffic.sources.append(deployment)
                 traffic.measured[deployment] = Measured()
             seen = traffic.measured[deployment]
-            _measure(seen, *cold)
+            if status != "lost_hedge":  # it saw a part of its boot, and nobody waited for it
+                _measure(seen, *cold)
             if status != "succeeded" and not self._any_status:
                 traffic.left_out += 1
                 continue

@@ -135,6 +135,8 @@ class Kind:
             self._stream(row, first_output, tokens_out if counted else None)
 
     def _wait(self, row: Mapping[str, Any]) -> None:
+        if row["status"] == "lost_hedge":
+            return  # it saw a part of its boot, and nobody waited for it
         queue, boot, wait = row["queue_seconds"], row["boot_seconds"], row["wait_seconds"]
         if queue is not None:
             self.queue = _with(self.queue, _WAIT, queue)

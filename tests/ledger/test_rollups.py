@@ -197,6 +197,23 @@ def test_many_attempts_have_percentiles_within_one_percent(
     assert last["from_seconds"] == 70 and abs(last["count"] - 30) <= 1
 
 
+@pytest.mark.parametrize("exact_attempts", [1, 50])
+def test_a_lost_hedge_has_no_part_in_how_long_boots_take(
+    fill: Fill, monkeypatch: pytest.MonkeyPatch, exact_attempts: int
+) -> None:
+    """It saw a part of one; that it was cold, and whose boot it was, is true all the same."""
+    monkeypatch.setattr("gateway.ledger.reports.EXACT_ATTEMPTS", exact_attempts)
+    whole = {"boot_seconds": 30.0, "wait_seconds": 30.0}
+    part = {"boot_seconds": 2.0, "wait_seconds": 2.0, "status": "lost_hedge"}
+    (row,) = fill(
+        *(finished(begun(n), **whole) for n in (1, 2)),
+        *(finished(begun(n), **part) for n in (3, 4, 5)),
+    ).cold_starts(asked())["data"]
+    assert (row["cold"], row["boots"]) == (5, 5)
+    for name in ("boot_seconds", "wait_seconds"):
+        assert (row[name]["count"], row[name]["mean"]) == (2, 30.0)
+
+
 @pytest.mark.parametrize("time_zone", ["UTC", "Europe/Berlin", "Asia/Kolkata"])
 def test_hours_of_the_day_are_the_same_from_sums_and_from_rows(
     fill: Fill, monkeypatch: pytest.MonkeyPatch, time_zone: str

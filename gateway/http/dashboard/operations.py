@@ -153,6 +153,12 @@ _LINES = (
     Column("rule", lambda row: row["rule"], is_number=False, is_long=True),
 )
 
+
+def _beside(row: dict[str, Any]) -> str | None:
+    told = row.get("dual_boot") or row.get("hedge")
+    return None if told is None else str(told)
+
+
 _CANDIDATES = (
     Column("deployment", lambda row: row["deployment"], is_number=False),
     Column("provider", lambda row: row["provider"], is_number=False),
@@ -162,6 +168,7 @@ _CANDIDATES = (
     Column("P(warm)", lambda row: row["p_warm"]),
     Column("boot", lambda row: row["boot_seconds"], seconds),
     Column("left out because", lambda row: row["excluded"], _none, is_number=False),
+    Column("beside another", _beside, _none, is_number=False),
 )
 
 

@@ -19,7 +19,8 @@ Kept:     results for 30 minutes after the end (``/run``), less where the job's 
           the gateway's deadline, is over before.
 Not here: load-balancing endpoints and ``/openai/v1``: they report neither delay nor job. As plain
           OpenAI-compatible addresses they are for ``kind: openai_chat``.
-Status:   never run against the live service.
+Status:   never run against the live service. The real worker 1.12.0 runs jobs in one test, and has
+          run the real handler of worker-vllm in front of an emulated vLLM once (2026-11-26).
 """
 
 from __future__ import annotations

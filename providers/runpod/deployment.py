@@ -32,10 +32,9 @@ from providers.toolkit.jobs import running_job
 from providers.toolkit.mapping import model_input
 from providers.toolkit.openai_chat import DIALECT, ChatEndpoint, request_body
 
-# The bounds of a job's policy, in seconds: send-requests, as recorded 2026-08-20.
-SHORTEST_EXECUTION_SECONDS = 5
+# The bounds of a job's time to live: send-requests, as recorded 2026-08-20.
 SHORTEST_LIFE_SECONDS = 10
-LONGEST_SECONDS = 7 * 24 * 3600
+LONGEST_LIFE_SECONDS = 7 * 24 * 3600
 CHAT_ROUTE = "/v1/chat/completions"
 
 
@@ -69,7 +68,7 @@ class RunPodDeployment:
                 self._endpoint,
                 created,
                 told,
-                streams=self._options.streams or self._options.api == "openai",
+                streams=self._streams(request),
                 poll_seconds=self._poll_seconds,
                 warm_below_seconds=self._options.warm_below_seconds,
                 starts=self._starts,
@@ -118,6 +117,11 @@ class RunPodDeployment:
 
     async def _cancel(self, job: Job) -> None:
         await self._endpoint.cancel(job.id)
+
+    def _streams(self, request: GenerateRequest) -> bool:
+        if self._options.api == "openai":
+            return request.stream  # a whole completion stands in the job's output
+        return self._options.streams
 
     def _told(self) -> Told:
         return ChatOutput() if self._options.api == "openai" else HandlerOutput(self._options)
@@ -181,15 +185,10 @@ class RunPodProvider:
 def _policy(request: GenerateRequest) -> dict[str, Any]:
     """The gateway's deadline, for the day when nobody is left to cancel; in milliseconds.
 
-    ``ttl`` counts from submission and takes a job out of the queue or ends it, ``executionTimeout``
-    counts while it runs. Afterwards the job may not be known any more.
+    ``ttl`` counts from submission and ends a job wherever it stands; afterwards it may not be known
+    any more. ``executionTimeout`` is left to the endpoint: a request's own could only raise it.
     """
     if request.deadline_seconds is None:
         return {}
-    seconds = min(LONGEST_SECONDS, math.ceil(request.deadline_seconds))
-    return {
-        "policy": {
-            "executionTimeout": max(SHORTEST_EXECUTION_SECONDS, seconds) * 1000,
-            "ttl": max(SHORTEST_LIFE_SECONDS, seconds) * 1000,
-        }
-    }
+    seconds = min(LONGEST_LIFE_SECONDS, math.ceil(request.deadline_seconds))
+    return {"policy": {"ttl": max(SHORTEST_LIFE_SECONDS, seconds) * 1000}}

@@ -9,6 +9,7 @@ raises plain text with a traceback, what either gives back as ``error`` that tex
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -17,7 +18,6 @@ from typing import Any
 import orjson
 
 from providers.contract import (
-    ContextTooLong,
     ModelNotFound,
     Phases,
     ProviderError,
@@ -25,14 +25,14 @@ from providers.contract import (
     UpstreamTimeout,
 )
 from providers.runpod.job import Job
+from providers.toolkit.openai_errors import error_from_answer
 from providers.toolkit.status import error_class_for, retry_after_seconds
 
 ERROR_BODY_BYTES = 64 * 1024
 NO_ENDPOINT = "RunPod knows no such endpoint."
 # ``<class 'torch.cuda.OutOfMemoryError'>``: the name of a class, and nothing that it says.
 _ERROR_TYPE = re.compile(r"<class '([A-Za-z_][A-Za-z0-9_.]{0,80})'>")
-_VLLM_STATUS = re.compile(r"vLLM returned HTTP (\d{3})")
-_VLLM_TOO_LONG = "maximum context length"  # vllm serving_engine.py, read 2026-11-23
+_VLLM_ANSWER = re.compile(r"vLLM returned HTTP ([45]\d\d): (.*)", re.DOTALL)
 
 
 def refusal(status: int, headers: Mapping[str, str]) -> ProviderError:
@@ -55,11 +55,10 @@ def failure(job: Job, phases: Phases | None = None) -> ProviderError:
     if job.status == "CANCELLED":
         return UpstreamFailed("The job was cancelled at RunPod.", **known)
     text = job.error if isinstance(job.error, str) else ""
-    if found := _VLLM_STATUS.search(text):
-        status = int(found[1])
-        if status == 400 and _VLLM_TOO_LONG in text:
-            return ContextTooLong(upstream_status=status, **known)
-        return error_class_for(status)(upstream_status=status, **known)
+    if found := _VLLM_ANSWER.match(_vllm_message(text)):
+        error = error_from_answer(int(found[1]), {}, found[2].encode())
+        error.job_id, error.phases = job.id, phases
+        return error
     named = _ERROR_TYPE.fullmatch(_error_type(text))
     if named is None:
         return UpstreamFailed("The handler reported an error.", **known)
@@ -73,6 +72,16 @@ def gone(job_id: str) -> ProviderError:
         job_id=job_id,
         may_have_run=True,
     )
+
+
+def _vllm_message(text: str) -> str:
+    """The worker SDK makes a Python literal of the ``{"message": ...}`` that the handler yields."""
+    try:
+        said = ast.literal_eval(text[:ERROR_BODY_BYTES])
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return ""
+    message = said.get("message") if isinstance(said, dict) else None
+    return message if isinstance(message, str) else ""
 
 
 def _error_type(text: str) -> str:

@@ -157,6 +157,8 @@ class ChatOutput:
         return _begins_with(output, self._taken)
 
     def rest(self, output: Any, gap: ProviderError | None) -> Iterator[Event]:
+        if isinstance(output, dict):
+            output = [output]
         if self.is_held_by(output):
             yield from self.pieces(output[len(self._taken) :])
         elif gap is not None:

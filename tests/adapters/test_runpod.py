@@ -12,6 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from providers.contract import (
+    ContentRefused,
     ContextTooLong,
     CredentialsRejected,
     GenerateRequest,
@@ -50,6 +51,9 @@ async def account(app: RunPod, tmp_path: Path) -> AsyncIterator[Asking]:
         yield account
 
 
+FILTERED = '{"error": {"message": "it\'s secret", "code": "content_filter"}}'
+
+
 def give(**what: Any) -> Handler:
     return Handler(always_warm=True, **what)
 
@@ -66,9 +70,9 @@ async def test_the_gateways_deadline_goes_along(account: Asking, app: RunPod) ->
     bodies = [received.body for received in app.sent("POST", "/run")]
     assert bodies[0] == {
         "input": {"text": "hi", "heat": 0.5},
-        "policy": {"executionTimeout": 900_000, "ttl": 900_000},
+        "policy": {"ttl": 900_000},
     }
-    assert bodies[1]["policy"] == {"executionTimeout": 5_000, "ttl": 10_000}
+    assert bodies[1]["policy"] == {"ttl": 10_000}
     assert bodies[2] == {"input": {"prompt": "hi"}}
 
 
@@ -184,11 +188,17 @@ async def test_an_output_that_was_configured_wrongly_is_paid(
         (give(error="x", end="TIMED_OUT"), UpstreamTimeout, "The job ran out of the time"),
         (give(error="x", end="CANCELLED"), UpstreamFailed, "The job was cancelled at RunPod."),
         (
-            give(error="{'message': 'vLLM returned HTTP 400: maximum context length'}"),
+            give(error="{'message': 'vLLM returned HTTP 400: a maximum context length'}"),
             ContextTooLong,
             "",
         ),
+        (
+            give(error=str({"message": f"vLLM returned HTTP 400: {FILTERED}", "code": None})),
+            ContentRefused,
+            "The provider refused the content (code content_filter)",
+        ),
         (give(error="{'message': 'vLLM returned HTTP 400: bad'}"), RequestRejected, ""),
+        (give(error="{'message': 'vLLM returned HTTP 400"), UpstreamFailed, "The handler rep"),
     ],
 )
 async def test_failures(
@@ -222,11 +232,11 @@ async def test_looks_may_fail_now_and_then(account: Asking, app: RunPod) -> None
 
 async def test_a_job_that_outlives_its_time(account: Asking, app: RunPod) -> None:
     app.endpoint("long", give(output="x", execute_seconds=1e6))
-    failed = (await account.ask("long", GenerateRequest("x", deadline_seconds=20))).error
-    assert type(failed) is UpstreamTimeout  # by its policy: either ends it at the same moment
     app.endpoint("stuck", cold(give(output="x"), boot_seconds=1e6))
-    failed = (await account.ask("stuck", GenerateRequest("x", deadline_seconds=20))).error
-    assert type(failed) is UpstreamTimeout and failed.may_have_run
+    for name in ("long", "stuck"):
+        failed = (await account.ask(name, GenerateRequest("x", deadline_seconds=20))).error
+        assert type(failed) is UpstreamTimeout and failed.may_have_run
+        assert failed.job_id == app.last().id
 
 
 # -- streams -----------------------------------------------------------------------------------

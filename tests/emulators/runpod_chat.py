@@ -18,8 +18,8 @@ from tests.emulators.runpod_world import Handler
 MODEL = "Qwen/Qwen3-8B"
 CHUNK_CHARACTERS = 37  # pieces end anywhere
 TOO_LONG = (
-    "vLLM returned HTTP 400: {'error': {'message': \"This model's maximum context length is 4096 "
-    "tokens.\", 'type': 'BadRequestError', 'code': 400}}"
+    'vLLM returned HTTP 400: {"error": {"message": "This model\'s maximum context length is 4096 '
+    'tokens.", "type": "BadRequestError", "code": 400}}'
 )
 TOOL = {
     "id": "call_1",

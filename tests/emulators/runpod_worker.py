@@ -181,6 +181,7 @@ class RunPodOnWorker(RunPod):
         parts = scope["path"].split("/")
         asked = {
             "job-take": self.take,
+            "job-take-batch": self.take,  # asked by a handler that takes several at a time
             "job-done": self.done,
             "job-stream": self.piece,
             "job-stop": self.stop,
@@ -199,7 +200,8 @@ class RunPodOnWorker(RunPod):
             return Response(status_code=204)
         made = self.real.queue.pop(0)
         made.started, made.worker.free_at = self.real.now, FOREVER
-        return JSONResponse({"id": made.id, "input": made.input})
+        job = {"id": made.id, "input": made.input}
+        return JSONResponse([job] if parts[3] == "job-take-batch" else job)
 
     async def stop(self, request: Request, parts: list[str]) -> Response:
         if not await self._held(lambda: bool(self.real.to_stop)):

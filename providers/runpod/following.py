@@ -172,6 +172,7 @@ class Following:
         self._failed_looks += 1
         if not error.retryable or self._failed_looks >= FAILED_LOOKS:
             error.job_id = self._id
+            error.may_have_run = True  # out of sight, and perhaps out of reach of a cancel
             raise error
         await anyio.sleep(error.retry_after_seconds or 0.0)
 

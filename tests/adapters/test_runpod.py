@@ -227,6 +227,7 @@ async def test_looks_may_fail_now_and_then(account: Asking, app: RunPod) -> None
     app.refused_looks = 100
     failed = (await account.ask("never-answers", **STREAMED)).error
     assert isinstance(failed, UpstreamFailed) and failed.job_id == app.last().id
+    assert failed.may_have_run
     assert app.stopped("never-answers") == 1  # it may still run, so it is cancelled
 
 

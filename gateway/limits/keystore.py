@@ -110,8 +110,11 @@ class KeyStore:
 
     def create(self, settings: KeySettings, budgets: Sequence[Allowance], now_us: int) -> None:
         """Add a key. Raises KeyTaken."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._path.touch(mode=0o600)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.touch(mode=0o600)
+        except OSError as error:
+            raise KeyStoreUnusable(f"{self._path.name}: {error.strerror}") from error
         columns = {
             "name": settings.name,
             "sha256": settings.sha256,

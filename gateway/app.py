@@ -50,7 +50,7 @@ from gateway.ledger.journal import Journal
 from gateway.ledger.lag import LagMeter
 from gateway.ledger.layout import database_path, journal_dir, keys_path, results_path
 from gateway.ledger.recovery import recover
-from gateway.ledger.reports import Reports
+from gateway.ledger.reports import MOST_ROWS_READ, Reports
 from gateway.ledger.rows import AttemptRow
 from gateway.ledger.shipping import ShipperProcess
 from gateway.ledger.spend import SpendReader
@@ -241,7 +241,7 @@ async def _open(
 
     def open_reports() -> Reports:
         if not opened:
-            opened.append(Reports(database_path(data_dir)))
+            opened.append(Reports(database_path(data_dir), most_rows_read=MOST_ROWS_READ))
         return opened[0]
 
     position = journal.position()

@@ -120,7 +120,8 @@ class LedgerSettings(_Section):
     attempts_days: int | None = Field(default=400, ge=31)
     """Months that are wholly older are deleted; hourly sums stay. null keeps all."""
     rollup_tags: tuple[TagName, ...] = Field(default=(), max_length=4)
-    """Tags that hourly sums tell apart; reports by other tags read every attempt of their range."""
+    """Tags that the ledger's sums tell apart, also of what is there already; reports by other tags
+    read every attempt of their range, and are refused beyond 100,000."""
 
 
 class Timeouts(_Section):

@@ -18,7 +18,7 @@ from gateway.ledger import spend_changes
 from gateway.ledger.bulk import BulkInsert
 from gateway.ledger.fold import Batch
 from gateway.ledger.months import EVER_US, Archive, Snapshot, listed, month_of
-from gateway.ledger.progress import counted
+from gateway.ledger.progress import counted, quarters_from_us
 from gateway.ledger.rolled_tags import RolledTags
 from gateway.ledger.rolling import Roller
 from gateway.ledger.rollup import ROLLED, Rollup, Row
@@ -34,7 +34,7 @@ class Applier:
 
     def __init__(self, dialect: Dialect, archive: Archive | None) -> None:
         self.archive = archive
-        self.roller = Roller(dialect.name)
+        self.roller = Roller(dialect)
         adding = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
         replacing = adding(attempts)
         others = [column.name for column in attempts.columns if not column.primary_key]
@@ -96,6 +96,7 @@ class _Known:
         self.tags = RolledTags(connection)
         self.months = listed(connection) if archive is not None else {}
         self.counted = counted(connection)
+        self.quarters_from_us = quarters_from_us(connection)
         any_charge = connection.scalar(select(charges.c.charge_id).limit(1))
         self.charges_exist = any_charge is not None or bool(self.months)
 
@@ -108,7 +109,7 @@ class _Writing:
         self._connection = connection
         self._now = by.known(connection)
         self._snapshot = Snapshot(connection, by.archive, self._now.months)
-        self._rollup = Rollup(self._now.tags.of)
+        self._rollup = Rollup(self._now.tags.of, self._now.quarters_from_us)
         self._attempts_counted, self._charges_counted = self._now.counted
         self._changed: dict[str, tuple[Row | None, Row]] = {}
 

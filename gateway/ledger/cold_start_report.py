@@ -94,7 +94,7 @@ class ColdStartReport:
         self._split = _splitting(query)
 
     def rolled(self, counts: Iterable[tuple[Place, str, str | None, int, int]]) -> None:
-        """Verdict, evidence, attempts and boots of whole hours."""
+        """Verdict, evidence, attempts and boots of whole hours or quarters."""
         for place, verdict, evidence, attempts, boots in counts:
             total = self._of(place)
             total.verdicts[verdict] += attempts
@@ -103,7 +103,7 @@ class ColdStartReport:
             total.boots += boots
 
     def sketched(self, counts: Iterable[tuple[Place, str, int, int, int]]) -> None:
-        """``boot`` or ``wait``, bucket, attempts and microseconds of whole hours."""
+        """``boot`` or ``wait``, bucket, attempts and microseconds of whole hours or quarters."""
         for place, what, bucket, attempts, microseconds in counts:
             total = self._of(place)
             waited = total.boot if what == "boot" else total.wait
@@ -111,9 +111,9 @@ class ColdStartReport:
             waited.microseconds += microseconds
 
     def _of(self, place: Place) -> _ColdSum:
-        """Of whole hours, which know no idle gaps: they are asked for the hour of the day alone."""
-        values = (*place.values, *self._split(place.hour_at_us, None))
-        return self._groups.of(place.hour_at_us, values)
+        """Of sums, which know no idle gaps: they are asked for the hour of the day alone."""
+        values = (*place.values, *self._split(place.at_us, None))
+        return self._groups.of(place.at_us, values)
 
     def attempts(self, rows: Iterable[Sequence[Any]]) -> None:
         """(operation_at_us, verdict, evidence, caused_boot, boot_seconds, wait_seconds,

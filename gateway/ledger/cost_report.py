@@ -25,9 +25,9 @@ class CostReport:
         self._groups = Groups(query, Sums)
 
     def rolled(self, sums: Iterable[tuple[Place, Sums]]) -> None:
-        """Sums of whole hours."""
+        """Sums of whole hours or quarters."""
         for place, given in sums:
-            self._groups.of(place.hour_at_us, place.values).merge(given)
+            self._groups.of(place.at_us, place.values).merge(given)
 
     def attempts(self, rows: Iterable[Sequence[Any]]) -> None:
         """(operation_at_us, cost_status, cost, known, low, high, cost_lines), money in pico-USD,

@@ -13,9 +13,9 @@ Sum = TypeVar("Sum")
 
 
 class Place(NamedTuple):
-    """Where a sum of whole hours belongs: its hour, 0 where there is one bucket only, and group."""
+    """Where a sum belongs: an instant of its bucket, 0 where there is only one, and its group."""
 
-    hour_at_us: int
+    at_us: int
     values: tuple[Any, ...]
 
 

@@ -15,10 +15,11 @@ from gateway.ledger import layout
 from gateway.ledger.audit import Problem, audit_journal, audit_rows
 from gateway.ledger.engines import engine_for
 from gateway.ledger.errors import StoreUnavailable
+from gateway.ledger.looking_back import kept_from_us
 from gateway.ledger.migration import check_schema, version_of
 from gateway.ledger.months import Archive, Snapshot, listed
 from gateway.ledger.numbers import PICO
-from gateway.ledger.progress import rolled_to
+from gateway.ledger.progress import quarters_from_us, rolled_to
 from gateway.ledger.rolled import existing_hours
 from gateway.ledger.schema import (
     SCHEMA_VERSION,
@@ -29,6 +30,7 @@ from gateway.ledger.schema import (
     rollups,
     series,
 )
+from gateway.ledger.tag_history import unfinished
 from gateway.ledger.views import usd
 
 __all__ = ["Problem", "info", "shipped_offsets", "verify"]
@@ -113,7 +115,7 @@ def _totals(connection: Connection | None, data_dir: Path) -> dict[str, Any]:
     ours = version == SCHEMA_VERSION
     return {
         "schema_version": version,
-        "rollups_complete": ours and not rolled_to(connection),
+        "rollups_complete": ours and _all_summed_up(connection, data_dir),
         "rows": {
             str(table.name): connection.scalar(select(func.count()).select_from(table))
             for table in tables
@@ -123,6 +125,15 @@ def _totals(connection: Connection | None, data_dir: Path) -> dict[str, Any]:
         "shipped_at": None if shipped_at is None else rfc3339(shipped_at),
         "months": _months(connection, data_dir) if ours else [],
     }
+
+
+def _all_summed_up(connection: Connection, data_dir: Path) -> bool:
+    snapshot = Snapshot(connection, Archive(layout.archive_dir(data_dir)))
+    return (
+        not rolled_to(connection)
+        and quarters_from_us(connection) <= kept_from_us(snapshot)
+        and not any(unfinished(snapshot))
+    )
 
 
 def _sums(connection: Connection) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 At once (milliseconds, however large it is): new tables, and a nullable column for each field that
 the rows have gained. That is all that shipping needs. Then, in steps of some thousand rows with a
-commit each, the rollups of what was there before; reports read rows until they are complete. A
+commit each, the sums of what was there before: those by hour (a ledger of schema 1), those by
+quarters of one (schema 2; see ``quarters``), and those by tags that were added since
+(``tag_history``). Reports read rows as far as they are not complete. A
 step that is killed has not happened. Gateways may run meanwhile: a step holds the database for some
 hundredths of a second, and the journal waits for nobody.
 """
@@ -10,21 +12,31 @@ hundredths of a second, and the journal waits for nobody.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+import time
 from typing import Any
 
-from sqlalchemy import Connection, Table, inspect, select, text
+from sqlalchemy import Connection, Table, func, inspect, select, text
 from sqlalchemy.schema import CreateColumn
 
 from gateway.ledger.errors import SchemaMismatch
+from gateway.ledger.looking_back import paying_for
 from gateway.ledger.months import Archive, Snapshot, listed
-from gateway.ledger.progress import WHICH, mark, rolled_to
+from gateway.ledger.progress import (
+    WHICH,
+    mark,
+    mark_quarters,
+    quarters_from_us,
+    rolled_to,
+)
+from gateway.ledger.quarters import quarters_step
 from gateway.ledger.rolled_tags import RolledTags
 from gateway.ledger.rolling import Roller
 from gateway.ledger.rollup import ROLLED, Rollup
 from gateway.ledger.schema import SCHEMA_VERSION, attempts, charges, meta, metadata
+from gateway.ledger.tag_history import tags_step
 
 _FIRST_VERSION = 1
+_LAST_WITHOUT_QUARTERS = 2
 _ROWED = (attempts, charges)
 _STEP_ROWS = 4000
 
@@ -62,7 +74,7 @@ def prepare(connection: Connection, archive: Archive | None) -> None:
         if _missing_tables(connection):
             metadata.create_all(connection)
         return
-    if version == SCHEMA_VERSION and archive is not None:
+    if version != _FIRST_VERSION and archive is not None and _missing(connection):
         for month in listed(connection).values():
             if not month.pruned:
                 archive.add_columns(month)  # before the main file: it says that all is done
@@ -75,6 +87,8 @@ def prepare(connection: Connection, archive: Archive | None) -> None:
         for which in WHICH:
             mark(connection, which, "")
         _remember(connection, "ledger_id", secrets.token_hex(8))
+    elif version == _LAST_WITHOUT_QUARTERS:
+        mark_quarters(connection, _after_all(connection))
     changed = meta.update().where(meta.c.name == "schema_version")
     connection.execute(changed.values(value=str(SCHEMA_VERSION)))
 
@@ -90,8 +104,9 @@ def add_columns(connection: Connection) -> None:
 def migrate_step(connection: Connection, archive: Archive | None, roller: Roller) -> int:
     """Sum up some more rows of an older ledger; returns how many, 0 when all are summed up."""
     marks = rolled_to(connection)
+    snapshot = Snapshot(connection, archive)
     if not marks:
-        return 0
+        return quarters_step(snapshot, roller) or tags_step(snapshot, roller)
     which = next(iter(marks))
     table, key = (attempts, "attempt_id") if which == WHICH[0] else (charges, "charge_id")
     columns = [attempts.c[name] for name in ROLLED] if table is attempts else [charges]
@@ -99,9 +114,9 @@ def migrate_step(connection: Connection, archive: Archive | None, roller: Roller
     rows: list[Any] = list(connection.execute(statement.limit(_STEP_ROWS)).mappings())
     if not rows:
         mark(connection, which, None)
-        return 1 if len(marks) > 1 else 0
-    rollup = Rollup(RolledTags(connection).of)
-    paying = _attempts_of(connection, archive, rows) if table is charges else {}
+        return 1
+    rollup = Rollup(RolledTags(connection).of, quarters_from_us(connection))
+    paying = paying_for(snapshot, rows) if table is charges else {}
     for row in rows:
         if table is attempts:
             rollup.attempt(row)
@@ -112,13 +127,13 @@ def migrate_step(connection: Connection, archive: Archive | None, roller: Roller
     return len(rows)
 
 
-def _attempts_of(
-    connection: Connection, archive: Archive | None, rows: list[Any]
-) -> dict[str, Mapping[str, Any]]:
-    ids = sorted({row["attempt_id"] for row in rows if row["attempt_id"] is not None})
-    statement = select(*(attempts.c[name] for name in ROLLED))
-    found = Snapshot(connection, archive).find(ids, attempts.c.attempt_id, statement)
-    return {row.attempt_id: row._mapping for row in found}
+def _after_all(connection: Connection) -> int:
+    """An instant after every row that is there, also after what a wrong clock has written."""
+    newest = [
+        connection.scalar(select(func.max(column))) or 0
+        for column in (attempts.c.operation_at_us, charges.c.period_start_at_us)
+    ]
+    return max(time.time_ns() // 1000, *newest) + 1
 
 
 def _missing(connection: Connection) -> list[tuple[str, Any]]:

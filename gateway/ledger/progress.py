@@ -1,7 +1,11 @@
-"""How far the rollups of an older ledger are made: by id, since ids have an order in any database.
+"""How far the sums of an older ledger are made.
 
-While a name of these stands in ``meta``, rows up to the id beside it are summed up and rows beyond
-are not. Where it does not stand, all are.
+By id, since ids have an order in any database: while a name of ``WHICH`` stands in ``meta``, rows
+up to the id beside it are summed up and rows beyond are not. Where it does not stand, all are.
+
+The sums by quarters of an hour came later, and are made from the newest row back: while
+``quarters_from_us`` stands in ``meta``, they hold the rows from that instant on, and nothing
+of what came before it.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from gateway.ledger.schema import meta
 
 Which: TypeAlias = Literal["attempts_rolled_to", "charges_rolled_to"]
 WHICH: tuple[Which, ...] = ("attempts_rolled_to", "charges_rolled_to")
+_QUARTERS = "quarters_from_us"
 
 
 def rolled_to(connection: Connection) -> dict[Which, str]:
@@ -28,14 +33,29 @@ def rolled_to(connection: Connection) -> dict[Which, str]:
 
 def mark(connection: Connection, which: Which, last_id: str | None) -> None:
     """Rows up to this id are summed up now; None: all are."""
-    if last_id is None:
-        connection.execute(delete(meta).where(meta.c.name == which))
+    _remember(connection, which, last_id)
+
+
+def _remember(connection: Connection, name: str, value: str | None) -> None:
+    if value is None:
+        connection.execute(delete(meta).where(meta.c.name == name))
         return
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    made = insert(meta).values(name=which, value=last_id)
+    made = insert(meta).values(name=name, value=value)
     connection.execute(
         made.on_conflict_do_update(index_elements=["name"], set_={"value": made.excluded.value})
     )
+
+
+def quarters_from_us(connection: Connection) -> int:
+    """From which instant on rows are in the sums by quarters; 0: all are."""
+    found = connection.scalar(select(meta.c.value).where(meta.c.name == _QUARTERS))
+    return 0 if found is None else int(found)
+
+
+def mark_quarters(connection: Connection, from_us: int) -> None:
+    """Rows from this instant on are in the sums by quarters now."""
+    _remember(connection, _QUARTERS, str(from_us) if from_us else None)
 
 
 def counted(connection: Connection) -> tuple[Callable[[str], bool], Callable[[str], bool]]:

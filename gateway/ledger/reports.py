@@ -1,13 +1,14 @@
 """Questions to the ledger's database, answered as JSON-ready dicts. Reads only.
 
-Call it from a worker thread: it blocks. Whole hours are answered by their rollups, whatever is less
-by the rows themselves (about 8 us of one core for each); ``planning`` says which is which.
+Call it from a worker thread: it blocks. Whole hours, and quarters of one, are answered by their
+sums, whatever is less by the rows themselves (about 8 us of one core for each); ``planning`` says
+which is which.
 SQLAlchemy is imported when the first question is asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +19,8 @@ from gateway.ledger.codec import attempt_row
 from gateway.ledger.cold_start_report import ColdStartReport
 from gateway.ledger.cost_report import COUNTED, CostReport
 from gateway.ledger.errors import BadQuery, StoreUnavailable
-from gateway.ledger.planning import Plan, by_rows, may_share_hours, plan
+from gateway.ledger.planning import by_rows
 from gateway.ledger.query import ReportQuery, cursor
-from gateway.ledger.rollup import HOUR_US
 from gateway.ledger.rows import AttemptRow
 from gateway.ledger.traffic import MOST_ROWS, read_traffic
 from gateway.ledger.uses import PastUse, uses
@@ -29,24 +29,30 @@ from gateway.warmth.arrivals import Traffic
 from gateway.warmth.history import Past
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine, Select
+    from sqlalchemy import Engine
 
     from gateway.ledger.charged import KeptWarm
-    from gateway.ledger.months import Archive, Month, Snapshot
+    from gateway.ledger.months import Archive, Snapshot
 
 __all__ = ["BadQuery", "ReportQuery", "Reports", "StoreUnavailable"]
 
 EXACT_ATTEMPTS = 50_000
+MOST_ROWS_READ = 100_000
+"""What a report over HTTP may read, about a second of one core; sums have no such bound."""
 
 
 class Reports:
     """Reports over one ledger. A database that does not exist yet is an empty one.
 
-    Raises BadQuery (the question), StoreUnavailable and SchemaMismatch (the database).
+    ``most_rows_read``: a question about costs or cold starts that the sums cannot answer (a tag
+    that is not rolled up, idle gaps, why it was colder) is refused beyond so many attempts; None
+    answers it, however long that takes. Raises BadQuery (the question), StoreUnavailable and
+    SchemaMismatch (the database).
     """
 
-    def __init__(self, database: Path | str) -> None:
+    def __init__(self, database: Path | str, *, most_rows_read: int | None = None) -> None:
         self._database = database
+        self._most_rows_read = most_rows_read
         self._engine: Engine | None = None
         self._archive: Archive | None = None
 
@@ -66,8 +72,11 @@ class Reports:
         return None if at_us is None else rfc3339(at_us)
 
     def operations(self, query: ReportQuery) -> dict[str, Any]:
-        """Operations with an attempt that the query is about, newest first, each one whole."""
-        from gateway.ledger import selection
+        """Operations with an attempt that the query is about, newest first, each one whole.
+
+        A page may have fewer than ``limit``, or none, and lead on all the same; see ``newest``.
+        """
+        from gateway.ledger.newest import newest
 
         after = query.after()
         if after is not None and not isinstance(after[1], str):
@@ -76,15 +85,13 @@ class Reports:
         with self._reading() as snapshot:
             if snapshot is None:
                 return _nothing()
-            found = _newest(snapshot, query, selection.operations_of(query, before))
-            shown = found[: query.limit]
+            shown, more = newest(snapshot, query, before)
             wanted = [operation_id for _, operation_id in shown]
             span = (shown[-1][0], shown[0][0] + 1) if shown else (0, 0)
             rows = _operations(snapshot, wanted, query.key_id, span)
-        places = [list(place) for place in shown]
         return {
             "data": [operation_json(rows[operation_id]) for operation_id in wanted],
-            "next_cursor": cursor(places[-1]) if len(found) > len(shown) else None,
+            "next_cursor": None if more is None else cursor(list(more)),
         }
 
     def operation(self, operation_id: str, key_id: str | None = None) -> dict[str, Any] | None:
@@ -98,6 +105,7 @@ class Reports:
     def costs(self, query: ReportQuery) -> dict[str, Any]:
         """What attempts and charges cost; see ``cost_report``."""
         from gateway.ledger import selection
+        from gateway.ledger.answering import plan_of
         from gateway.ledger.charge_rows import charges_of
         from gateway.ledger.rolled import sums_of
         from gateway.ledger.schema import attempts
@@ -109,7 +117,7 @@ class Reports:
             if snapshot is None:
                 return _nothing()
             report = CostReport(query)
-            plan = _plan(snapshot, query)
+            plan = plan_of(snapshot, query, self._most_rows_read)
             report.rolled(sums_of(snapshot.connection, query, plan, COUNTED))
             for start, end in plan.rows:
                 part = replace(query, start_at_us=start, end_at_us=end)
@@ -128,6 +136,7 @@ class Reports:
         from sqlalchemy import case
 
         from gateway.ledger import selection
+        from gateway.ledger.answering import first_pruned, plan_of, row_plan
         from gateway.ledger.rolled import cold_by_evidence, seconds_of
         from gateway.ledger.schema import attempts
 
@@ -144,10 +153,14 @@ class Reports:
             # The hour of the day is that of each hour's sums; whatever it is asked by besides.
             hourly = replace(query, by=(), bucket_width="1h") if query.by == ("hour",) else query
             only_rows = "idle_gap" in query.by
-            plan = _row_plan(snapshot, query) if only_rows else _plan(snapshot, hourly)
+            plan = (
+                row_plan(snapshot, query, "by", self._most_rows_read)
+                if only_rows
+                else plan_of(snapshot, hourly, self._most_rows_read)
+            )
             counts = [] if only_rows else list(cold_by_evidence(connection, hourly, plan))
             few = sum(count for _, _, _, count, _ in counts) <= EXACT_ATTEMPTS
-            if few and _first_pruned(snapshot, [plan.hours]) is None:
+            if few and first_pruned(snapshot, by_rows(query).rows) is None:
                 plan = by_rows(query)
             else:
                 report.rolled(counts)
@@ -161,6 +174,7 @@ class Reports:
     def explanation(self, query: ReportQuery, against_us: int) -> dict[str, Any]:
         """Why the cold rate is another one than in the ``against_us`` before; see ``explain``."""
         from gateway.ledger import selection
+        from gateway.ledger.answering import row_plan
         from gateway.ledger.explanation import Period, explain, period_of
         from gateway.ledger.schema import attempts
 
@@ -176,7 +190,8 @@ class Reports:
         periods = [Period(), Period()]
         with self._reading() as snapshot:
             if snapshot is not None:
-                _row_plan(snapshot, replace(after, start_at_us=start_us))
+                whole = replace(after, start_at_us=start_us)
+                row_plan(snapshot, whole, "against", self._most_rows_read)
                 for place, one in enumerate((before, after)):
                     wanted = selection.attempts_of(one, *columns).where(a.status != "running")
                     wanted = wanted.order_by(a.operation_at_us, a.operation_id)
@@ -250,101 +265,6 @@ class Reports:
                 yield Snapshot(connection, self._archive)
         except DBAPIError as error:
             raise StoreUnavailable(str(error.orig)) from error
-
-
-def _plan(snapshot: Snapshot, query: ReportQuery) -> Plan:
-    """How a question is answered. Raises BadQuery if it needs rows that were pruned."""
-    from gateway.ledger import rolled
-    from gateway.ledger.progress import rolled_to
-
-    connection = snapshot.connection
-    existing = rolled.existing_hours(connection)
-    if rolled_to(connection) or not rolled.tags_are_rolled(connection, query):
-        found = by_rows(query)
-        if _first_pruned(snapshot, found.rows) is None:
-            return found
-        if not rolled_to(connection):
-            raise _pruned(snapshot, found.rows, "group_by")
-    elif existing is None:
-        return by_rows(query)
-    first, last = existing or (0, 0)
-    hours: list[int] = []
-    if may_share_hours(query):
-        start, end = max(query.start_at_us, first), min(query.end_at_us, last + HOUR_US)
-        hours = rolled.hours_of(connection, start - start % HOUR_US, end)
-    found = plan(query, (first, last + HOUR_US), hours, _whole_hours(snapshot, query))
-    if _first_pruned(snapshot, found.rows) is not None:
-        raise _pruned(snapshot, found.rows, "start_time")
-    return found
-
-
-def _row_plan(snapshot: Snapshot, query: ReportQuery) -> Plan:
-    """What only rows can answer. Raises BadQuery if they were pruned."""
-    found = by_rows(query)
-    if _first_pruned(snapshot, found.rows) is not None:
-        raise _pruned(snapshot, found.rows, "start_time")
-    return found
-
-
-def _whole_hours(snapshot: Snapshot, query: ReportQuery) -> tuple[int, int]:
-    """The range up to the ends of its hours, as far as nothing lies there: mostly, its end is now,
-    and there is nothing after that.
-    """
-    start, end = query.start_at_us, query.end_at_us
-    before, after = start - start % HOUR_US, -(-end // HOUR_US) * HOUR_US
-    if before < start and _is_empty(snapshot, before, start):
-        start = before
-    if end < after and _is_empty(snapshot, end, after):
-        end = after
-    return start, end
-
-
-def _is_empty(snapshot: Snapshot, start: int, end: int) -> bool:
-    from sqlalchemy import select
-
-    from gateway.ledger.schema import attempts, charges
-
-    if snapshot.is_pruned(start):
-        return False  # nobody knows
-    a, c = attempts.c, charges.c
-    at, begin = a.operation_at_us, c.period_start_at_us
-    some = select(a.attempt_id).where(at >= start, at < end).limit(1)
-    paid = select(c.charge_id).where(begin >= start, begin < end).limit(1)
-    return not any(snapshot.attempts(some, start, end)) and not any(
-        snapshot.charges(paid, start, end)
-    )
-
-
-def _first_pruned(snapshot: Snapshot, spans: Iterable[tuple[int, int]]) -> Month | None:
-    pruned = [month for month in snapshot.months.values() if month.pruned]
-    for start, end in spans:
-        for month in pruned:
-            if month.span[0] < end and start < month.span[1]:
-                return month
-    return None
-
-
-def _pruned(snapshot: Snapshot, spans: Iterable[tuple[int, int]], param: str) -> BadQuery:
-    month = _first_pruned(snapshot, spans)
-    assert month is not None
-    return BadQuery(
-        param,
-        f"The single attempts of {month.name} were pruned; sums are left, by whole hours of UTC "
-        "and by the dimensions and tags that were rolled up.",
-    )
-
-
-def _newest(
-    snapshot: Snapshot, query: ReportQuery, statement: Select[Any]
-) -> list[tuple[int, str]]:
-    """Places of operations, newest first, one more than the limit if there are more."""
-    found = {(row[0], row[1]) for row in snapshot.connection.execute(statement)}
-    for month in snapshot.within(query.start_at_us, query.end_at_us):
-        best = sorted(found, reverse=True)
-        if len(best) > query.limit and best[query.limit][0] >= month.span[1]:
-            break  # all that is older is not shown
-        found.update((row[0], row[1]) for row in snapshot.of_month(month, statement))
-    return sorted(found, reverse=True)[: query.limit + 1]
 
 
 def _operations(

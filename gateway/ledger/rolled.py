@@ -6,19 +6,29 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    case,
+    func,
+    literal_column,
+    or_,
+    select,
+)
 
 from gateway.ledger.grouping import Place
 from gateway.ledger.numbers import EXACT, PICO
-from gateway.ledger.planning import Plan
+from gateway.ledger.planning import DAY_US, Piece, Plan
 from gateway.ledger.query import ReportQuery
 from gateway.ledger.rolled_tags import MOST_VALUES
-from gateway.ledger.rollup import LineSums, Sums
+from gateway.ledger.rollup import HOUR_US, LineSums, Sums
 from gateway.ledger.schema import (
     AMOUNTS,
+    HOURS,
+    QUARTERS,
+    Grain,
     rolled_tags,
-    rollup_lines,
-    rollup_seconds,
     rollups,
     series,
     tag_values,
@@ -37,17 +47,45 @@ def existing_hours(connection: Connection) -> tuple[int, int] | None:
 def hours_of(connection: Connection, start_us: int, end_us: int) -> list[int]:
     """All hours of a range that have a sum."""
     hour = rollups.c.hour_at_us
-    wanted = select(hour).where(hour >= start_us, hour < end_us).distinct().order_by(hour)
+    begin = start_us - start_us % HOUR_US
+    wanted = select(hour).where(hour >= begin, hour < end_us).distinct().order_by(hour)
     return list(connection.scalars(wanted))
+
+
+def attempts_by(
+    connection: Connection, grain: Grain, query: ReportQuery, end_us: int
+) -> Iterator[tuple[int, int, int]]:
+    """Stretches with an attempt that the filters let through, newest first: the begin, how many
+    such attempts, how many in all.
+    """
+    table = grain.totals
+    at, attempts = table.c[grain.at], table.c.attempts
+    matching = select(series.c.id).where(*_conditions(query))
+    those = func.sum(case((table.c.series_id.in_(matching), attempts), else_=0))
+    begin = query.start_at_us - query.start_at_us % grain.us
+    wanted = (
+        select(at, those, func.sum(attempts))
+        .where(at >= begin, at < end_us)
+        .group_by(at)
+        .having(those > 0)
+        .order_by(at.desc())
+    )
+    for at_us, matches, all_ in connection.execute(wanted):
+        yield at_us, int(matches), int(all_)
 
 
 def tags_are_rolled(connection: Connection, query: ReportQuery) -> bool:
     """Whether the sums of the range tell the question's tags apart."""
-    asked = {
+    return tag_not_rolled(connection, query) is None
+
+
+def tag_not_rolled(connection: Connection, query: ReportQuery) -> str | None:
+    """A tag of the question that the sums of its range do not tell apart."""
+    asked = dict.fromkeys(
         name.removeprefix("tag:")
         for name in (*query.group_by, *query.filters)
         if name.startswith("tag:")
-    }
+    )
     for name in asked:
         covering = select(rolled_tags.c.name).where(
             rolled_tags.c.name == name,
@@ -57,66 +95,91 @@ def tags_are_rolled(connection: Connection, query: ReportQuery) -> bool:
                 rolled_tags.c.until_at_us >= query.end_at_us,
             ),
         )
-        if connection.scalar(covering) is None:
-            return False
-        values = select(func.count()).select_from(tag_values).where(tag_values.c.name == name)
-        if (connection.scalar(values) or 0) >= MOST_VALUES:
-            return False  # some values may have been put together
-    return True
+        if connection.scalar(covering) is None or has_too_many_values(connection, name):
+            return name
+    return None
+
+
+def has_too_many_values(connection: Connection, tag: str) -> bool:
+    """Whether some values of a tag may have been put together."""
+    values = select(func.count()).select_from(tag_values).where(tag_values.c.name == tag)
+    return (connection.scalar(values) or 0) >= MOST_VALUES
+
+
+def is_being_rolled(connection: Connection, tag: str) -> bool:
+    """Whether a tag is summed up from now on, so that its past is going to be."""
+    open_ = (rolled_tags.c.name == tag) & rolled_tags.c.until_at_us.is_(None)
+    return connection.scalar(select(rolled_tags.c.name).where(open_)) is not None
+
+
+def attempts_in(connection: Connection, query: ReportQuery) -> int:
+    """How many attempts the hours of a range have, of whatever kind."""
+    hour = rollups.c.hour_at_us
+    begin = query.start_at_us - query.start_at_us % HOUR_US
+    wanted = select(func.sum(rollups.c.attempts)).where(hour >= begin, hour < query.end_at_us)
+    return int(connection.scalar(wanted) or 0)
 
 
 def sums_of(
     connection: Connection, query: ReportQuery, plan: Plan, counted: Sequence[str]
 ) -> Iterator[tuple[Place, Sums]]:
-    """Money and cost lines of everything the question is about, and the counts of these names."""
-    counts = [func.sum(rollups.c[name]) for name in counted]
-    amounts = [func.sum(rollups.c[part]) for name in AMOUNTS for part in (name, f"pico_{name}")]
+    """Money and cost lines of everything the question is about, and the counts of these names.
+
+    A place may come more than once.
+    """
+    for piece in plan.pieces:
+        yield from _sums_of(_Asking(connection, query, piece), counted).items()
+
+
+def _sums_of(asking: _Asking, counted: Sequence[str]) -> dict[Place, Sums]:
+    table = asking.grain.totals
+    counts = [func.sum(table.c[name]) for name in counted]
+    amounts = [func.sum(table.c[part]) for name in AMOUNTS for part in (name, f"pico_{name}")]
     found: dict[Place, Sums] = {}
-    for place, given in _rows(connection, query, plan, rollups, [], [*counts, *amounts]):
+    for place, given in asking.rows(table, [], [*counts, *amounts]):
         money = given[len(counted) :]
         sums = Sums(**{name: int(given[at]) for at, name in enumerate(counted)})  # type: ignore[arg-type]
         for at, name in enumerate(AMOUNTS):
             setattr(sums, name, int(money[2 * at]) * PICO + int(money[2 * at + 1]))
         if sums.attempts or sums.charges:
             found[place] = sums
-    for place, kind, line in _lines(connection, query, plan):
+    for place, kind, line in _lines(asking):
         if place in found:
             found[place].lines[kind] = line
-    yield from found.items()
+    return found
 
 
 def seconds_of(
     connection: Connection, query: ReportQuery, plan: Plan
 ) -> Iterator[tuple[Place, str, int, int, int]]:
     """What was waited for, bucket, how many, and the sum of microseconds."""
-    table = rollup_seconds
-    sums = [func.sum(table.c.attempts), func.sum(table.c.microseconds)]
-    by = [table.c.what, table.c.bucket]
-    for place, (what, bucket, count, microseconds) in _rows(
-        connection, query, plan, table, by, sums
-    ):
-        if count:
-            yield place, what, bucket, int(count), int(microseconds)
+    for piece in plan.pieces:
+        asking = _Asking(connection, query, piece)
+        table = asking.grain.seconds
+        sums = [func.sum(table.c.attempts), func.sum(table.c.microseconds)]
+        by = [table.c.what, table.c.bucket]
+        for place, (what, bucket, count, microseconds) in asking.rows(table, by, sums):
+            if count:
+                yield place, what, bucket, int(count), int(microseconds)
 
 
 def cold_by_evidence(
     connection: Connection, query: ReportQuery, plan: Plan
 ) -> Iterator[tuple[Place, str, str | None, int, int]]:
     """Verdict, evidence, attempts that have ended, and boots that they caused."""
-    by = [series.c.verdict, series.c.evidence]
-    sums = [func.sum(rollups.c.attempts), func.sum(rollups.c.boots)]
-    ended = series.c.status != "running"
-    for place, (verdict, evidence, count, boots) in _rows(
-        connection, query, plan, rollups, by, sums, ended
-    ):
-        if count:
-            yield place, verdict, evidence, int(count), int(boots)
+    for piece in plan.pieces:
+        asking = _Asking(connection, query, piece)
+        table = asking.grain.totals
+        by = [series.c.verdict, series.c.evidence]
+        sums = [func.sum(table.c.attempts), func.sum(table.c.boots)]
+        ended = series.c.status != "running"
+        for place, (verdict, evidence, count, boots) in asking.rows(table, by, sums, ended):
+            if count:
+                yield place, verdict, evidence, int(count), int(boots)
 
 
-def _lines(
-    connection: Connection, query: ReportQuery, plan: Plan
-) -> Iterator[tuple[Place, str, LineSums]]:
-    table = rollup_lines
+def _lines(asking: _Asking) -> Iterator[tuple[Place, str, LineSums]]:
+    table = asking.grain.lines
     names = (
         *("lines", "unknown_lines", "unquantified_lines"),
         *("quantity", "pico_quantity", "usd", "pico_usd"),
@@ -124,7 +187,7 @@ def _lines(
     finer = [table.c.finer_quantity, table.c.finer_usd]
     sums = [func.sum(table.c[name]) for name in names]
     found: dict[tuple[Place, str], LineSums] = {}
-    for place, (kind, *given) in _rows(connection, query, plan, table, [table.c.kind], sums):
+    for place, (kind, *given) in asking.rows(table, [table.c.kind], sums):
         lines, unknown, unquantified, quantity, pico_quantity, usd, pico_usd = map(int, given)
         if lines:
             found[place, kind] = LineSums(
@@ -135,9 +198,7 @@ def _lines(
                 usd * PICO + pico_usd,
             )
     there = or_(*(column.is_not(None) for column in finer))
-    for place, (kind, *texts) in _rows(
-        connection, query, plan, table, [table.c.kind, *finer], [], there
-    ):
+    for place, (kind, *texts) in asking.rows(table, [table.c.kind, *finer], [], there):
         line = found[place, kind]
         line.finer_quantity = EXACT.add(line.finer_quantity, Decimal(texts[0] or 0))
         line.finer_usd = EXACT.add(line.finer_usd, Decimal(texts[1] or 0))
@@ -145,38 +206,70 @@ def _lines(
         yield place, kind, line
 
 
-def _rows(
-    connection: Connection,
-    query: ReportQuery,
-    plan: Plan,
-    table: Table,
-    by: Sequence[ColumnElement[Any]],
-    sums: Sequence[ColumnElement[Any]],
-    *conditions: ColumnElement[bool],
-) -> Iterator[tuple[Place, tuple[Any, ...]]]:
-    """Rows of a table of sums, added up by place and ``by``; without sums, as they stand there."""
-    if plan.hours[0] >= plan.hours[1]:
-        return
-    hour = table.c.hour_at_us
-    place: list[ColumnElement[Any]] = [hour] if query.bucket_width != "all" else []
-    place += [_dimension(name) for name in query.group_by]
-    wanted = (
-        select(*place, *by, *sums)
-        .select_from(table.join(series, series.c.id == table.c.series_id))
-        .where(hour >= plan.hours[0], hour < plan.hours[1], *conditions, *_conditions(query))
-    )
-    if plan.shared:
-        wanted = wanted.where(hour.not_in(plan.shared))
-    if sums:
-        wanted = wanted.group_by(*place, *by)
-    values_at = len(place) - len(query.group_by)
-    for row in connection.execute(wanted):
-        if sums and row[-1] is None:
-            continue  # the sum of no rows at all
-        yield (
-            Place(row[0] if values_at else 0, tuple(row[values_at : len(place)])),
-            tuple(row[len(place) :]),
+class _Asking:
+    """A question to the sums of one piece of time."""
+
+    def __init__(self, connection: Connection, query: ReportQuery, piece: Piece) -> None:
+        self.grain: Grain = QUARTERS if piece.quarters else HOURS
+        self._connection = connection
+        self._query = query
+        self._piece = piece
+
+    def rows(
+        self,
+        table: Table,
+        by: Sequence[ColumnElement[Any]],
+        sums: Sequence[ColumnElement[Any]],
+        *conditions: ColumnElement[bool],
+    ) -> Iterator[tuple[Place, tuple[Any, ...]]]:
+        """Rows of a table of sums, added up by place and ``by``; without sums, as they stand."""
+        query, piece = self._query, self._piece
+        at = table.c[self.grain.at]
+        place = self._bucket(at)
+        place += [_dimension(name) for name in query.group_by]
+        wanted = (
+            select(*place, *by, *sums)
+            .select_from(table.join(series, series.c.id == table.c.series_id))
+            .where(at >= piece.start_us, at < piece.end_us, *self._torn(at))
+            .where(*conditions, *_conditions(query))
         )
+        if sums:
+            wanted = wanted.group_by(*place, *by)
+        values_at = len(place) - len(query.group_by)
+        for row in self._connection.execute(wanted):
+            if sums and row[-1] is None:
+                continue  # the sum of no rows at all
+            # A day may have begun before the clocks jumped, and the piece with their jump.
+            at_us = max(row[0], piece.start_us) if values_at else 0
+            yield Place(at_us, tuple(row[values_at : len(place)])), tuple(row[len(place) :])
+
+    def _bucket(self, at: ColumnElement[int]) -> list[ColumnElement[Any]]:
+        """Where the bucket of a sum begins, were the clocks always as they are in the piece."""
+        match self._query.bucket_width:
+            case "1d":
+                return [at - self._on_clock(at) % _whole(DAY_US)]
+            case "1h" if self._piece.quarters:
+                return [at - self._on_clock(at) % _whole(HOUR_US)]
+            case "1h":
+                return [at]
+        return []
+
+    def _torn(self, at: ColumnElement[int]) -> list[ColumnElement[bool]]:
+        if self._piece.which == "all":
+            return []
+        hour = at - at % _whole(HOUR_US)
+        begins = self._on_clock(hour) % _whole(DAY_US)
+        torn = begins > _whole(DAY_US - HOUR_US)
+        return [torn if self._piece.which == "torn" else ~torn]
+
+    def _on_clock(self, at: ColumnElement[int]) -> ColumnElement[int]:
+        # A day more, so that nothing is below 0 and has another remainder.
+        return (at + _whole(self._piece.ahead_us + DAY_US)).self_group()
+
+
+def _whole(number: int) -> ColumnElement[int]:
+    # In the text of the statement: a parameter makes a GROUP BY another one than the SELECT's.
+    return literal_column(str(number))
 
 
 def _conditions(query: ReportQuery) -> list[ColumnElement[bool]]:

@@ -1,9 +1,10 @@
 """Which tags are rolled up, and since when: ``ledger.rollup_tags``.
 
 A sum can only be corrected if a row is counted today as it was counted when it came. So what is
-counted of a row's tags depends on nothing that may change: a tag is rolled up for operations that
-came in within its periods, which begin and end with an hour that has not begun; and of each tag the
-first ``MOST_VALUES`` values are told apart for ever, whatever comes after counts as "another".
+counted of a row's tags depends on nothing that may change by itself: a tag is rolled up for
+operations that came in within its periods, which begin and end with an hour that has not begun
+(``tag_history`` moves a begin back, and counts anew what lies between); and of each tag the first
+``MOST_VALUES`` values are told apart for ever, whatever comes after counts as "another".
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class RolledTags:
 
 def set_rolled_tags(connection: Connection, names: Sequence[str], now_us: int) -> None:
     """From the next hour on, roll up these tags and no others; from the first row on, if nothing
-    has been rolled up yet.
+    has been rolled up yet. What came before is summed up by and by; see ``tag_history``.
     """
     if connection.scalar(select(series.c.id).limit(1)) is None:
         from_at_us = 0

@@ -4,36 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, Insert, Table, delete, select
+from sqlalchemy import Connection, Dialect, Insert, Table, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from gateway.ledger.bulk import BulkInsert
 from gateway.ledger.numbers import EXACT, PICO
-from gateway.ledger.rollup import LineSums, Rollup, Series, Sums, identity
-from gateway.ledger.schema import (
-    AMOUNTS,
-    COUNTS,
-    rollup_lines,
-    rollup_seconds,
-    rollups,
-    series,
-)
+from gateway.ledger.rollup import LineSums, Rollup, Series, Sheet, Sums, identity
+from gateway.ledger.schema import AMOUNTS, COUNTS, HOURS, QUARTERS, Grain, series
 
 _MOST_KNOWN = 20_000
 _FINER = ("finer_quantity", "finer_usd")
+_NOTHING_FINER = dict.fromkeys(_FINER)
+
+
+class _Adding(NamedTuple):
+    """The statements that add to the sums of one grain."""
+
+    totals: BulkInsert
+    lines: BulkInsert
+    seconds: BulkInsert
 
 
 class Roller:
     """Writes differences. It remembers the ids of series, so tell it when a transaction failed."""
 
-    def __init__(self, dialect: str) -> None:
-        insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    def __init__(self, dialect: Dialect) -> None:
+        insert = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
         self._series = insert(series).on_conflict_do_nothing(index_elements=["identity"])
-        self._rollups = _adding(insert(rollups), rollups)
-        self._lines = _adding(insert(rollup_lines), rollup_lines)
-        self._seconds = _adding(insert(rollup_seconds), rollup_seconds)
+        self._adding = {
+            grain: _Adding(
+                *(
+                    BulkInsert(_adding(insert(table), table), table, dialect)
+                    for table in (grain.totals, grain.lines, grain.seconds)
+                )
+            )
+            for grain in (HOURS, QUARTERS)
+        }
         self._ids: dict[Series, int] = {}
 
     def forget(self) -> None:
@@ -42,35 +51,43 @@ class Roller:
 
     def write(self, connection: Connection, rollup: Rollup) -> None:
         """Add the differences to what is there."""
-        changed = {place: sums for place, sums in rollup.sums.items() if _touched(sums)}
+        self._write(connection, HOURS, rollup.hours())
+        self._write(connection, QUARTERS, rollup.quarters)
+
+    def write_quarters(self, connection: Connection, rollup: Rollup) -> None:
+        """The same, for rows that the hours know already."""
+        self._write(connection, QUARTERS, rollup.quarters)
+
+    def _write(self, connection: Connection, grain: Grain, sheet: Sheet) -> None:
+        changed = {place: sums for place, sums in sheet.items() if _touched(sums)}
         if not changed:
             return
+        adding = self._adding[grain]
         ids = self._ids_of(connection, {series for _, series in changed})
-        connection.execute(
-            self._rollups,
-            [
-                {"hour_at_us": hour, "series_id": ids[of], **columns(sums)}
-                for (hour, of), sums in changed.items()
-            ],
+        adding.totals.execute(
+            connection,
+            (
+                {grain.at: at_us, "series_id": ids[of], **columns(sums)}
+                for (at_us, of), sums in changed.items()
+            ),
         )
         finer: list[tuple[int, int, str, LineSums]] = []
         lines, seconds = [], []
-        for (hour, of), sums in changed.items():
-            place = {"hour_at_us": hour, "series_id": ids[of]}
+        for (at_us, of), sums in changed.items():
+            place = {grain.at: at_us, "series_id": ids[of]}
             for kind, line in sums.lines.items():
-                lines.append({**place, "kind": kind, **line_columns(line)})
+                lines.append({**place, "kind": kind, **line_columns(line), **_NOTHING_FINER})
                 if line.finer_quantity or line.finer_usd:
-                    finer.append((hour, ids[of], kind, line))
+                    finer.append((at_us, ids[of], kind, line))
             for (what, bucket), (count, microseconds) in sums.seconds.items():
                 spent = {"attempts": count, "microseconds": microseconds}
                 seconds.append({**place, "what": what, "bucket": bucket, **spent})
-        if lines:
-            connection.execute(self._lines, lines)
-        for hour, series_id, kind, line in finer:
-            _add_finer(connection, hour, series_id, kind, line)
-        if seconds:
-            connection.execute(self._seconds, seconds)
-        self._clear(connection, ((hour, ids[of]) for (hour, of), s in changed.items() if _less(s)))
+        adding.lines.execute(connection, lines)
+        for at_us, series_id, kind, line in finer:
+            _add_finer(connection, grain, at_us, series_id, kind, line)
+        adding.seconds.execute(connection, seconds)
+        less = ((at_us, ids[of]) for (at_us, of), sums in changed.items() if _less(sums))
+        _clear(connection, grain, less)
 
     def _ids_of(self, connection: Connection, wanted: set[Series]) -> dict[Series, int]:
         missing = [of for of in wanted if of not in self._ids]
@@ -94,21 +111,22 @@ class Roller:
                 self._ids[of] = connection.scalars(found).one()
         return {of: self._ids[of] for of in wanted}
 
-    def _clear(self, connection: Connection, places: Iterable[tuple[int, int]]) -> None:
-        """Sums of nothing are no sums: what has run and ended leaves no trace of its running."""
-        for hour, series_id in places:
-            for table, counts in (
-                (rollups, ("attempts", "charges")),
-                (rollup_lines, ("lines",)),
-                (rollup_seconds, ("attempts",)),
-            ):
-                connection.execute(
-                    delete(table).where(
-                        table.c.hour_at_us == hour,
-                        table.c.series_id == series_id,
-                        *(table.c[name] == 0 for name in counts),
-                    )
+
+def _clear(connection: Connection, grain: Grain, places: Iterable[tuple[int, int]]) -> None:
+    """Sums of nothing are no sums: what has run and ended leaves no trace of its running."""
+    for at_us, series_id in places:
+        for table, counts in (
+            (grain.totals, ("attempts", "charges")),
+            (grain.lines, ("lines",)),
+            (grain.seconds, ("attempts",)),
+        ):
+            connection.execute(
+                delete(table).where(
+                    table.c[grain.at] == at_us,
+                    table.c.series_id == series_id,
+                    *(table.c[name] == 0 for name in counts),
                 )
+            )
 
 
 def columns(sums: Sums) -> dict[str, int]:
@@ -161,17 +179,14 @@ def _adding(statement: Any, table: Table) -> Insert:
 
 
 def _add_finer(
-    connection: Connection, hour: int, series_id: int, kind: str, line: LineSums
+    connection: Connection, grain: Grain, at_us: int, series_id: int, kind: str, line: LineSums
 ) -> None:
     """Rare: quantities of more than 12 decimal places are added up here and not in SQL."""
-    at = (
-        (rollup_lines.c.hour_at_us == hour)
-        & (rollup_lines.c.series_id == series_id)
-        & (rollup_lines.c.kind == kind)
-    )
-    found = connection.execute(select(*(rollup_lines.c[name] for name in _FINER)).where(at)).one()
+    table = grain.lines
+    this = (table.c[grain.at] == at_us) & (table.c.series_id == series_id) & (table.c.kind == kind)
+    found = connection.execute(select(*(table.c[name] for name in _FINER)).where(this)).one()
     new = {}
     for name, text in zip(_FINER, found, strict=True):
         total = EXACT.add(Decimal(text or 0), getattr(line, name))
         new[name] = format(total, "f") if total else None
-    connection.execute(rollup_lines.update().where(at).values(new))
+    connection.execute(table.update().where(this).values(new))

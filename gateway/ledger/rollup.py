@@ -1,4 +1,4 @@
-"""Rows folded into sums by hour and series: what a ledger's rollups have to be told. Pure.
+"""Rows folded into sums by time and series: what a ledger's rollups have to be told. Pure.
 
 A row is added with the sign 1 and taken away with -1, so that a changed row is the difference of
 what it was and what it is. All sums are whole numbers; nothing is rounded. A cost line that cannot
@@ -20,6 +20,7 @@ from gateway.ledger.numbers import EXACT, pico
 from gateway.ledger.views import bounds, usd_or_null
 
 HOUR_US = 3_600_000_000
+QUARTER_US = 900_000_000
 _ZERO = Decimal(0)
 # Beyond these a figure is a fault of who reported it, and its sum could leave 64 bits.
 _LONGEST_SECONDS = 1e6
@@ -38,6 +39,8 @@ _SERIES = itemgetter(
 )
 
 Row: TypeAlias = Mapping[str, Any]
+Sheet: TypeAlias = "dict[tuple[int, Series], Sums]"
+"""Sums by the begin of their stretch of time, and series."""
 TagsOf: TypeAlias = Callable[[Row], str]
 """The tags of an attempt that are rolled up, as JSON with sorted keys."""
 
@@ -99,7 +102,7 @@ class LineSums:
 
 @dataclass(slots=True)
 class Sums:
-    """Everything that is counted of one series in one hour; money is in pico-USD."""
+    """Everything that is counted of one series in one stretch; money is in pico-USD."""
 
     attempts: int = 0
     unknown_attempts: int = 0
@@ -163,12 +166,16 @@ class Sums:
         found.add(quantity, usd, sign)
 
     def merge(self, other: Sums) -> None:
-        """Add other sums, but for their seconds."""
+        """Add other sums."""
         for name in _ADDED:
             if added := getattr(other, name):
                 setattr(self, name, getattr(self, name) + added)
         for kind, line in other.lines.items():
             self.lines.setdefault(kind, LineSums()).merge(line)
+        for place, (count, microseconds) in other.seconds.items():
+            found = self.seconds.setdefault(place, [0, 0])
+            found[0] += count
+            found[1] += microseconds
 
     def waited(self, what: str, seconds: float, sign: int) -> None:
         """Seconds of a cold attempt."""
@@ -182,21 +189,35 @@ _ADDED = tuple(f.name for f in fields(Sums) if f.name not in ("lines", "seconds"
 
 
 class Rollup:
-    """Sums by hour and series."""
+    """Sums by quarter of an hour and series; of what came before ``quarters_from_us``, by hour."""
 
-    def __init__(self, tags_of: TagsOf) -> None:
+    def __init__(self, tags_of: TagsOf, quarters_from_us: int = 0) -> None:
         self._tags_of = tags_of
-        self.sums: dict[tuple[int, Series], Sums] = {}
+        self._quarters_from_us = quarters_from_us
+        self.quarters: Sheet = {}
+        self._older: Sheet = {}
+
+    def hours(self) -> Sheet:
+        """All of it by hour."""
+        parts: dict[tuple[int, Series], list[Sums]] = {}
+        for sheet in (self._older, self.quarters):
+            for (at_us, series), sums in sheet.items():
+                parts.setdefault((at_us - at_us % HOUR_US, series), []).append(sums)
+        return {place: some[0] if len(some) == 1 else _added(some) for place, some in parts.items()}
 
     def _of(self, at_us: int, series: tuple[Any, ...]) -> Sums:
-        place = (at_us - at_us % HOUR_US, series)
-        found = self.sums.get(place)  # type: ignore[arg-type]
+        if at_us >= self._quarters_from_us:
+            sheet, length = self.quarters, QUARTER_US
+        else:
+            sheet, length = self._older, HOUR_US
+        place = (at_us - at_us % length, series)
+        found = sheet.get(place)  # type: ignore[arg-type]
         if found is None:
-            found = self.sums[place[0], Series(*series)] = Sums()
+            found = sheet[place[0], Series(*series)] = Sums()
         return found
 
     def attempt(self, row: Row, sign: int = 1) -> None:
-        """Add an attempt to the hour that its operation came in, or take it away."""
+        """Add an attempt to the time that its operation came in, or take it away."""
         verdict, status = row["verdict"], row["status"]
         place = (*_SERIES(row), self._tags_of(row))
         sums = self._of(row["operation_at_us"], place)
@@ -232,7 +253,7 @@ class Rollup:
                 sums.waited("wait", wait, sign)
 
     def charge(self, row: Row, attempt: Row | None, sign: int = 1) -> None:
-        """Add a charge to the hour that its time begins in, or take it away.
+        """Add a charge to the time that it begins in, or take it away.
 
         ``attempt`` is the row that it belongs to; None where there is none, or none is known.
         """
@@ -259,6 +280,13 @@ class Rollup:
             of["origin"],
             self._tags_of(of),
         )
+
+
+def _added(parts: list[Sums]) -> Sums:
+    total = Sums()
+    for one in parts:
+        total.merge(one)
+    return total
 
 
 _NO_ATTEMPT: Row = {

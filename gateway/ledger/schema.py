@@ -4,16 +4,17 @@
 by adding a field (``migration`` adds it to what is there already). Money and instants are BIGINT,
 so that sums are exact in both databases.
 
-``rollups`` and the two tables beside it are sums of those rows by hour and series. A sum of money
-or of a quantity stands in two columns, whole units and 10**-12ths of one: each is added up by
-itself, so no sum runs over 64 bits.
+``rollups`` and the two tables beside it are sums of those rows by hour and series, and the three
+tables of quarters are the same by quarter of an hour: for time zones whose days begin within an
+hour of UTC. A sum of money or of a quantity stands in two columns, whole units and 10**-12ths of
+one: each is added up by itself, so no sum runs over 64 bits.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from sqlalchemy import (
     JSON,
@@ -33,7 +34,7 @@ from sqlalchemy.types import TypeEngine
 
 from gateway.ledger.rows import AttemptRow, ChargeRow
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 metadata = MetaData()
 json_type = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
@@ -141,51 +142,58 @@ def _amounts(*names: str) -> list[Column[Any]]:
     return _counts(*(part for name in names for part in (name, f"pico_{name}")))
 
 
-def _place() -> list[Column[Any]]:
-    return [
-        Column("hour_at_us", BigInteger, primary_key=True, autoincrement=False),
-        Column("series_id", BigInteger, primary_key=True, autoincrement=False),
-    ]
-
-
 COUNTS = (
     *("attempts", "unknown_attempts", "charges", "unknown_charges", "unbounded", "boots"),
     *("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens", "images"),
     *("uncounted_input_attempts", "uncounted_output_attempts"),
 )
 AMOUNTS = ("known_usd", "measured_usd", "estimated_usd", "low_usd", "high_usd")
-rollups = Table(
-    "rollups",
-    metadata,
-    *_place(),
-    *_counts(*COUNTS),
-    *_amounts(*AMOUNTS),
-    sqlite_with_rowid=False,
-)
 
-# Cost lines of attempts, and charges, by kind. What is finer than 10**-12 stands in the texts.
-rollup_lines = Table(
-    "rollup_lines",
-    metadata,
-    *_place(),
-    Column("kind", Text, primary_key=True),
-    *_counts("lines", "unknown_lines", "unquantified_lines"),
-    *_amounts("quantity", "usd"),
-    Column("finer_quantity", Text),
-    Column("finer_usd", Text),
-    sqlite_with_rowid=False,
-)
 
-# How long cold attempts waited: how many in each bucket of ``sketch``.
-rollup_seconds = Table(
-    "rollup_seconds",
-    metadata,
-    *_place(),
-    Column("what", Text, primary_key=True),  # boot or wait
-    Column("bucket", BigInteger, primary_key=True, autoincrement=False),
-    *_counts("attempts", "microseconds"),
-    sqlite_with_rowid=False,
-)
+class Grain(NamedTuple):
+    """Sums by stretches of one length: ``at`` is the name of the column with their begins."""
+
+    us: int
+    at: str
+    totals: Table
+    lines: Table
+    seconds: Table
+
+
+def _sums(us: int, at: str, prefix: str) -> Grain:
+    def table(name: str, *columns: Column[Any]) -> Table:
+        place = [
+            Column(at, BigInteger, primary_key=True, autoincrement=False),
+            Column("series_id", BigInteger, primary_key=True, autoincrement=False),
+        ]
+        return Table(prefix + name, metadata, *place, *columns, sqlite_with_rowid=False)
+
+    return Grain(
+        us,
+        at,
+        totals=table("rollups", *_counts(*COUNTS), *_amounts(*AMOUNTS)),
+        # Cost lines of attempts, and charges, by kind. What is finer than 10**-12 is text.
+        lines=table(
+            "rollup_lines",
+            Column("kind", Text, primary_key=True),
+            *_counts("lines", "unknown_lines", "unquantified_lines"),
+            *_amounts("quantity", "usd"),
+            Column("finer_quantity", Text),
+            Column("finer_usd", Text),
+        ),
+        # How long cold attempts waited: how many in each bucket of ``sketch``.
+        seconds=table(
+            "rollup_seconds",
+            Column("what", Text, primary_key=True),  # boot or wait
+            Column("bucket", BigInteger, primary_key=True, autoincrement=False),
+            *_counts("attempts", "microseconds"),
+        ),
+    )
+
+
+HOURS = _sums(3_600_000_000, "hour_at_us", "")
+QUARTERS = _sums(900_000_000, "quarter_at_us", "quarter_")
+rollups = HOURS.totals
 
 # Tags that are rolled up, for operations that came in between two whole hours.
 rolled_tags = Table(

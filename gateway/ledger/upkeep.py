@@ -88,7 +88,7 @@ class Upkeep:
 
     def _step(self, store: Store) -> int:
         with store.transaction() as connection:
-            done = migrate_step(connection, store.archive, Roller(store.engine.dialect.name))
+            done = migrate_step(connection, store.archive, Roller(store.engine.dialect))
             if not done:
                 spend_changes.forget(connection, self._wall_us())
         done = done or self._sealer.seal_step(self._wall_us())

@@ -1,11 +1,13 @@
 """A large ledger of the first schema, upgraded under load, and asked.
 
-``python -m tests.benchmarks.ledger_size --dir FOLDER [--attempts 10000000]``
+``python -m tests.benchmarks.ledger_size --dir FOLDER [--attempts 10000000] [--ask-only]``
 
 Makes the ledger (a month of eight deployments and ten keys, a sixth of the attempts cold), starts
 the shipper on it as a gateway would, writes a live journal meanwhile, waits until the upgrade is
-done, holds the counts against what was written, and prints times and sizes. The folder should have
-about 2 KB for each attempt; what an earlier run left in it is deleted first.
+done, holds the counts against what was written, and prints sizes and times: seconds on the clock
+and of CPU, which other work on the machine does not stretch as much. The folder should have about
+2 KB for each attempt; what an earlier run left in it is deleted first, unless it is only asked
+again (``--ask-only``).
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from gateway.ledger.inspect import info
 from gateway.ledger.journal import Journal
 from gateway.ledger.layout import archive_dir, database_path, journal_dir
 from gateway.ledger.query import ReportQuery
-from gateway.ledger.reports import Reports
+from gateway.ledger.reports import MOST_ROWS_READ, BadQuery, Reports
 from gateway.ledger.rows import AttemptRow
 from gateway.ledger.store import Store
 from tests.ledger.samples import begun, finished, priced
@@ -41,7 +43,7 @@ _DAYS = 30
 _LIVE_PER_SECOND = 100
 _SINCE_VERSION_1 = (
     *("series", "rollups", "rollup_lines", "rollup_seconds", "rolled_tags", "tag_values"),
-    *("months", "overridden"),
+    *("quarter_rollups", "quarter_rollup_lines", "quarter_rollup_seconds", "months", "overridden"),
 )
 _JSON = ("tags", "price", "cost_lines", "pending")
 
@@ -50,8 +52,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.ledger_size")
     parser.add_argument("--attempts", type=int, default=10_000_000)
     parser.add_argument("--dir", type=Path, required=True)
+    parser.add_argument("--ask-only", action="store_true", help="of the ledger that is there")
     given = parser.parse_args()
     folder: Path = given.dir / "ledger-size"
+    if given.ask_only:
+        found = info(folder)
+        say("attempts in the ledger", sum(found["attempts_by_status"].values()))
+        ask(folder, newest_us(folder))
+        return
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     now_us = time.time_ns() // 1000
@@ -201,7 +209,7 @@ def info_of(folder: Path) -> tuple[bool, int] | None:
 
 def ask(folder: Path, now_us: int) -> None:
     """Reports of the last month: what a dashboard asks for, and the ragged ones."""
-    reports = Reports(database_path(folder))
+    reports = Reports(database_path(folder), most_rows_read=MOST_ROWS_READ)
     month = {"start_at_us": now_us - 30 * _DAY_US, "end_at_us": now_us, "limit": 1000}
     questions: dict[str, tuple[Callable[[ReportQuery], Any], dict[str, Any]]] = {
         "costs": (reports.costs, {}),
@@ -229,10 +237,37 @@ def ask(folder: Path, now_us: int) -> None:
             reports.operations,
             {"limit": 100, "key_id": "key-3", "filters": {"status": ("failed",)}},
         ),
-        "costs by day in Kolkata (rows of 30 hours)": (
+        "costs by day in Kolkata": (
             reports.costs,
             {"bucket_width": "1d", "time_zone": "Asia/Kolkata"},
         ),
+        "costs by deployment and day in Kathmandu": (
+            reports.costs,
+            {"group_by": ("deployment",), "bucket_width": "1d", "time_zone": "Asia/Kathmandu"},
+        ),
+        "costs by hour in Kolkata": (
+            reports.costs,
+            {"bucket_width": "1h", "time_zone": "Asia/Kolkata"},
+        ),
+        "cold starts by deployment and day in Kolkata": (
+            reports.cold_starts,
+            {"group_by": ("deployment",), "bucket_width": "1d", "time_zone": "Asia/Kolkata"},
+        ),
+        "cold starts by hour of the day": (reports.cold_starts, {"by": ("hour",)}),
+        "operations of a provider that there is not": (
+            reports.operations,
+            {"limit": 100, "filters": {"provider": ("nobody",)}},
+        ),
+        "operations with a tag that no sum knows, a page": (
+            reports.operations,
+            {"limit": 100, "filters": {"tag:team": ("nobody",)}},
+        ),
+        "costs by a tag that no sum knows, refused": (
+            partial(refused, reports),
+            {"group_by": ("tag:team",)},
+        ),
+        "cold starts by idle gap (every row)": (reports.cold_starts, {"by": ("idle_gap",)}),
+        "requests for compare (a sample)": (reports.traffic, {}),
     }
     for name, (read, more) in questions.items():
         query = ReportQuery(**{**month, **more})
@@ -241,14 +276,30 @@ def ask(folder: Path, now_us: int) -> None:
     reports.close()
 
 
+def refused(reports: Reports, query: ReportQuery) -> None:
+    try:
+        reports.costs(query)
+    except BadQuery as error:
+        assert "rollup_tags" in error.message
+
+
+def newest_us(folder: Path) -> int:
+    """The end of the month that is asked about: just after the newest attempt."""
+    database = sqlite3.connect(f"file:{database_path(folder)}?mode=ro", uri=True)
+    (newest,) = database.execute("SELECT max(operation_at_us) FROM attempts").fetchone()
+    database.close()
+    return int(newest) + 1
+
+
 def size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def took(what: str, work: Callable[[], object]) -> None:
-    began = time.perf_counter()
+    began, began_cpu = time.perf_counter(), time.process_time()
     work()
-    say(f"seconds: {what}", time.perf_counter() - began)
+    cpu = time.process_time() - began_cpu
+    print(f"seconds: {what:60s} {time.perf_counter() - began:10.3f}, CPU {cpu:10.3f}", flush=True)
 
 
 def say(what: str, number: float) -> None:

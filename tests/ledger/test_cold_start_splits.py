@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.ledger.errors import BadQuery
 from gateway.ledger.explanation import CAUSES
+from gateway.ledger.layout import database_path
 from gateway.ledger.query import duration_us
+from gateway.ledger.reports import Reports
 from gateway.ledger.rows import AttemptRow
 from tests.ledger.asking import HOUR_US, Fill, asked, at, column
 from tests.ledger.samples import begun, finished
@@ -51,6 +54,21 @@ def test_by_hour_and_by_idle_gap(fill: Fill) -> None:
     found = both["data"] + reports.cold_starts(rest)["data"]
     assert len(found) == 5 and sum(row["attempts"] for row in found) == 6
     assert column({"data": found}, "cold").count((1,)) == 2
+
+
+def test_what_only_rows_know_is_refused_where_it_would_take_long(
+    fill: Fill, data_dir: Path
+) -> None:
+    fill(*(attempt(number, START_US + number, "warm") for number in range(5)))
+    reports = Reports(database_path(data_dir), most_rows_read=4)
+    with pytest.raises(BadQuery, match="5 attempts") as refused:
+        reports.cold_starts(asked(by=("idle_gap",)))
+    assert refused.value.param == "by"
+    with pytest.raises(BadQuery, match="5 attempts") as refused:
+        reports.explanation(asked(start_at_us=START_US + HOUR_US), 2 * HOUR_US)
+    assert refused.value.param == "against"
+    assert reports.cold_starts(asked(by=("hour",)))["data"]
+    reports.close()
 
 
 def test_what_cannot_be_asked() -> None:

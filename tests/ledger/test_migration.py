@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from gateway.ledger.errors import SchemaMismatch
+from gateway.ledger.errors import BadQuery, SchemaMismatch
 from gateway.ledger.inspect import info, verify
 from gateway.ledger.journal import Journal
 from gateway.ledger.layout import archive_dir, database_path, journal_dir
@@ -22,10 +23,18 @@ from tests.ledger.databases import attempt_rows, change, ship, table
 from tests.ledger.forked import Victims
 from tests.ledger.samples import begun, finished, idle_charge, priced
 
+SINCE_VERSION_2 = ("quarter_rollups", "quarter_rollup_lines", "quarter_rollup_seconds")
 SINCE_VERSION_1 = (
     *("series", "rollups", "rollup_lines", "rollup_seconds", "rolled_tags", "tag_values"),
-    *("months", "overridden"),
+    *("months", "overridden", *SINCE_VERSION_2),
 )
+
+
+def without_quarters(data_dir: Path) -> None:
+    """Take away what version 2 did not have."""
+    for name in SINCE_VERSION_2:
+        change(data_dir, f"DROP TABLE {name}")
+    change(data_dir, "UPDATE meta SET value = '2' WHERE name = 'schema_version'")
 
 
 def older(data_dir: Path) -> None:
@@ -93,12 +102,68 @@ def test_an_older_ledger_is_written_at_once_and_summed_up_in_steps(
     reports.close()
 
 
-def test_a_migration_killed_at_any_moment_goes_on(data_dir: Path) -> None:
+def test_sums_by_quarter_are_made_from_the_newest_row_back(
+    data_dir: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.ledger.quarters._STEP_ROWS", 15)
+    fill(journal, range(100))
+    for number in range(100, 120):  # more of one instant than a step takes
+        journal.end(priced(begun(number, at_us=begun(0).begun_at_us), "0.5"))
+    journal.end(finished(begun(120, at_us=0)))
+    ship(data_dir)
+    migrate(data_dir)  # the attempt of 1970 lies in a file of its own now
+    without_quarters(data_dir)
+    by_day = asked(bucket_width="1d", time_zone="Asia/Kolkata", group_by=("status",))
+    shipper = Shipper(data_dir)
+    shipper.ship()
+    reports = Reports(database_path(data_dir))
+    before = reports.costs(by_day)
+    assert not info(data_dir)["rollups_complete"]
+    assert verify(data_dir) == []
+    steps = 0
+    while shipper.upkeep():
+        steps += 1
+        assert reports.costs(by_day) == before
+        for number in (1, 99, 5 * steps + 1):  # some are summed up already, some are not
+            new = {"output_tokens": steps, "verdict": "cold" if steps % 2 else "warm"}
+            journal.correct(f"att_{number:06d}", steps, "bill", new)
+        shipper.ship()
+        if steps == 4:
+            assert verify(data_dir) == []
+    shipper.close()
+    assert steps > 6 and verify(data_dir) == []
+    assert info(data_dir)["rollups_complete"]
+    assert reports.costs(by_day) == before
+    reports.close()
+
+
+def test_what_was_pruned_has_no_sums_by_quarter(data_dir: Path, journal: Journal) -> None:
+    row = begun(1, at_us=0)
+    journal.end(finished(row))
+    journal.end(finished(begun(2)))
+    ship(data_dir)
+    migrate(data_dir)
+    without_quarters(data_dir)
+    change(data_dir, "UPDATE months SET pruned_at_us = 1")
+    migrate(data_dir)
+    assert info(data_dir)["rollups_complete"]
+    assert verify(data_dir) == []
+    reports = Reports(database_path(data_dir))
+    assert column(reports.costs(asked()), "attempts") == [(2,)]
+    with pytest.raises(BadQuery, match="1970-01"):
+        reports.costs(asked(bucket_width="1h", time_zone="Asia/Kolkata"))
+    reports.close()
+
+
+@pytest.mark.parametrize("make_older", [older, without_quarters])
+def test_a_migration_killed_at_any_moment_goes_on(
+    data_dir: Path, make_older: Callable[[Path], None]
+) -> None:
     dice = random.Random(3)
     journal = Journal.open(journal_dir(data_dir))
     fill(journal, range(200))
     ship(data_dir)
-    older(data_dir)
+    make_older(data_dir)
     keepers = Victims("keeper", data_dir)
     for seed in range(8):
         keepers.kill_one(seed, dice.randrange(4))
@@ -113,7 +178,8 @@ def test_a_migration_killed_at_any_moment_goes_on(data_dir: Path) -> None:
     assert [p for p in verify(data_dir) if p.kind != "without_end"] == []
 
 
-def test_a_new_field_is_a_new_column(data_dir: Path, journal: Journal) -> None:
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_new_field_is_a_new_column(data_dir: Path, journal: Journal, version: int) -> None:
     """As if ``images`` and a charge's ``price_id`` were new in this release."""
     journal.end(finished(begun(1, at_us=0)))
     journal.charge(idle_charge(1))
@@ -124,6 +190,8 @@ def test_a_new_field_is_a_new_column(data_dir: Path, journal: Journal) -> None:
     month = sqlite3.connect(archive_dir(data_dir) / "1970-01.sqlite3")
     month.execute("ALTER TABLE attempts DROP COLUMN images")
     month.close()
+    if version == 2:
+        without_quarters(data_dir)
     reports = Reports(database_path(data_dir))
     with pytest.raises(SchemaMismatch, match="migrate"):
         reports.costs(asked())

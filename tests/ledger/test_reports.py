@@ -14,6 +14,7 @@ from gateway.ledger.query import ReportQuery
 from gateway.ledger.reports import Reports
 from gateway.ledger.rows import AttemptRow
 from tests.ledger.asking import Fill, asked, column
+from tests.ledger.databases import change
 from tests.ledger.samples import (
     NOON_US,
     begun,
@@ -161,6 +162,60 @@ def test_pages_hold_each_row_once(fill: Fill) -> None:
         given: dict[str, Any] = {"group_by": ("model",), "limit": 2, "bucket_width": width}
         found = pages(reports.costs, **given)
         assert [[row["group"]["model"] for row in page] for page in found] == [["m0", "m1"], ["m2"]]
+
+
+def mixed(number: int) -> AttemptRow:
+    """One of many over two days, of which few are like another."""
+    return operation(
+        number,
+        operation_at_us=NOON_US + number * 1_700_000_000,
+        provider="z" if number == 3 else "abc"[number % 3],
+        status="failed" if number % 7 == 0 else "succeeded",
+        tags={"team": "ads"} if number % 10 == 5 else {},
+        key_id=f"k{number % 2}",
+    )
+
+
+def test_what_cannot_match_is_passed_over_unread(
+    fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.ledger.newest.MOST_ROWS_READ", 2)
+    reports = fill(*(mixed(number) for number in range(100)))
+    (page,) = pages(reports.operations, filters={"provider": ("z",)})
+    assert [row["id"] for row in page] == ["gen_3"]
+    assert pages(reports.operations, filters={"provider": ("nobody",)}) == [[]]
+    assert pages(reports.operations, filters={"provider": ("z",), "tag:team": ("x",)}) == [[]]
+
+
+@pytest.mark.parametrize("sums", [True, False], ids=["sums", "an-older-ledger"])
+@pytest.mark.parametrize("most", [1, 9])
+def test_a_page_that_has_read_enough_leads_on(
+    fill: Fill, data_dir: Path, most: int, sums: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.ledger.newest.MOST_ROWS_READ", most)
+    rows = [mixed(number) for number in range(40)]
+    reports = fill(*rows)
+    if not sums:
+        change(data_dir, "INSERT INTO meta VALUES ('attempts_rolled_to', '')")
+    questions: list[tuple[dict[str, Any], Callable[[AttemptRow], bool]]] = [
+        ({"filters": {"tag:team": ("ads",)}}, lambda row: row.tags != {}),
+        ({"filters": {"tag:team": ("nobody",)}}, lambda row: False),
+        ({"filters": {"status": ("failed",)}}, lambda row: row.status == "failed"),
+        (
+            {"filters": {"provider": ("a", "z"), "tag:team": ("ads",)}, "key_id": "k1"},
+            lambda row: row.provider in "az" and row.tags != {} and row.key_id == "k1",
+        ),
+        (
+            {"filters": {"provider": ("a",)}, "start_at_us": rows[7].operation_at_us},
+            lambda row: row.provider == "a" and row.operation_at_us >= rows[7].operation_at_us,
+        ),
+    ]
+    for question, wanted in questions:
+        found = pages(reports.operations, limit=4, **question)
+        assert [row["id"] for page in found for row in page] == [
+            row.operation_id for row in reversed(rows) if wanted(row)
+        ]
+        assert all(len(page) <= 4 for page in found)
 
 
 def test_the_next_page_of_a_moving_range_goes_on(fill: Fill) -> None:

@@ -136,9 +136,9 @@ class Registry:
 
     def build(self) -> None:
         """Load, build and bind everything; nothing is dialled."""
-        if self._settings.telemetry.otlp_endpoint is not None and not exporter_installed():
+        if self._settings.telemetry.exports and not exporter_installed():
             raise ConfigError(
-                "telemetry.otlp_endpoint: traces need the extra otel: "
+                "telemetry: OpenTelemetry needs the extra otel: "
                 "pip install 'serverless-inference-gateway[otel]'"
             )
         for name, deployment in self._settings.deployments.items():

@@ -24,13 +24,14 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 import orjson
 
 from gateway.ledger import codec, housekeeping, layout, spend_changes
 from gateway.ledger.errors import SchemaMismatch, StoreUnavailable
 from gateway.ledger.fold import Batch, fold
+from gateway.ledger.sinks import MetricSink, TraceSink, metric_sink, trace_sink
 from gateway.ledger.store import OffsetMoved, RejectedRows, Store
 from gateway.ledger.tail import read_lines
 from gateway.ledger.upkeep import Upkeep
@@ -47,16 +48,6 @@ _LONGEST_PAUSE_SECONDS = 2.0
 _LAST_PATIENCE_SECONDS = 3.0  # for the database, once the gateway is gone
 
 
-class TraceSink(Protocol):
-    """Where traces go; ``gateway.telemetry.export`` has the one that sends them."""
-
-    def observe(self, batch: Batch) -> None: ...
-
-    def tick(self) -> None: ...
-
-    def close(self) -> None: ...
-
-
 class Shipper:
     """Ships what is there when told to. ``log`` gets a line of JSON for each finished attempt,
     ``report`` every offset that was reached, ``changed`` the last number of ``spend_changes``.
@@ -68,6 +59,7 @@ class Shipper:
         *,
         log: BinaryIO | None = None,
         traces: TraceSink | None = None,
+        exported: MetricSink | None = None,
         report: Callable[[str, int, int], None] = lambda name, offset, at_us: None,
         changed: Callable[[int], None] = lambda number: None,
         rollup_tags: Sequence[str] | None = None,
@@ -82,6 +74,7 @@ class Shipper:
         self._directory = layout.journal_dir(data_dir)
         self._log = log
         self._traces = traces
+        self._exported = exported
         self._report = report
         self._changed = changed
         self._last_change = 0
@@ -115,6 +108,8 @@ class Shipper:
             self._metrics_at = ended + pause
         if self._traces is not None:
             self._traces.tick()
+        if self._exported is not None:
+            self._exported.tick(self._metrics.families)
         if now or monotonic >= self._tidy_at:
             self._tidy_at = monotonic + _TIDY_EVERY_SECONDS
             self._housekeeper.delete_shipped(self._opened(), self._offsets)
@@ -131,6 +126,14 @@ class Shipper:
             logger.error("shipper: upkeep of the ledger goes on in a minute: %s", error)
             self._upkeep.rest()
             return 0
+
+    def end(self) -> None:
+        """Nothing comes any more: what is told elsewhere is told for the last time."""
+        self.close()
+        if self._traces is not None:
+            self._traces.close()
+        if self._exported is not None:
+            self._exported.close(self._metrics.families)
 
     def close(self) -> None:
         """Let go of the database; the next ``ship`` connects again."""
@@ -295,6 +298,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rollup-tag", action="append", default=[], metavar="NAME")
     parser.add_argument("--keep-days", type=int, help="delete months that are older")
     parser.add_argument("--otlp-endpoint", help="send spans there; needs the extra otel")
+    parser.add_argument("--otlp-metrics-endpoint", help="send metrics there; likewise")
     parser.add_argument("--service-name", default="inference-gateway", help="their service.name")
     arguments = parser.parse_args(argv)
     data_dir: Path = arguments.data_dir
@@ -313,11 +317,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     lifeline = Lifeline(sys.stdin.fileno())
     if not _only_one(data_dir, lifeline):
         return 0
-    traces = _traces(arguments.otlp_endpoint, arguments.service_name)
     shipper = Shipper(
         data_dir,
         log=None if arguments.no_log else sys.stderr.buffer,
-        traces=traces,
+        traces=trace_sink(arguments.otlp_endpoint, arguments.service_name),
+        exported=metric_sink(arguments.otlp_metrics_endpoint, arguments.service_name),
         report=_say_offset,
         changed=_say_change,
         rollup_tags=arguments.rollup_tag,
@@ -329,17 +333,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         logger.error("shipper: %s", error)
         return 2
     finally:
-        shipper.close()
-        if traces is not None:
-            traces.close()
-
-
-def _traces(endpoint: str | None, service_name: str) -> TraceSink | None:
-    if endpoint is None:
-        return None
-    from gateway.telemetry.export import open_traces  # the SDK: only where it is asked for
-
-    return open_traces(endpoint, service_name)
+        shipper.end()
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

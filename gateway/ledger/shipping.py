@@ -43,8 +43,11 @@ class ShipperProcess:
             self.command.append(f"--rollup-tag={name}")
         if keep_days is not None:
             self.command.append(f"--keep-days={keep_days}")
-        if telemetry is not None and telemetry.otlp_endpoint is not None:
-            self.command += ["--otlp-endpoint", telemetry.otlp_endpoint]
+        if telemetry is not None and telemetry.exports:
+            if telemetry.otlp_endpoint is not None:
+                self.command += ["--otlp-endpoint", telemetry.otlp_endpoint]
+            if telemetry.otlp_metrics_endpoint is not None:
+                self.command += ["--otlp-metrics-endpoint", telemetry.otlp_metrics_endpoint]
             self.command += ["--service-name", telemetry.service_name]
         self._changed: Callable[[int], None] = lambda number: None
         self._process: Process | None = None

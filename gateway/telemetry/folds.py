@@ -48,7 +48,7 @@ class Metrics:
         self._charges: _Sums = {name: defaultdict(float) for name in _COUNTERS if "charges" in name}
         self._seen: dict[str, set[str]] = defaultdict(set)
         self._which: dict[tuple[str, str, str], tuple[str, str, str]] = {}
-        self._exposition = families.Exposition(self._families)
+        self._exposition = families.Exposition(self.families)
 
     def observe(self, row: Mapping[str, Any]) -> None:
         """Count one finished attempt."""
@@ -90,7 +90,8 @@ class Metrics:
         """All metrics in Prometheus text format."""
         return self._exposition.text()
 
-    def _families(self) -> Iterator[Metric]:
+    def families(self) -> Iterator[Metric]:
+        """All metrics, as the client library has them."""
         sums: _Sums = {name: defaultdict(float) for name in _COUNTERS} | self._charges
         spreads: _Spreads = {name: {} for name in _HISTOGRAMS}
         for values, kind in self._kinds.items():

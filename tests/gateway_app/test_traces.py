@@ -15,13 +15,16 @@ from gateway.app import create_app
 from gateway.ledger.shipping import ShipperProcess
 from gateway.settings import ConfigError, load
 from gateway.telemetry_settings import TelemetrySettings
-from providers.contract import Delta, Finished
+from providers.contract import Booting, Delta, Finished, Usage
 from tests.emulators.openai_chat import KEY, OpenAIChat
 from tests.gateway_app.gateways import Gateway, Scripts, eventually, running_gateway
 from tests.serving import serve
 
 pytest.importorskip("opentelemetry.sdk", reason="needs the extra otel")
 
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -34,17 +37,21 @@ class Collector:
     def __init__(self) -> None:
         self.url = ""
         self._spans: list[Any] = []
+        self._metrics: list[Any] = []
         self._lock = threading.Lock()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        assert scope["path"] == "/v1/traces"
+        assert scope["path"] in ("/v1/traces", "/v1/metrics")
         raw, more = b"", True
         while more:
             message = await receive()
             raw += message.get("body", b"")
             more = message.get("more_body", False)
-        told = ExportTraceServiceRequest.FromString(raw)
         with self._lock:
+            if scope["path"] == "/v1/metrics":
+                self._metrics.append(ExportMetricsServiceRequest.FromString(raw))
+                raw = b""
+            told = ExportTraceServiceRequest.FromString(raw)
             for resource in told.resource_spans:
                 for scoped in resource.scope_spans:
                     self._spans += scoped.spans
@@ -57,6 +64,16 @@ class Collector:
 
     def count(self) -> int:
         return len(self._spans)
+
+    def metrics(self) -> dict[str, Any]:
+        """The newest values by name, and the resource that they are of."""
+        with self._lock:
+            if not self._metrics:
+                return {}
+            (resource,) = self._metrics[-1].resource_metrics
+        of = {item.key: item.value.string_value for item in resource.resource.attributes}
+        (scoped,) = resource.scope_metrics
+        return {"resource": of, **{metric.name: metric for metric in scoped.metrics}}
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +173,44 @@ def test_a_collector_that_is_away_costs_no_call_and_no_row(
         assert gateway.operation(operation_id)["status"] == "succeeded"
 
 
+def test_metrics_reach_the_collector(
+    tmp_path: Path, chat_emulator: OpenAIChat, collector: Collector
+) -> None:
+    to = collector.url.replace("traces", "metrics")
+    given = tree(chat_emulator, otlp_metrics_endpoint=to, service_name="mine")
+    scripts = Scripts()
+    usage = Usage(100, 20)
+    scripts.only(
+        "scripted", (Booting("process_started", True), Delta("hi"), Finished(("s",), usage))
+    )
+    with running_gateway(given, tmp_path, scripts) as gateway:
+        assert gateway.rows(ask(gateway, "scripted", **PARENT))[0]["trace_id"] is None
+        ask(gateway, "scripted")
+        gateway.get("/v1/operations")
+    # The last ones are sent when the gateway ends, and say what /metrics said.
+    eventually(lambda: "gateway.attempts" in collector.metrics(), 15)
+    told = collector.metrics()
+    assert told["resource"]["service.name"] == "mine" and told["resource"]["service.version"]
+    (attempts,) = told["gateway.attempts"].sum.data_points
+    assert attempts.as_double == 2 and told["gateway.attempts"].sum.is_monotonic
+    labels = {item.key: item.value.string_value for item in attempts.attributes}
+    names = {"provider": "scripted", "deployment": "scripted", "model": "scripted"}
+    assert labels == {**names, "status": "succeeded"}
+    (boots,) = told["gateway.boot"].histogram.data_points
+    assert told["gateway.boot"].unit == "s" and boots.count == sum(boots.bucket_counts) == 2
+    assert len(boots.bucket_counts) == len(boots.explicit_bounds) + 1 and boots.sum > 0
+    assert not boots.HasField("min") and not boots.HasField("max")
+    of_tokens = told["gen_ai.client.token.usage"].histogram.data_points
+    sums = {
+        item.value.string_value: point.sum
+        for point in of_tokens
+        for item in point.attributes
+        if item.key == "gen_ai.token.type"
+    }
+    assert sums == {"input": 200, "output": 40}
+    assert "gateway.unpriced_attempts" in told and "gateway.cost" not in told
+
+
 # -- off means off ----------------------------------------------------------------------------
 
 
@@ -183,7 +238,8 @@ def test_off_the_sdk_is_not_even_imported(module: str) -> None:
 
 def test_off_the_shipper_is_told_nothing(tmp_path: Path) -> None:
     for telemetry in (None, TelemetrySettings()):
-        assert "--otlp-endpoint" not in ShipperProcess(tmp_path, telemetry=telemetry).command
+        command = ShipperProcess(tmp_path, telemetry=telemetry).command
+        assert not [word for word in command if word.startswith("--otlp")]
 
 
 def test_on_without_the_extra_is_refused_at_the_start(

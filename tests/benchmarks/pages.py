@@ -1,0 +1,82 @@
+"""``python -m tests.benchmarks.pages``: how long the dashboard's pages take over many attempts.
+
+Makes a ledger (``ledger_size``: a month of eight deployments and ten keys) in ``--dir`` if there is
+none, serves it, asks for every page twice and prints the seconds; a table's CSV as well. Exit
+status 1 where a page takes longer than ``--most-seconds`` the second time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import yaml
+
+from gateway.ledger.layout import database_path
+from tests.acceptance.gateways import serving
+from tests.benchmarks.ledger_size import make, say, upgrade
+
+PAGES = (
+    *("", "/cost?last=30d", "/cost?last=30d&group_by=deployment", "/cost?last=7d&bucket_width=1h"),
+    *("/operations?last=30d", "/operations?last=30d&status=failed&deployment=deployment-3"),
+    *("/operations/{id}", "/cold-starts?last=30d", "/cold-starts.csv?last=30d&rows=hours"),
+    *("/cold-starts?last=30d&deployment=deployment-3", "/keep-warm", "/playground"),
+    "/compare?model=model-0&last=30d",
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.pages")
+    parser.add_argument("--attempts", type=int, default=1_000_000)
+    parser.add_argument("--dir", type=Path, required=True)
+    parser.add_argument("--most-seconds", type=float, default=1.0)
+    given = parser.parse_args()
+    folder: Path = given.dir / f"pages-{given.attempts}"
+    if not database_path(folder).exists():
+        folder.mkdir(parents=True)
+        make(folder, given.attempts, time.time_ns() // 1000)
+        upgrade(folder)
+    config = given.dir / "pages.yml"
+    config.write_text(yaml.safe_dump(configuration()))
+    with serving(config, folder, given.dir / "pages.log") as gateway:
+        slow = ask(gateway.url, given.most_seconds)
+    sys.exit(1 if slow else 0)
+
+
+def configuration() -> dict[str, object]:
+    """The deployments of the ledger, at a server that nobody asks."""
+    names = [f"deployment-{number}" for number in range(8)]
+    price = {"usd_per_second": "0.0001", "bills": ["execute", "boot", "idle"]}
+    return {
+        "providers": {"own": {"kind": "openai_chat", "base_url": "http://127.0.0.1:9/v1"}},
+        "deployments": {
+            name: {"provider": "own", "model": name, "price": price, "idle_window_seconds": 300}
+            for name in names
+        },
+        "models": {f"model-{n}": {"deployments": names[n::3]} for n in range(3)},
+    }
+
+
+def ask(url: str, most_seconds: float) -> list[str]:
+    """Every page; those that were too slow."""
+    slow = []
+    with httpx.Client(base_url=url, timeout=120) as client:
+        (newest,) = client.get("/v1/operations", params={"limit": 1}).json()["data"]
+        for page in PAGES:
+            path = "/dashboard" + page.format(id=newest["id"])
+            for which in ("first", "again"):
+                began = time.perf_counter()
+                answer = client.get(path)
+                seconds = time.perf_counter() - began
+                assert answer.status_code == 200, (path, answer.text[:300])
+                say(f"seconds: {path[:40]}, {which}", seconds)
+            if seconds > most_seconds:
+                slow.append(path)
+    return slow
+
+
+if __name__ == "__main__":
+    main()

@@ -17,7 +17,7 @@ def draft(operation: Operation, target: Target, begun_at: float) -> AttemptRow:
     row = AttemptRow(
         attempt_id=f"att_{new_id(begun_at_us)}",
         operation_id=operation.id,
-        ordinal=len(operation.rows),  # until it begins: another may begin before it
+        ordinal=0,  # counted when it begins: another may begin before it
         route=order.route,
         streamed=order.streamed,
         model=order.plan.model,

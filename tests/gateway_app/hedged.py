@@ -41,16 +41,28 @@ class Clings(ScriptedDeployment):
             yield Booting("phase_reported")
             await asyncio.sleep(3600)
         except asyncio.CancelledError:
-            await asyncio.sleep(LOSER_SECONDS * 1.3)
+            await asyncio.sleep(LOSER_SECONDS * 2)
             yield Delta("too late")
             yield Finished(("stop",))
 
 
+class Fades(ScriptedDeployment):
+    """It takes being cancelled for the end, and gives none."""
+
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
+        try:
+            yield Booting("phase_reported")
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            return
+
+
 class Clinging(Scripts):
-    """Scripts, of which one model clings."""
+    """Scripts, of which two models have adapters with faults of their own."""
 
     def bind(self, model: str, options: ScriptedOptions) -> ScriptedDeployment:
-        return (Clings if model == "clings" else ScriptedDeployment)(self, model, options)
+        kind = {"clings": Clings, "fades": Fades}.get(model, ScriptedDeployment)
+        return kind(self, model, options)
 
 
 def deployment(name: str, price: Any = TOKENS, **more: Any) -> dict[str, Any]:
@@ -71,6 +83,7 @@ def racing_gateway(data_dir: Path) -> Iterator[Gateway]:
             "tokens": deployment("tokens"),
             "slow": deployment("slow"),
             "clings": deployment("clings", SECONDS),
+            "fades": deployment("fades", SECONDS),
             "stubborn": deployment("stubborn", cancels=False),
             "whole": deployment("whole", cancels=False, cancels_whole=True),
             "narrow": deployment("narrow", limits={"max_concurrency": 1}),
@@ -79,6 +92,7 @@ def racing_gateway(data_dir: Path) -> Iterator[Gateway]:
             "two": {"deployments": ["a", "b"], "strategy": "priority"},
             "calm": {"deployments": ["calm", "fresh"], "strategy": "priority"},
             "clings": {"deployments": ["clings", "b"], "strategy": "priority"},
+            "fades": {"deployments": ["fades", "b"], "strategy": "priority"},
             "alone": {"deployments": ["a"]},
             "stubborn": {"deployments": ["a", "stubborn"], "strategy": "priority"},
             "whole": {"deployments": ["a", "whole"], "strategy": "priority"},

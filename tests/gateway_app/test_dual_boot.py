@@ -15,6 +15,7 @@ from providers.contract import (
     Delta,
     Finished,
     Phases,
+    ProbeState,
     ProviderError,
     Started,
     Usage,
@@ -34,6 +35,10 @@ class Bootable(ScriptedDeployment):
     def __init__(self, owner: Boots, model: str, options: ScriptedOptions) -> None:
         super().__init__(owner, model, options)
         self._owner, self._name = owner, model
+
+    async def probe(self) -> ProbeState:
+        await asyncio.sleep(self._owner.looks_seconds)
+        return await super().probe()
 
     async def warm(self) -> None:
         owner, name = self._owner, self._name
@@ -61,6 +66,7 @@ class Boots(Scripts):
         self.warmed: list[str] = []
         self.cancelled: list[str] = []
         self.says_at_once = False
+        self.looks_seconds = 0.0
 
     def is_up(self, name: str) -> None:
         self.states[name] = "ready"
@@ -236,6 +242,7 @@ def test_hanging_up_ends_both(cold: Gateway, free: str) -> None:
 
 def test_many_callers_are_one_pair_of_boots(cold: Gateway, free: str) -> None:
     boots = asleep(cold, free, SLOW, SLOW)
+    boots.looks_seconds = 0.1  # so long, nobody has told of a boot
     with ThreadPoolExecutor(8) as callers:
         answers = list(callers.map(lambda _: cold.answer(free), range(8)))
     assert len(boots.warmed) == 2

@@ -132,11 +132,19 @@ def test_an_answer_does_not_wait_for_ever_for_the_loser(two: Gateway) -> None:
     assert statuses == {"clings": "running", "b": "succeeded"}
     assert (answer["cost"]["total_usd"], answer["cost"]["status"]) == (None, "unknown")
     assert answer["timing"]["total_seconds"] < LOSER_SECONDS
-    eventually(lambda: len(two.rows(answer["id"])) == 2)
+    eventually(lambda: len(two.rows(answer["id"])) == 2, 5)
     rows = {row["deployment"]: row for row in two.rows(answer["id"])}
     assert rows["clings"]["status"] == "lost_hedge" and rows["clings"]["known_pico_usd"] > 0
     operation = two.operation(answer["id"])
     assert operation["cost"]["status"] == "estimated" and operation["status"] == "succeeded"
+
+
+def test_an_adapter_that_swallows_its_end_has_lost_all_the_same(two: Gateway) -> None:
+    two.scripts.only("b", (Wait(0.05), *END))
+    assert booked(two, two.answer("fades", routing=HEDGE)) == [
+        ("fades", "lost_hedge"),
+        ("b", "succeeded"),
+    ]
 
 
 def test_a_gateway_that_stops_books_the_loser_too(tmp_path: Path) -> None:

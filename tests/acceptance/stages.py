@@ -1,4 +1,4 @@
-"""The five providers as a test plays them: what each call really was, and how machines go cold."""
+"""The six providers as a test plays them: what each call really was, and how machines go cold."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from tests.emulators.modal import Modal
 from tests.emulators.modal_world import Truth as Known
 from tests.emulators.potassium_server import server
 from tests.emulators.replicate import Replicate
+from tests.emulators.runpod import RunPod
 
 BODY: dict[str, Any] = {
     "input": "Why is the sky blue?",
@@ -259,6 +260,43 @@ class BananaStage(Stage):
     def listens(self) -> bool:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+class RunPodStage(Stage):
+    """Milliseconds of a job, and whole seconds of the worker that took it."""
+
+    model = "runpod"
+
+    def __init__(self, app: RunPod) -> None:
+        self.app = app
+
+    def rest(self) -> None:
+        self.app.world.stop_all("chat")
+
+    def truth(self, answer: Any) -> Truth:
+        made = self.app.last()
+        assert answer["attempts"][0]["upstream_id"] == made.id
+        wait_seconds, execute_seconds = round(made.wait_seconds, 3), round(made.execute_seconds, 3)
+        queue_seconds, boot_seconds = wait_seconds, 0.0
+        if made.cold:
+            started, created = (
+                at.replace(microsecond=0) for at in (made.worker.started_at, made.created)
+            )
+            queue_seconds = (started - created).total_seconds()
+            boot_seconds = round(wait_seconds - queue_seconds, 6)
+        return Truth(
+            made.cold,
+            "scale_state" if made.cold else "delay_reported",
+            made.caused_boot,
+            stated={
+                "queue_seconds": queue_seconds,
+                "boot_seconds": boot_seconds,
+                "wait_seconds": wait_seconds,
+                "execute_seconds": execute_seconds,
+            },
+            tokens=(INPUT_TOKENS, OUTPUT_TOKENS),
+            usd=due(execute_seconds, "0.00053") + due(boot_seconds, "0.00053"),
+        )
 
 
 class LocalStage(Stage):

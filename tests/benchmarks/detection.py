@@ -28,7 +28,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.acceptance.five_providers import Five, five_providers
+from tests.acceptance.six_providers import Six, six_providers
 from tests.acceptance.stages import BODY
 
 SHARES = {
@@ -89,7 +89,7 @@ class Tally:
         return found
 
 
-def detect(five: Five, attempts: dict[str, int], seed: int) -> dict[str, Tally]:
+def detect(six: Six, attempts: dict[str, int], seed: int) -> dict[str, Tally]:
     """Make the calls, providers with worlds of their own side by side."""
     tallies = {name: Tally() for name in attempts}
     failures: list[BaseException] = []
@@ -100,9 +100,9 @@ def detect(five: Five, attempts: dict[str, int], seed: int) -> dict[str, Tally]:
         dice.shuffle(left)
         try:
             for name in sorted(set(left)):
-                five.stage(name).rest()  # which sets how long it boots, too
+                six.stage(name).rest()  # which sets how long it boots, too
             for name in left:
-                _call(five, name, dice, tallies[name])
+                _call(six, name, dice, tallies[name])
         except BaseException as error:
             failures.append(error)
 
@@ -113,34 +113,34 @@ def detect(five: Five, attempts: dict[str, int], seed: int) -> dict[str, Tally]:
         thread.join()
     if failures:
         raise failures[0]
-    told = {row["deployment"]: row for row in five.gateway.get("/v1/warmth")["data"]}
+    told = {row["deployment"]: row for row in six.gateway.get("/v1/warmth")["data"]}
     for name, tally in tallies.items():
-        quality = told[five.stage(name).model]["calibration"]
+        quality = told[six.stage(name).model]["calibration"]
         tally.calibration_error, tally.predictions = quality["error"], quality["predictions"]
     return tallies
 
 
-def _call(five: Five, name: str, dice: random.Random, tally: Tally) -> None:
-    stage = five.stage(name)
+def _call(six: Six, name: str, dice: random.Random, tally: Tally) -> None:
+    stage = six.stage(name)
     if dice.random() < _SILENT_SHARE and name in _SILENT:
         stage.rest()  # warm, Replicate's stamps would prove it
-        tally.silent[_verdict(five, _SILENT[name], stream=dice.random() < 0.5)[0]] += 1
+        tally.silent[_verdict(six, _SILENT[name], stream=dice.random() < 0.5)[0]] += 1
         return
     if dice.random() < _COLD_SHARE:
         stage.rest()
     with stage.asked():
-        verdict, answer = _verdict(five, stage.model, stream=dice.random() < 0.5)
+        verdict, answer = _verdict(six, stage.model, stream=dice.random() < 0.5)
     tally.calls[stage.truth(answer).cold, verdict] += 1
 
 
-def _verdict(five: Five, model: str, *, stream: bool) -> tuple[str, Any]:
+def _verdict(six: Six, model: str, *, stream: bool) -> tuple[str, Any]:
     body = {**BODY, "model": model}
     if stream:
-        with five.gateway.stream(**body) as events:
+        with six.gateway.stream(**body) as events:
             name, answer = list(events)[-1]
         assert name == "finished", answer
     else:
-        answer = five.gateway.call("POST", "/v1/generate", body).json
+        answer = six.gateway.call("POST", "/v1/generate", body).json
         assert answer.get("status") == "succeeded", answer
     return answer["cold_start"]["verdict"], answer
 
@@ -181,8 +181,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     attempts = shares(options.attempts, options.providers.split(","))
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder, five_providers(Path(folder)) as five:
-        tallies = detect(five, attempts, options.seed)
+    with tempfile.TemporaryDirectory() as folder, six_providers(Path(folder)) as six:
+        tallies = detect(six, attempts, options.seed)
     console = Console() if sys.stdout.isatty() else Console(width=140)
     console.print(show(tallies))
     console.print(

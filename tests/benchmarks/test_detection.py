@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.acceptance.five_providers import five_providers
+from tests.acceptance.six_providers import six_providers
 from tests.benchmarks.detection import Tally, detect, shares, show
 
 
 def test_cold_starts_are_detected(tmp_path: Path) -> None:
     names = ("replicate", "huggingface", "held")
-    with five_providers(tmp_path) as five:
-        tallies = detect(five, shares(40, names), seed=1)
+    with six_providers(tmp_path) as six:
+        tallies = detect(six, shares(40, names), seed=1)
     assert set(tallies) == set(names)
     for tally in tallies.values():
         assert tally.problems() == []

@@ -17,7 +17,7 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
@@ -133,8 +133,7 @@ class RunPod:
             if "/catalog/" not in path and self.place(name) is None:
                 return Response(status_code=404)
             answer: Response = await call(request, name)
-            now = self.world.now.astimezone(UTC)
-            answer.headers["date"] = format_datetime(now, usegmt=True)
+            answer.headers.setdefault("date", dated(self.world.now)["date"])
             return answer
 
         return enter
@@ -143,7 +142,9 @@ class RunPod:
 
     async def run(self, request: Request, name: str) -> Response:
         made = await self._make(request, name)
-        return made if isinstance(made, Response) else JSONResponse(self._queued(made))
+        if isinstance(made, Response):
+            return made
+        return JSONResponse({"id": made.id, "status": "IN_QUEUE"}, headers=dated(made.created))
 
     async def run_sync(self, request: Request, name: str) -> Response:
         wait_ms = int(request.query_params.get("wait", 90_000))
@@ -180,9 +181,6 @@ class RunPod:
         if made.handler.create_seconds:
             await asyncio.sleep(made.handler.create_seconds / self.world.scale)
         return made
-
-    def _queued(self, made: Made) -> dict[str, Any]:
-        return {"id": made.id, "status": "IN_QUEUE"}
 
     def _shown(self, made: Made | None) -> Response:
         status = None if made is None else self.world.status_of(made)
@@ -264,6 +262,11 @@ class RunPod:
 
     async def catalog(self, request: Request, name: str) -> Response:
         return JSONResponse({name: GPUS})
+
+
+def dated(at: datetime) -> dict[str, str]:
+    """When it was answered, by the clock that stamps the workers."""
+    return {"date": format_datetime(at.astimezone(UTC), usegmt=True)}
 
 
 def problem(status: int, title: str) -> Response:

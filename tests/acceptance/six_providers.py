@@ -1,7 +1,7 @@
-"""All five providers behind one gateway process, each as near to the real thing as a test can be.
+"""All six providers behind one gateway process, each as near to the real thing as a test can be.
 
-Replicate, Modal and Hugging Face are emulated; the SDK that speaks to Modal, the Potassium server
-of Banana and the embedded model are real.
+Replicate, Modal, Hugging Face and RunPod are emulated; the SDK that speaks to Modal, the Potassium
+server of Banana and the embedded model are real.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tests.acceptance.stages import (
     LocalStage,
     ModalStage,
     ReplicateStage,
+    RunPodStage,
     Stage,
 )
 from tests.emulators.huggingface import NAMESPACE, HuggingFace
@@ -27,6 +28,9 @@ from tests.emulators.modal import TOKEN, serve_modal
 from tests.emulators.replicate import Replicate
 from tests.emulators.replicate_wire import COLD
 from tests.emulators.replicate_world import World
+from tests.emulators.runpod import RunPod
+from tests.emulators.runpod_wire import COLD as RUNPOD_COLD
+from tests.emulators.runpod_world import World as RunPodWorld
 from tests.serving import serve
 
 LOCAL_IDLE_SECONDS = 1
@@ -40,6 +44,8 @@ providers:
   huggingface: {{token: "{huggingface_key}", base_url: "{huggingface}",
                  management_url: "{huggingface}/v2"}}
   banana: {{base_url: "{banana}"}}
+  runpod: {{api_key: "{runpod_key}", base_url: "{runpod}/v2", management_url: "{runpod}/rest/v2",
+            poll_seconds: 0.02}}
 deployments:
   replicate: {{provider: replicate, model: emulated/chat, price: &l40s replicate-gpu-l40s}}
   replicate-quick: {{provider: replicate, model: emulated/quick, price: *l40s}}
@@ -76,6 +82,13 @@ deployments:
   banana-silent: {{provider: banana, model: upper, input: *names, output_field: outputs,
                    status_path: null, price: *own}}
   banana-endless: {{provider: banana, model: stream, route: /stream, input: *names, price: *own}}
+  runpod: {{provider: runpod, model: chat, endpoint: chat, input: *names, streams: true,
+            output_field: text, input_tokens_field: usage.tokens_in,
+            output_tokens_field: usage.tokens_out, price: &pod runpod-l40s}}
+  runpod-blind: {{provider: runpod, model: blind, endpoint: blind, input: *names, streams: true,
+                  output_field: text, read_workers: false, price: *pod}}
+  runpod-endless: {{provider: runpod, model: endless, endpoint: stalls, input: *names,
+                    streams: true, output_field: text, price: *pod}}
   local: {{provider: local, model: smollm2-135m-instruct, price: local-cpu, threads: 1, slots: 1,
            context_tokens: 1024, idle_timeout_seconds: {local_idle}}}
 models: {{{models}}}
@@ -92,11 +105,12 @@ MODELS = (
         "router-endless",
     ),
     *("banana", "banana-silent", "banana-endless", "local"),
+    *("runpod", "runpod-blind", "runpod-endless"),
 )
 
 
 @dataclass(frozen=True)
-class Five:
+class Six:
     """The gateway, and what stands behind it."""
 
     gateway: Gateway
@@ -106,6 +120,7 @@ class Five:
     huggingface: HuggingFaceStage
     held: HuggingFaceStage
     banana: BananaStage
+    runpod: RunPodStage
     local: LocalStage
     router: HuggingFace
 
@@ -115,11 +130,14 @@ class Five:
 
 
 @contextmanager
-def five_providers(folder: Path) -> Iterator[Five]:
+def six_providers(folder: Path) -> Iterator[Six]:
     """Everything up, with all machines cold."""
     replicate = Replicate(World(scale=500.0, boot_seconds=90.0, keep_alive_seconds=120.0))
     replicate.models["emulated/chat"] = replace(COLD, execute_seconds=12.0)
     replicate.models["emulated/quick"] = replace(COLD, boot_seconds=3.0)
+    runpod = RunPod(RunPodWorld(scale=500.0))
+    runpod.endpoint("chat", replace(RUNPOD_COLD, execute_seconds=12.0))
+    runpod.endpoint("blind", replace(RUNPOD_COLD, boots_until_seen=0))
     clock = RealClock()
     huggingface = HuggingFace(clock=clock)
     banana = BananaStage(folder)
@@ -129,6 +147,7 @@ def five_providers(folder: Path) -> Iterator[Five]:
         )
         replicate.url = stack.enter_context(serve(replicate))
         huggingface.url = stack.enter_context(serve(huggingface))
+        runpod.url = stack.enter_context(serve(runpod))
         stack.callback(banana.rest)
         config = folder / "gateway.yml"
         config.write_text(
@@ -142,12 +161,14 @@ def five_providers(folder: Path) -> Iterator[Five]:
                 huggingface_key=huggingface.key,
                 org=NAMESPACE,
                 banana=banana.url,
+                runpod=runpod.url,
+                runpod_key=runpod.key,
                 local_idle=LOCAL_IDLE_SECONDS,
                 models=", ".join(f"{name}: {{deployments: [{name}]}}" for name in MODELS),
             )
         )
         gateway = stack.enter_context(serving(config, folder / "data", folder / "log"))
-        yield Five(
+        yield Six(
             gateway,
             ReplicateStage(replicate),
             ModalStage(modal),
@@ -155,6 +176,7 @@ def five_providers(folder: Path) -> Iterator[Five]:
             HuggingFaceStage(huggingface, clock, "huggingface", "warm"),
             HuggingFaceStage(huggingface, clock, "huggingface-held", "held"),
             banana,
+            RunPodStage(runpod),
             LocalStage(gateway),
             huggingface,
         )

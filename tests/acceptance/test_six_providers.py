@@ -1,4 +1,4 @@
-"""One body, five providers: the same answer, and what the emulators know to be true.
+"""One body, six providers: the same answer, and what the emulators know to be true.
 
 ``pytest -s`` shows, for each provider, what was held against its truth.
 """
@@ -18,12 +18,14 @@ import psutil
 import pytest
 
 from providers.testing.scenarios import ANSWER, INPUT_TOKENS, OUTPUT_TOKENS
-from tests.acceptance.five_providers import Five, five_providers
 from tests.acceptance.gateways import until
+from tests.acceptance.six_providers import Six, six_providers
 from tests.acceptance.stages import BODY, Truth, listening
 from tests.emulators.huggingface import NAMESPACE
 
-PROVIDERS = ("replicate", "modal", "generator", "huggingface", "held", "banana", "local")
+PROVIDERS = (
+    *("replicate", "modal", "generator", "huggingface", "held", "banana", "runpod", "local"),
+)
 # Whether the machines go cold first, and whether the caller wants a stream.
 ROUNDS = ((True, False), (False, True), (True, True), (False, False), (True, False))
 # The median of errors asks for several; a busy machine can make it need some more.
@@ -69,19 +71,19 @@ def book() -> Iterator[dict[str, Held]]:
 
 
 @pytest.fixture(scope="module")
-def five(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Five]:
-    with five_providers(tmp_path_factory.mktemp("five")) as running:
+def six(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Six]:
+    with six_providers(tmp_path_factory.mktemp("six")) as running:
         yield running
 
 
-def ask(five: Five, model: str, *, stream: bool) -> tuple[Any, str]:
+def ask(six: Six, model: str, *, stream: bool) -> tuple[Any, str]:
     """The answer and its text, whichever way it came."""
     body = {**BODY, "model": model}
     if not stream:
-        answer = five.gateway.call("POST", "/v1/generate", body).json
+        answer = six.gateway.call("POST", "/v1/generate", body).json
         assert answer.get("status") == "succeeded", answer
         return answer, answer["output"][0]["text"]
-    with five.gateway.stream(**body) as events:
+    with six.gateway.stream(**body) as events:
         told = list(events)
     text = "".join(data["text"] for event, data in told if event == "delta")
     assert told[-1][0] == "finished", told[-1]
@@ -124,8 +126,8 @@ def check(answer: Any, truth: Truth, held: Held) -> None:
 
 
 @pytest.mark.parametrize("name", PROVIDERS)
-def test_cold_warm_and_cold_again(five: Five, book: dict[str, Held], name: str) -> None:
-    stage, mine = five.stage(name), book.setdefault(name, Held())
+def test_cold_warm_and_cold_again(six: Six, book: dict[str, Held], name: str) -> None:
+    stage, mine = six.stage(name), book.setdefault(name, Held())
     texts: set[str] = set()
     told: list[tuple[bool, bool]] = []
     for rests, stream in ROUNDS + FURTHER_ROUNDS:
@@ -134,7 +136,7 @@ def test_cold_warm_and_cold_again(five: Five, book: dict[str, Held], name: str) 
         if rests:
             stage.rest()
         with stage.asked():
-            answer, text = ask(five, stage.model, stream=stream)
+            answer, text = ask(six, stage.model, stream=stream)
         truth = stage.truth(answer)
         check(answer, truth, mine)
         texts.add(text)
@@ -147,11 +149,11 @@ def test_cold_warm_and_cold_again(five: Five, book: dict[str, Held], name: str) 
     assert mine.is_exact, mine
 
 
-def test_what_the_embedded_engine_says_of_its_own_work(five: Five, book: dict[str, Held]) -> None:
-    ask(five, "local", stream=False)
+def test_what_the_embedded_engine_says_of_its_own_work(six: Six, book: dict[str, Held]) -> None:
+    ask(six, "local", stream=False)
     mine = book.setdefault("local", Held())
     for _ in range(5):
-        timings, execute_seconds = five.local.work()
+        timings, execute_seconds = six.local.work()
         engine_seconds = (timings["prompt_ms"] + timings["predicted_ms"]) / 1000
         mine.execute_errors.append(abs(execute_seconds - engine_seconds))
     assert mine.is_exact, mine
@@ -159,12 +161,12 @@ def test_what_the_embedded_engine_says_of_its_own_work(five: Five, book: dict[st
 
 @pytest.mark.parametrize("stream", [False, True], ids=["unstreamed", "streamed"])
 def test_the_router_is_paid_by_the_token_and_says_nothing_of_starts(
-    five: Five, book: dict[str, Held], stream: bool
+    six: Six, book: dict[str, Held], stream: bool
 ) -> None:
-    answer, text = ask(five, "router", stream=stream)
-    sent = five.router.chat.received[-1].body
+    answer, text = ask(six, "router", stream=stream)
+    sent = six.router.chat.received[-1].body
     assert text == ANSWER and sent["model"] == "warm"
-    assert five.router.received[-1].body["model"] == f"{NAMESPACE}/warm:cheapest"
+    assert six.router.received[-1].body["model"] == f"{NAMESPACE}/warm:cheapest"
     assert (answer["cold_start"]["verdict"], answer["cold_start"]["evidence"]) == ("unknown", None)
     price = INPUT_TOKENS * Decimal("0.17") + OUTPUT_TOKENS * Decimal("0.43")
     assert Decimal(answer["cost"]["total_usd"]) == price / 1_000_000
@@ -181,72 +183,82 @@ def test_the_router_is_paid_by_the_token_and_says_nothing_of_starts(
         ("modal-silent", None),  # a generator that says nothing of itself
         ("huggingface-bare", "latency_only"),  # an address alone: a boot, an outage or a pause
         ("banana-silent", None),  # a server that is not asked for its status
+        ("runpod-blind", None),  # a delay alone is queue and boot together
     ],
 )
 def test_without_evidence_nothing_is_claimed(
-    five: Five, book: dict[str, Held], model: str, evidence: str | None
+    six: Six, book: dict[str, Held], model: str, evidence: str | None
 ) -> None:
-    five.router.endpoint("bare", boot_seconds=0.1)
+    six.router.endpoint("bare", boot_seconds=0.1)
     name = model.partition("-")[0]
-    stage: Any = five.stage(name)
+    stage: Any = six.stage(name)
     stage.rest()
     if name == "banana":
         stage.start()
         until(stage.listens)
-    answer, text = ask(five, model, stream=True)
+    answer, text = ask(six, model, stream=True)
     assert text
     told = answer["cold_start"]
     assert (told["verdict"], told["evidence"]) == ("unknown", evidence)
     book.setdefault(name, Held()).verdicts += 1
 
 
-def left(five: Five, model: str, at: str) -> str:
+def left(six: Six, model: str, at: str) -> str:
     """A stream that is hung up at its first event of that name; the operation's id."""
-    with five.gateway.stream(**{**BODY, "model": model}) as events:
+    with six.gateway.stream(**{**BODY, "model": model}) as events:
         operation: str = next(events)[1]["id"]
         assert any(name == at for name, _ in events)
     return operation
 
 
-def booked(five: Five, operation: str) -> Any:
+def booked(six: Six, operation: str) -> Any:
     """The operation, once it is booked as cancelled."""
-    until(lambda: five.gateway.get(f"/v1/operations/{operation}")["status"] != "running", 5)
-    told = five.gateway.get(f"/v1/operations/{operation}")
+    until(lambda: six.gateway.get(f"/v1/operations/{operation}")["status"] != "running", 5)
+    told = six.gateway.get(f"/v1/operations/{operation}")
     assert told["status"] == "cancelled"
     assert [attempt["status"] for attempt in told["attempts"]] == ["cancelled"]
     return told
 
 
-def test_replicate_cancels_for_a_caller_who_left(five: Five) -> None:
-    app = five.replicate.app
-    operation = left(five, "replicate-endless", "delta")
+def test_replicate_cancels_for_a_caller_who_left(six: Six) -> None:
+    app = six.replicate.app
+    operation = left(six, "replicate-endless", "delta")
     until(lambda: app.stopped("stalls") == 1, SOON_SECONDS)
     assert app.last().status == "canceled"
-    (attempt,) = booked(five, operation)["attempts"]
+    (attempt,) = booked(six, operation)["attempts"]
     assert attempt["upstream_id"] == app.last().id
     assert len(app.sent("POST", f"{app.last().id}/cancel")) == 1
 
 
 @pytest.mark.parametrize("model", ["huggingface-endless", "router-endless"])
-def test_hugging_face_sees_a_caller_leave(five: Five, model: str) -> None:
-    five.router.endpoint("stalls").running()
-    before = five.router.chat.stopped("stalls")
-    operation = left(five, model, "delta")
-    until(lambda: five.router.chat.stopped("stalls") == before + 1, SOON_SECONDS)
-    assert booked(five, operation)["cost"]["total_usd"] is not None
+def test_hugging_face_sees_a_caller_leave(six: Six, model: str) -> None:
+    six.router.endpoint("stalls").running()
+    before = six.router.chat.stopped("stalls")
+    operation = left(six, model, "delta")
+    until(lambda: six.router.chat.stopped("stalls") == before + 1, SOON_SECONDS)
+    assert booked(six, operation)["cost"]["total_usd"] is not None
 
 
-def test_modal_ends_a_function_whose_caller_left(five: Five) -> None:
-    operation = left(five, "modal-endless", "booting")
-    until(lambda: five.modal.app.stopped("never-answers") == 1, SOON_SECONDS)
-    assert booked(five, operation)["cold_start"]["verdict"] == "cold"
+def test_runpod_stops_a_job_whose_caller_left(six: Six) -> None:
+    app = six.runpod.app
+    operation = left(six, "runpod-endless", "delta")
+    until(lambda: app.stopped("stalls") == 1, SOON_SECONDS)
+    (attempt,) = booked(six, operation)["attempts"]
+    assert attempt["upstream_id"] == app.last().id
+    assert len(app.sent("POST", f"/cancel/{app.last().id}")) == 1
 
 
-def test_modal_is_asked_for_what_can_be_ended_where_no_stream_is_wanted(five: Five) -> None:
+def test_modal_ends_a_function_whose_caller_left(six: Six) -> None:
+    operation = left(six, "modal-endless", "booting")
+    until(lambda: six.modal.app.stopped("never-answers") == 1, SOON_SECONDS)
+    assert booked(six, operation)["cold_start"]["verdict"] == "cold"
+
+
+def test_modal_is_asked_for_what_can_be_ended_where_no_stream_is_wanted(six: Six) -> None:
     """A deployment with both: who wants no stream gets the function that returns."""
-    app = five.modal.app
+    app = six.modal.app
     begun, stopped = app.began("never-answers"), app.stopped("never-answers")
-    connection = five.gateway.connect()
+    connection = six.gateway.connect()
     body = json.dumps({**BODY, "model": "modal-both"})
     connection.request("POST", "/v1/generate", body, {"content-type": "application/json"})
     until(lambda: app.began("never-answers") == begun + 1)
@@ -254,11 +266,11 @@ def test_modal_is_asked_for_what_can_be_ended_where_no_stream_is_wanted(five: Fi
     until(lambda: app.stopped("never-answers") == stopped + 1, SOON_SECONDS)
 
 
-def test_modal_s_generators_go_on_and_their_cost_says_so(five: Five) -> None:
+def test_modal_s_generators_go_on_and_their_cost_says_so(six: Six) -> None:
     """The SDK sends nothing when a stream is left, and the documents say that."""
-    app = five.modal.app
-    operation = left(five, "modal-streaming", "delta")
-    told = booked(five, operation)
+    app = six.modal.app
+    operation = left(six, "modal-streaming", "delta")
+    told = booked(six, operation)
     (call,) = app.calls("stalls")
     assert app.stopped("stalls") == 0 and call.result is None  # it works on, and bills
     cost = told["cost"]
@@ -271,35 +283,35 @@ def test_modal_s_generators_go_on_and_their_cost_says_so(five: Five) -> None:
     assert "Work that streams cannot be cancelled through Modal's SDK" in documented
 
 
-def test_potassium_is_left_but_does_not_stop(five: Five) -> None:
-    if not five.banana.listens():
-        five.banana.start()
-        until(five.banana.listens)
-    operation = left(five, "banana-endless", "delta")
-    until(lambda: not connected(five, five.banana.port), SOON_SECONDS)
-    cost = booked(five, operation)["cost"]
+def test_potassium_is_left_but_does_not_stop(six: Six) -> None:
+    if not six.banana.listens():
+        six.banana.start()
+        until(six.banana.listens)
+    operation = left(six, "banana-endless", "delta")
+    until(lambda: not connected(six, six.banana.port), SOON_SECONDS)
+    cost = booked(six, operation)["cost"]
     assert cost["status"] == "estimated" and cost["range_usd"]["high"] is not None
-    five.banana.rest()  # its handler works on
+    six.banana.rest()  # its handler works on
 
 
-def test_the_embedded_engine_stops_for_a_caller_who_left(five: Five) -> None:
-    ask(five, "local", stream=False)
-    (port,) = listening(five.local.engine())
+def test_the_embedded_engine_stops_for_a_caller_who_left(six: Six) -> None:
+    ask(six, "local", stream=False)
+    (port,) = listening(six.local.engine())
     body = {**BODY, "model": "local", "parameters": {"max_output_tokens": 900}}
-    with five.gateway.stream(**body) as events:
+    with six.gateway.stream(**body) as events:
         operation = next(events)[1]["id"]
         assert any(name == "delta" for name, _ in events)
-    until(lambda: not connected(five, port), SOON_SECONDS)
-    told = booked(five, operation)
+    until(lambda: not connected(six, port), SOON_SECONDS)
+    told = booked(six, operation)
     assert told["cost"]["status"] == "measured" and told["usage"]["output_tokens"] < 900
     begun = time.monotonic()
-    ask(five, "local", stream=False)  # its only slot is free
+    ask(six, "local", stream=False)  # its only slot is free
     assert time.monotonic() - begun < 5  # the whole story would take it longer
 
 
-def connected(five: Five, port: int) -> bool:
+def connected(six: Six, port: int) -> bool:
     """Whether the gateway holds a connection to a port of this machine."""
-    sockets = psutil.Process(five.gateway.process.pid).net_connections("inet")
+    sockets = psutil.Process(six.gateway.process.pid).net_connections("inet")
     return any(
         socket.raddr and socket.raddr.port == port and socket.status == psutil.CONN_ESTABLISHED
         for socket in sockets

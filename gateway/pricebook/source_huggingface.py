@@ -18,7 +18,7 @@ async def read(asked: Asked) -> Found:
     base_url = asked.base_url or PAGE
     catalog = await read_catalog(asked.http, base_url)
     found = Found(f"{base_url}/v1/models")
-    for model, offers in catalog.offers.items():
+    for model, offers in catalog.items():
         for offer in offers:
             name = f"huggingface-router:{model}:{offer.provider}"
             rates: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""The router's list of models: who serves what, at which price. Data for whoever prices.
+"""The router's list of models: who serves what, at which price. Data for ``gateway prices fetch``.
 
 Source: GET /v1/models, https://huggingface.co/docs/inference-providers/hub-api (2026-08-22).
 Prices are USD for a million tokens, without a markup; a provider that states none is listed all
@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeAlias
 
 from providers.contract import Http, ProtocolViolation
 from providers.huggingface.wire import Wire
@@ -30,39 +30,10 @@ class Offer:
     is_live: bool
     usd_per_million_input_tokens: Decimal | None = None
     usd_per_million_output_tokens: Decimal | None = None
-    context_tokens: int | None = None
-    first_token_seconds: float | None = None
-    output_tokens_per_second: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Catalog:
-    """All offers, by the model's id."""
-
-    offers: Mapping[str, tuple[Offer, ...]]
-
-    def offer(self, model: str, served_by: str | None = None) -> Offer | None:
-        """The offer that a call of ``model`` is priced by; None where that cannot be told.
-
-        ``served_by`` is what the answer named. Without it the suffix decides: a provider's own
-        name, ``:cheapest`` (lowest price of output) or ``:fastest`` (highest throughput), as
-        https://huggingface.co/docs/inference-providers defines them; what the account prefers is
-        not known here.
-        """
-        name, _, suffix = model.partition(":")
-        offers = self.offers.get(name, ())
-        wanted = served_by or suffix
-        for offer in offers:
-            if offer.provider == wanted:
-                return offer
-        if served_by is not None:
-            return None
-        live = [offer for offer in offers if offer.is_live]
-        if suffix == "cheapest":
-            return min(live, key=_output_price, default=None)
-        if suffix == "fastest":
-            return max(live, key=lambda offer: offer.output_tokens_per_second or 0.0, default=None)
-        return None
+# All offers, by the model's id.
+Catalog: TypeAlias = Mapping[str, tuple[Offer, ...]]
 
 
 async def read_catalog(http: Http, base_url: str) -> Catalog:
@@ -87,7 +58,7 @@ def parse_catalog(raw: bytes) -> Catalog:
         given = row.get("providers") if isinstance(row, Mapping) else None
         if isinstance(name, str) and isinstance(given, list):
             offers[name] = tuple(offer for item in given if (offer := _offer(item)) is not None)
-    return Catalog(offers)
+    return offers
 
 
 def _offer(item: Any) -> Offer | None:
@@ -97,17 +68,11 @@ def _offer(item: Any) -> Offer | None:
     pricing = item.get("pricing")
     prices = pricing if isinstance(pricing, Mapping) else {}
     free = _ZERO if item.get("is_free") is True else None
-    latency = _decimal(item.get("first_token_latency_ms"))
-    throughput = _decimal(item.get("throughput"))
-    context = item.get("context_length")
     return Offer(
         provider,
         item.get("status") == "live",
         _first(_decimal(prices.get("input")), free),
         _first(_decimal(prices.get("output")), free),
-        context if type(context) is int else None,
-        None if latency is None else float(latency / 1000),
-        None if throughput is None else float(throughput),
     )
 
 
@@ -121,11 +86,6 @@ def _decimal(value: Any) -> Decimal | None:
     if not isinstance(value, Decimal) or not value.is_finite() or value < 0:
         return None
     return value
-
-
-def _output_price(offer: Offer) -> tuple[bool, Decimal]:
-    price = offer.usd_per_million_output_tokens
-    return price is None, _ZERO if price is None else price
 
 
 def _unreadable() -> ProtocolViolation:

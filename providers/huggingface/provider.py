@@ -19,7 +19,6 @@ from providers.contract import (
     Task,
 )
 from providers.huggingface.calls import call_events
-from providers.huggingface.catalog import Catalog, read_catalog
 from providers.huggingface.endpoint import Endpoint, ManagedEndpoint
 from providers.huggingface.options import HuggingFaceOptions, HuggingFaceSettings
 from providers.huggingface.payload import Place
@@ -91,10 +90,6 @@ class HuggingFaceProvider:
             reads_first=options.read_state_first,
             scale_up_timeout_seconds=options.scale_up_timeout_seconds,
         )
-
-    async def catalog(self) -> Catalog:
-        """What the router offers now, and at which prices. Raises ProviderError."""
-        return await read_catalog(self._http, self._settings.base_url)
 
     async def aclose(self) -> None:
         """Nothing of its own: the HTTP client is the host's."""

@@ -36,6 +36,7 @@ from gateway.http import (
     reports,
     system,
     warmth,
+    webhooks,
 )
 from gateway.http.body import ClientGone
 from gateway.http.dashboard import routes as dashboard
@@ -135,7 +136,7 @@ def create_app(
         redoc_url=None,
     )
     asked = (generate, chat, reports, comparison, deployments, budget_routes, warmth, keys)
-    for module in (*asked, system, docs, dashboard):
+    for module in (*asked, webhooks, system, docs, dashboard):
         app.include_router(module.router)
     app.add_exception_handler(HttpError, _refuse)
     app.add_exception_handler(GatewayError, _refuse)
@@ -267,6 +268,7 @@ async def _open(
     return State(
         settings=settings,
         registry=registry,
+        reconciliation=reconciliation,
         routes=routes,
         executor=executor,
         shipper=shipper,

@@ -46,12 +46,15 @@ from providers.contract import (
     Deployment,
     Host,
     Http,
+    Notifiable,
     Provider,
     ProviderPlugin,
     ProviderSettings,
     Scalable,
     Warmable,
 )
+
+WEBHOOKS_PATH = "/v1/webhooks"  # and the provider's name: where it posts messages about jobs
 
 
 class Keeping(Protocol):
@@ -148,6 +151,11 @@ class Registry:
         """A provider by its name, whether or not a deployment uses it. Raises ConfigError."""
         return self._provider(name, f"providers.{name}")
 
+    def notifiable(self, name: str) -> Notifiable | None:
+        """A provider in use that takes messages about its jobs; None: there is no such."""
+        known = self._providers.get(name)
+        return known[1] if known is not None and isinstance(known[1], Notifiable) else None
+
     async def aclose(self) -> None:
         """Close providers and their connections."""
         for _, provider, http in self._providers.values():
@@ -212,7 +220,7 @@ class Registry:
         http = self._open_http(settings)
         data_dir = self._settings.server.data_dir / "providers" / name
         try:
-            provider = plugin.build(settings, Host(http, data_dir))
+            provider = plugin.build(settings, Host(http, data_dir, f"{WEBHOOKS_PATH}/{name}"))
         except ValueError as error:
             raise ConfigError(f"providers.{name}: {error}") from error
         self._providers[name] = (plugin, provider, http)

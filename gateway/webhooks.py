@@ -1,7 +1,4 @@
-"""Messages to a webhook: signed, and only to where they may go.
-
-Signed as Standard Webhooks 1.0 says (https://www.standardwebhooks.com): HMAC-SHA256 of
-``id.timestamp.body`` in base64, as ``v1,<signature>`` in ``webhook-signature``.
+"""Messages to a webhook: signed as Standard Webhooks are, and only to where they may go.
 
 The name is resolved here, every address is looked at, and the connection goes to the address that
 was looked at: a name that resolves to another one a moment later leads nowhere. Redirects are not
@@ -11,25 +8,17 @@ followed and no proxy is used, since both would lead past that.
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
-import hmac
 import ipaddress
 import socket
 from urllib.parse import urlsplit
+
+from providers.toolkit.webhooks import signature
 
 TIMEOUT_SECONDS = 10.0
 
 
 class WebhookRefused(Exception):
     """The message was not posted, or not taken. Its text names no address: they hold secrets."""
-
-
-def signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
-    """The value of ``webhook-signature``. ``secret`` is ``whsec_`` and base64."""
-    key = base64.b64decode(secret.removeprefix("whsec_"))
-    signed = f"{message_id}.{timestamp}.".encode() + body
-    return "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
 
 
 async def post(

@@ -59,6 +59,7 @@ EXCEPTIONS = {
     ("providers.replicate.provider", "*.deadline_seconds"): "goes along as Cancel-After",
     ("providers.runpod.deployment", "*.deadline_seconds"): "goes along in the job's policy",
     ("providers.replicate.stream", "asyncio.timeout"): "the pause before a look; it ends nothing",
+    ("providers.replicate.webhook", "asyncio.timeout"): "the same pause, where nothing streams",
 }
 MONEY_ALLOWED = {"providers.huggingface.catalog"}
 

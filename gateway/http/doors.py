@@ -13,6 +13,7 @@ from starlette.types import Scope
 from gateway.http.errors import HttpError
 from gateway.limits.keystore import StoredKey
 from gateway.limits.rates import Kind, Rate
+from gateway.registry import WEBHOOKS_PATH
 from gateway.settings import KeySettings, RateLimitSettings, Settings, is_loopback
 from gateway.settings import Scope as KeyScope
 
@@ -134,7 +135,9 @@ class Doors:
     """Without keys, only programs of this machine may come in.
 
     A web page must not spend money, so a foreign ``Origin`` is refused; nor may a name that was
-    rebound to this address, so the ``Host`` must be a loopback name or one that is allowed.
+    rebound to this address, so the ``Host`` must be a loopback name or one that is allowed. A proxy
+    or tunnel that puts a local name in its place says in ``X-Forwarded-Host`` what it was. Signed
+    messages of providers come by the gateway's name in the world: the signature is their door.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -147,11 +150,9 @@ class Doors:
             return None
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
-            name = ""
-        if not (is_loopback(name) or name in self._hosts):
+        forwarded = headers.getlist("x-forwarded-host")
+        names = [host, *",".join(forwarded).split(",")] if forwarded else [host]
+        if not all(map(self._is_local, names)) and not _is_signed(scope):
             return HttpError(403, "host_not_allowed", "Without keys, only local names are served.")
         origin = headers.get("origin")
         if origin is not None and origin.lower() not in (f"http://{host}", f"https://{host}"):
@@ -159,3 +160,16 @@ class Doors:
         if headers.get("sec-fetch-site") == "cross-site":
             return HttpError(403, "origin_not_allowed", "Without keys, web pages may not call.")
         return None
+
+    def _is_local(self, host: str) -> bool:
+        try:
+            name = urlsplit(f"//{host.strip()}").hostname or ""
+        except ValueError:
+            return False
+        return is_loopback(name) or name in self._hosts
+
+
+def _is_signed(scope: Scope) -> bool:
+    """Whether it goes where nothing is done without a signature."""
+    path: str = scope["path"]
+    return scope["method"] == "POST" and path.startswith(f"{WEBHOOKS_PATH}/")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -19,10 +20,19 @@ from gateway.limits.budgets import Budgets
 from gateway.limits.keystore import KeyStore
 from gateway.limits.keywatch import KeyWatch
 from gateway.limits.rates import Buckets
+from gateway.reconciliation.driver import Reconciliation
 from gateway.registry import Registry, Target
 from gateway.results import Results
 from gateway.routing import Routes
 from gateway.settings import Settings
+
+
+@dataclass(slots=True)
+class Inbox:
+    """Messages of providers that are being read, and by provider how many were refused so far."""
+
+    under_way: int = 0
+    refusals: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
@@ -42,10 +52,12 @@ class State:
     keywatch: KeyWatch
     budgets: Budgets
     buckets: Buckets
+    reconciliation: Reconciliation
     started_at_us: int
     lag: LagMeter
     warming: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     sessions: Sessions = field(default_factory=Sessions)
+    inbox: Inbox = field(default_factory=Inbox)
 
 
 def state_of(request: Request) -> State:

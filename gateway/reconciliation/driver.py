@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -24,6 +25,7 @@ Ask: TypeAlias = Callable[[Sequence[AttemptRow]], Awaitable[Mapping[str, Answer]
 logger = logging.getLogger(__name__)
 
 _BEHIND_PAUSE_SECONDS = 1.0
+_ROUND_PAUSE_SECONDS = 0.2  # at least, however much is told
 _LOOK_BACK_SECONDS = 7 * 86400.0  # further than the patience: for a gateway that was long away
 _OVERLAP_SECONDS = 300.0  # attempts come into the database somewhat after they have ended
 
@@ -60,6 +62,7 @@ class Reconciliation:
         self._settings = settings
         self._since_us: int | None = None
         self._places = asyncio.Semaphore(settings.at_once)
+        self._told = asyncio.Event()
         self._lookups = Lookups(
             Patience(
                 settings.first_pause_seconds,
@@ -73,6 +76,11 @@ class Reconciliation:
     def asks(self) -> bool:
         """Whether there is any deployment that can be asked."""
         return bool(self._targets)
+
+    def notified(self, provider: str, job_id: str) -> None:
+        """A provider has said that a job has ended which nothing here follows any more."""
+        self._lookups.told(provider, job_id, self._clock.wall_us())
+        self._told.set()
 
     async def run(self) -> None:
         """For ever: look for unsettled attempts, ask about those that are due."""
@@ -90,7 +98,18 @@ class Reconciliation:
             if wakeup_us is not None:
                 until = max(0.0, (wakeup_us - self._clock.wall_us()) / 1e6)
                 pause = min(pause, max(until, self._settings.every_seconds / 60))
-            await asyncio.sleep(pause)
+            if self._lookups.expects(self._clock.wall_us()):
+                pause = min(pause, _BEHIND_PAUSE_SECONDS)
+            await self._pause(pause)
+
+    async def _pause(self, seconds: float) -> None:
+        """Until the next round is due, or a job is told of."""
+        shortest = min(seconds, _ROUND_PAUSE_SECONDS)
+        await asyncio.sleep(shortest)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds - shortest):
+                await self._told.wait()
+        self._told.clear()
 
     async def _look(self) -> bool:
         """Read what is unsettled. False: the database has not caught up yet."""
@@ -130,7 +149,7 @@ class Reconciliation:
     async def _ask(self, rows: Sequence[AttemptRow], ask: Ask) -> None:
         """One question, within its time; its answers are written down."""
         async with self._places:
-            if self._lookups.is_held(rows[0].provider, self._clock.wall_us()):
+            if self._lookups.must_wait(rows[0].attempt_id, self._clock.wall_us()):
                 for row in rows:
                     self._lookups.put_off(row.attempt_id)
                 return

@@ -19,6 +19,8 @@ Answer: TypeAlias = JobReport | Literal["unknown", "failed"]
 
 _SECOND_US = 1_000_000
 _CREATE_SECONDS = 90  # the longest that a provider is given to say a job's id, and some more
+_EXPECT_SECONDS = 15.0  # from word of a job until its attempt has long been in the database
+_MOST_EXPECTED = 10_000
 _HOLD_SECONDS = (60.0, 300.0, 900.0)  # after refusals of one provider in a row
 
 
@@ -46,6 +48,8 @@ class _Case:
     row: AttemptRow
     next_at_us: int
     asking: bool = False
+    told: bool = False  # its provider has said that it has ended, and was not asked since
+    urgent: bool = False  # it is asked about because of that
 
 
 @dataclass(slots=True)
@@ -62,6 +66,26 @@ class Lookups:
     _cases: dict[str, _Case] = field(default_factory=dict)
     _closed: set[str] = field(default_factory=set)
     _held: dict[str, _Held] = field(default_factory=dict)
+    _expected: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def told(self, provider: str, job_id: str, now_us: int) -> None:
+        """The provider has said that a job has ended: its attempt is due, now or once it is known.
+
+        It waits for no pause, and for no refusal of other attempts either.
+        """
+        for case in self._cases.values():
+            if (case.row.provider, case.row.upstream_id) == (provider, job_id):
+                case.next_at_us, case.told = now_us, True
+                return
+        if len(self._expected) < _MOST_EXPECTED:
+            self._expected[provider, job_id] = now_us + round(_EXPECT_SECONDS * _SECOND_US)
+
+    def expects(self, now_us: int) -> bool:
+        """Whether word of a job has come whose attempt has not been observed yet, but may be."""
+        for key, until_us in list(self._expected.items()):
+            if until_us <= now_us:
+                del self._expected[key]
+        return bool(self._expected)
 
     def observe(self, rows: Iterable[AttemptRow], now_us: int) -> None:
         """Take in attempts that the ledger shows as unsettled; known ones stay as they are."""
@@ -69,16 +93,20 @@ class Lookups:
         for row in rows:
             unsettled.add(row.attempt_id)
             if row.attempt_id not in self._cases and row.attempt_id not in self._closed:
-                self._cases[row.attempt_id] = _Case(row, max(now_us, _earliest_us(row)))
+                told = self._expected.pop((row.provider, row.upstream_id or ""), None) is not None
+                next_at_us = max(now_us, _earliest_us(row))
+                self._cases[row.attempt_id] = _Case(row, next_at_us, told=told)
         self._closed &= unsettled  # what the ledger shows as settled need not be remembered
 
     def due(self, now_us: int) -> list[AttemptRow]:
         """What is to be asked about now, oldest first; each is then owed one ``answered``."""
         rows = []
         for case in self._cases.values():
-            if case.asking or case.next_at_us > now_us or self.is_held(case.row.provider, now_us):
+            if case.asking or case.next_at_us > now_us:
                 continue
-            case.asking = True
+            if not case.told and self.is_held(case.row.provider, now_us):
+                continue
+            case.asking, case.urgent, case.told = True, case.told, False
             rows.append(case.row)
         return rows
 
@@ -86,6 +114,11 @@ class Lookups:
         """Whether this provider has just refused to be asked, whichever the attempt."""
         held = self._held.get(provider)
         return held is not None and now_us < held.until_us
+
+    def must_wait(self, attempt_id: str, now_us: int) -> bool:
+        """Whether it is not to be asked about after all."""
+        case = self._cases[attempt_id]
+        return not case.urgent and self.is_held(case.row.provider, now_us)
 
     def put_off(self, attempt_id: str) -> None:
         """It was not asked after all."""
@@ -95,7 +128,7 @@ class Lookups:
         """When something may be due; None: not before something is observed."""
         waiting = []
         for case in self._cases.values():
-            held = self._held.get(case.row.provider)
+            held = None if case.told else self._held.get(case.row.provider)
             if not case.asking:
                 waiting.append(max(case.next_at_us, 0 if held is None else held.until_us))
         return min(waiting, default=None)
@@ -123,7 +156,8 @@ class Lookups:
             patience.longest_pause_seconds,
             max(0.0, limit - age_seconds),
         )
-        case.next_at_us = now_us + round(pause * _SECOND_US)
+        if not case.told:  # else it ended while it was asked about
+            case.next_at_us = now_us + round(pause * _SECOND_US)
         return None
 
     def give_up(self, attempt_id: str) -> Correction:

@@ -43,6 +43,7 @@ from providers.contract.plugin import (
     Hardware,
     Host,
     JobReport,
+    Notifiable,
     Probeable,
     ProbeState,
     Provider,
@@ -50,6 +51,7 @@ from providers.contract.plugin import (
     Reconcilable,
     Scalable,
     Warmable,
+    WebhookRejected,
 )
 from providers.contract.request import GenerateRequest, Input, Parameters, Task
 from providers.contract.settings import DeploymentOptions, ProviderSettings
@@ -85,6 +87,7 @@ __all__ = [
     "JobReport",
     "ModelLoading",
     "ModelNotFound",
+    "Notifiable",
     "Output",
     "OutputKind",
     "Parameters",
@@ -111,4 +114,5 @@ __all__ = [
     "UpstreamUnreachable",
     "Usage",
     "Warmable",
+    "WebhookRejected",
 ]

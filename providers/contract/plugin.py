@@ -151,12 +151,37 @@ class Findable(Protocol):
     def find(self, since: datetime, until: datetime) -> AsyncGenerator[JobReport, None]: ...
 
 
+class WebhookRejected(Exception):
+    """A message that is not the provider's, or is too old. The reason is for the log alone."""
+
+
+@runtime_checkable
+class Notifiable(Protocol):
+    """A provider whose service posts a message to the gateway when a job has ended.
+
+    Anybody can post there, and a message comes late, more than once, in any order or never:
+    ``notified`` checks that it is genuine and was sent about ``now``, and wakes what follows the
+    job here. It gives the job's id where nothing does, so that an attempt that broke off can be
+    settled: a ``lookup`` of it then needs no call. None: nothing is left to do.
+    Raises: WebhookRejected; ProviderError where it could not be checked.
+    """
+
+    async def notified(
+        self, headers: Mapping[str, str], body: bytes, now: datetime
+    ) -> str | None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What the gateway lends to a provider: its pooled HTTP client and a folder of its own."""
+    """What the gateway lends to a provider: its pooled HTTP client and a folder of its own.
+
+    ``webhook_path`` is where a provider that is ``Notifiable`` gets its messages, at whatever
+    address the gateway has in the world.
+    """
 
     http: Http
     data_dir: Path
+    webhook_path: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ Sources:  https://replicate.com/docs/reference/http (as recorded 2026-06-30; mar
           /docs/reference/webhooks, the ``replicate`` SDK 1.0.7, and the 3,808 public predictions in
           the npm package ``all-the-public-replicate-models`` 1.352.0 (marked "recorded
           predictions"); all read 2026-11-23.
-Webhooks: never asked for; streams and looks need no address of ours. ``verify_webhook`` is for
-          whoever gets them.
+Webhooks: asked for where the gateway has an address that Replicate reaches; streams and looks need
+          none.
 Reported: when a prediction was created, began and ended, and the seconds that its model ran;
           images, and tokens only by the provider's own language models.
 Not told: queueing and booting apart (both are ``starting``), which machine served, any price, the
@@ -21,14 +21,10 @@ Status:   emulator only. The emulator itself is held against the unmodified SDK,
 
 from providers.replicate.options import ReplicateOptions, ReplicateSettings
 from providers.replicate.provider import ReplicateProvider, plugin
-from providers.replicate.webhook import WebhookMessage, WebhookRejected, verify_webhook
 
 __all__ = [
     "ReplicateOptions",
     "ReplicateProvider",
     "ReplicateSettings",
-    "WebhookMessage",
-    "WebhookRejected",
     "plugin",
-    "verify_webhook",
 ]

@@ -17,6 +17,7 @@ from providers.contract import (
     ModelNotFound,
     ProtocolViolation,
     RequestRejected,
+    UpstreamFailed,
 )
 from providers.replicate.errors import ERROR_BODY_BYTES, refusal
 from providers.replicate.options import ReplicateSettings
@@ -61,9 +62,16 @@ class Api:
         await self._call("POST", f"/predictions/{quote(prediction_id, safe='')}/cancel")
 
     async def show(self, path: str) -> dict[str, Any]:
-        """A model or a version of one."""
+        """A model, or a version of one, or what else is one object."""
         raw, _ = await self._call("GET", path)
         return _object(raw)
+
+    async def webhook_secret(self) -> str:
+        """What the account's webhooks are signed with."""
+        key = (await self.show("/webhooks/default/secret")).get("key")
+        if not isinstance(key, str) or not key:
+            raise UpstreamFailed("Replicate does not tell the secret of its webhooks.")
+        return key
 
     async def scale(self, deployment: str, bounds: Mapping[str, int]) -> None:
         """Change how many machines a deployment keeps; this makes a new release of it."""

@@ -4,7 +4,8 @@ The stream brings text as it comes and says nothing of seconds; looks bring stat
 stream that breaks is opened again after the last event read (``Last-Event-ID``; whether Replicate
 honours it is not documented, so what came before is dropped by its id), and where that fails, the
 rest of the text is taken from the prediction itself. What was told is never told twice, and an
-answer that cannot be put together without doubt is ``StreamInterrupted``.
+answer that cannot be put together without doubt is ``StreamInterrupted``. Where no stream is read,
+a bell ends the pause before the next look.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from providers.replicate.api import Api
 from providers.replicate.output import OutputTold
 from providers.replicate.prediction import UNDER_WAY, Prediction, StartRule
 from providers.replicate.stream import StreamReader
+from providers.replicate.webhook import Bell
 from providers.toolkit.jobs import backoff_seconds
 from providers.toolkit.mapping import OutputRule
 from providers.toolkit.sse import SseEvent
@@ -50,6 +52,7 @@ class Following:
         rule: StartRule,
         output_rule: OutputRule,
         poll_seconds: float,
+        bell: Bell,
     ) -> None:
         self.prediction = prediction
         self.reported = True
@@ -57,6 +60,7 @@ class Following:
         self._rule = rule
         self._output = OutputTold(output_rule)
         self._poll_seconds = poll_seconds
+        self._bell = bell
         self._pauses = self._new_pauses()
         self._failed_looks = 0
         self._told = 0  # 1 Queued, 2 Booting, 3 Started
@@ -93,9 +97,12 @@ class Following:
                     raise failed
                 self.reported = False
                 return
-            if not self.prediction.ended:
-                asked = failed.retry_after_seconds if failed is not None else None
-                await anyio.sleep(max(asked or 0.0, next(self._pauses)))
+            if self.prediction.ended:
+                break
+            if failed is not None and failed.retry_after_seconds is not None:
+                await anyio.sleep(max(failed.retry_after_seconds, next(self._pauses)))
+            elif await self._bell.sleep(next(self._pauses)):
+                self._pauses = self._new_pauses()
         if self.prediction.status == "succeeded":
             whole = self._complete and self._connections == 1
             try:

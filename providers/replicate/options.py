@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
-from providers.contract import DeploymentOptions, ProviderSettings
+from providers.contract import DeploymentOptions, ProviderSettings, WebhookRejected
 from providers.replicate.prediction import Prediction
 from providers.toolkit.mapping import InputRule, OutputRule, unknown_names
+from providers.toolkit.webhooks import signature
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 _VERSION = r"[0-9a-f]{64}"
@@ -24,6 +26,24 @@ def _base_url(value: str) -> str:
     return value
 
 
+def _public_url(value: str) -> str:
+    parts = urlsplit(value)
+    local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and local)):
+        raise ValueError("must begin with https://")
+    if parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError("must be an address without a query or a password")
+    return value.rstrip("/")
+
+
+def _signing_secret(value: SecretStr) -> SecretStr:
+    try:
+        signature(value.get_secret_value(), "", 0, b"")
+    except WebhookRejected as error:
+        raise ValueError(str(error)) from None
+    return value
+
+
 class ReplicateSettings(ProviderSettings):
     """One account at Replicate."""
 
@@ -33,6 +53,12 @@ class ReplicateSettings(ProviderSettings):
     """The account's token; it begins with r8_."""
     poll_seconds: float = Field(default=2.0, gt=0)
     """Longest pause between two looks at a prediction that is silent; the first are shorter."""
+    webhook_base_url: Annotated[str, AfterValidator(_public_url)] | None = None
+    """Address of this gateway as Replicate reaches it, ``https://gateway.example.com``. Set, each
+    prediction asks for a webhook when it has ended; null: none does."""
+    webhook_secret: Annotated[SecretStr, AfterValidator(_signing_secret)] | None = None
+    """What they are signed with, whsec_...; null: the account is asked for it when the first one
+    comes."""
 
 
 class ReplicateOptions(DeploymentOptions):

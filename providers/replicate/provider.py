@@ -33,6 +33,7 @@ from providers.replicate.options import (
 )
 from providers.replicate.prediction import Prediction, StartRule
 from providers.replicate.schema import InputNames, input_names
+from providers.replicate.webhook import Webhooks
 from providers.toolkit.jobs import running_job
 from providers.toolkit.mapping import model_input
 
@@ -44,9 +45,15 @@ class ReplicateDeployment:
     """One model; its predictions can be asked about afterwards."""
 
     def __init__(
-        self, api: Api, target: Reference, options: ReplicateOptions, poll_seconds: float
+        self,
+        api: Api,
+        webhooks: Webhooks,
+        target: Reference,
+        options: ReplicateOptions,
+        poll_seconds: float,
     ) -> None:
         self._api = api
+        self._webhooks = webhooks
         self._target = target
         self._options = options
         self._poll_seconds = poll_seconds
@@ -59,7 +66,7 @@ class ReplicateDeployment:
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
         # First of all: a request that cannot be said must not start anything.
-        body: dict[str, Any] = {"input": await self._input(request)}
+        body = {"input": await self._input(request), **self._webhooks.asked_for}
         if self._target.version is not None:
             body["version"] = self._target.version
         hold_seconds = self._hold_seconds(request)
@@ -75,16 +82,18 @@ class ReplicateDeployment:
         ) as running:
             created = running.created
             yield Accepted(created.id, created.created)
-            following = Following(
-                self._api, created, self._rule, self._options.output, self._poll_seconds
-            )
-            try:
-                async with aclosing(following.events()) as events:
-                    async for event in events:
-                        yield event
-            finally:
-                if following.over:
-                    running.ended()
+            with self._webhooks.following(created.id) as bell:
+                following = Following(
+                    self._api, created, self._rule, self._options.output, self._poll_seconds, bell
+                )
+                try:
+                    async with aclosing(following.events()) as events:
+                        async for event in events:
+                            yield event
+                finally:
+                    if following.over:
+                        running.ended()
+                        bell.heard = True
         last = following.prediction
         if not following.reported:
             yield Finished()
@@ -96,7 +105,7 @@ class ReplicateDeployment:
 
     async def lookup(self, job_id: str) -> JobReport | None:
         """What Replicate says about a prediction; its stamps and counts outlive its output."""
-        found = await self._api.get(job_id)
+        found = self._webhooks.told(job_id) or await self._api.get(job_id)
         return None if found is None else report(found, self._rule)
 
     def find(self, since: datetime, until: datetime) -> AsyncGenerator[JobReport, None]:
@@ -147,12 +156,13 @@ class ScalableDeployment(ReplicateDeployment):
     def __init__(
         self,
         api: Api,
+        webhooks: Webhooks,
         target: Reference,
         options: ReplicateOptions,
         poll_seconds: float,
         deployment: str,
     ) -> None:
-        super().__init__(api, target, options, poll_seconds)
+        super().__init__(api, webhooks, target, options, poll_seconds)
         self._deployment = deployment
 
     async def scale(self, minimum: int, maximum: int | None = None) -> None:
@@ -169,19 +179,24 @@ class ReplicateProvider:
     def __init__(self, settings: ReplicateSettings, host: Host) -> None:
         self._settings = settings
         self._api = Api(host.http, settings)
+        self._webhooks = Webhooks(self._api, settings, host.webhook_path)
 
     def bind(self, model: str, options: ReplicateOptions) -> Deployment:
         target = reference(model, options.deployment)
-        poll_seconds = self._settings.poll_seconds
+        known = (self._api, self._webhooks, target, options, self._settings.poll_seconds)
         if options.deployment is None:
-            return ReplicateDeployment(self._api, target, options, poll_seconds)
-        return ScalableDeployment(self._api, target, options, poll_seconds, options.deployment)
+            return ReplicateDeployment(*known)
+        return ScalableDeployment(*known, options.deployment)
 
     def find(self, since: datetime, until: datetime) -> AsyncGenerator[JobReport, None]:
         """All predictions of the account, newest first; starts are judged as by default."""
         usual = ReplicateOptions()
         rule = StartRule(usual.warm_below_seconds, usual.cold_after_seconds)
         return find(self._api, rule, since, until)
+
+    async def notified(self, headers: Mapping[str, str], body: bytes, now: datetime) -> str | None:
+        """A webhook about a prediction that has ended; see ``Notifiable``."""
+        return await self._webhooks.notified(headers, body, now)
 
     async def aclose(self) -> None:
         """Nothing of its own: the HTTP client is the host's."""

@@ -28,6 +28,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from tests.emulators.replicate_webhooks import Hooks
 from tests.emulators.replicate_wire import (
     MODELS,
     REFUSALS,
@@ -49,7 +50,6 @@ from tests.emulators.replicate_world import (
 )
 
 TOKEN = "r8_emulated4hK2bTzQ9sXw"
-WEBHOOK_SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"
 CREATE_KEYS = {"version", "input", "stream", "webhook", "webhook_events_filter"}
 PREFER = re.compile(r"wait(?:=([1-9]|[1-5][0-9]|60))?")
 
@@ -71,6 +71,7 @@ class Replicate:
         self.key = token
         self.url = ""
         self.world = world or World()
+        self.hooks = Hooks()
         self.received: list[Received] = []
         self.models: dict[str, Model] = {}
         self.refused_looks = 0  # so many looks to come are answered 502
@@ -194,6 +195,8 @@ class Replicate:
             return problem(422, invalid("", "input is required"))
         if wrong := wrong_input(model, given):
             return problem(422, invalid("input", wrong))
+        if wrong := self.hooks.wrong(body):
+            return problem(422, invalid("webhook", wrong))
         prefer = PREFER.fullmatch(request.headers.get("prefer", "wait"))
         after = request.headers.get("cancel-after")
         seconds = None if after is None else duration_seconds(after)
@@ -201,6 +204,7 @@ class Replicate:
             return problem(422, {"title": "Invalid header", "detail": "Prefer or Cancel-After"})
         self._began[name.partition("/")[2]] += 1
         made = self.world.make(name, model, given, deployment=deployment, deadline_seconds=seconds)
+        self.hooks.plan(self.world, made, body, self.shown)
         if self.lost_creates:
             self.lost_creates -= 1
             return Response("<html>Bad gateway</html>", 502, media_type="text/html")
@@ -306,7 +310,7 @@ class Replicate:
         return JSONResponse([{"name": "Nvidia L40S GPU", "sku": "gpu-l40s"}])
 
     async def secret(self, request: Request) -> Response:
-        return JSONResponse({"key": WEBHOOK_SECRET})
+        return JSONResponse({"key": self.hooks.secret})
 
     # -- streams ------------------------------------------------------------------------------
 

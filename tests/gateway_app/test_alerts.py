@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from gateway.settings import ConfigError, load
 from gateway.warmth.alarm import Alarm, Thresholds, Totals
 from gateway.webhooks import WebhookRefused, is_public, post
-from providers.replicate.webhook import verify_webhook
+from providers.toolkit.webhooks import verify
 from tests.gateway_app.gateways import Gateway, eventually, running_gateway
 from tests.gateway_app.test_warmth import COLD, WARM, tree
 
@@ -66,7 +67,7 @@ def test_a_worse_cold_rate_is_posted_once_signed_and_linked(
             gateway.answer("own")
         ((headers, body),) = hook.got
         told = orjson.loads(body)
-        assert verify_webhook(headers, body, SECRET).id.startswith("msg_")
+        assert verify(headers, body, SECRET, datetime.now(UTC)).startswith("msg_")
         assert told["type"] == "cold_starts.worsened"
         data = told["data"]
         assert (data["alert"], data["deployment"], data["what"]) == ("colder", "own", "cold_rate")

@@ -94,3 +94,43 @@ def test_one_without_an_id_waits_until_others_have_theirs(status: str, seconds: 
     correction = lookups.answered("att_000000", ENDED, at_us(seconds))
     assert correction is not None and correction.reason == "found"
     assert correction.set["upstream_id"] == "job-0"
+
+
+def test_a_job_that_has_ended_by_the_providers_own_word_waits_for_nothing() -> None:
+    lookups, now_us = Lookups(PATIENCE), at_us(12)
+    lookups.observe([broken_off(number) for number in range(2)], now_us)
+    for row in lookups.due(now_us):
+        lookups.answered(row.attempt_id, "failed", now_us)  # the provider is left alone
+    assert lookups.due(now_us + 1) == []
+    lookups.told("modal", "job-0", now_us + 1)  # another provider's
+    assert lookups.due(now_us + 1) == []
+    lookups.told("replicate", "job-0", now_us + 1)
+    assert lookups.next_wakeup_us() == now_us + 1
+    (row,) = lookups.due(now_us + 1)
+    assert row.upstream_id == "job-0" and not lookups.must_wait(row.attempt_id, now_us + 1)
+    assert lookups.must_wait("att_000001", now_us + 1)
+    assert lookups.answered(row.attempt_id, ENDED, now_us + 1) is not None
+
+
+def test_one_that_ends_while_it_is_asked_about_is_asked_about_again_at_once() -> None:
+    lookups, now_us = Lookups(PATIENCE), at_us(12)
+    lookups.observe([broken_off()], now_us)
+    (row,) = lookups.due(now_us)
+    lookups.told("replicate", "job-0", now_us)
+    assert lookups.answered(row.attempt_id, RUNNING, now_us + 1) is None
+    assert len(lookups.due(now_us + 1)) == 1
+    assert lookups.answered(row.attempt_id, ENDED, now_us + 2) is not None
+
+
+def test_word_of_a_job_may_come_before_its_row_and_is_not_waited_for_for_ever() -> None:
+    lookups, now_us = Lookups(PATIENCE), at_us(12)
+    for job_id in ("job-0", "nobodys"):
+        lookups.told("replicate", job_id, now_us)
+    lookups.observe([broken_off()], now_us + 1)
+    assert len(lookups.due(now_us + 1)) == 1
+    assert lookups.expects(now_us + 14_999_999) and not lookups.expects(now_us + 15_000_000)
+    # Told again of what is settled: nothing is done twice.
+    assert lookups.answered("att_000000", ENDED, now_us + 2) is not None
+    lookups.told("replicate", "job-0", now_us + 3)
+    lookups.observe([broken_off()], now_us + 3)
+    assert lookups.due(now_us + 3) == []

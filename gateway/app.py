@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ from gateway.routing import Routes
 from gateway.settings import ConfigError, Settings
 from gateway.tracing import telling
 from gateway.warm_start import recall
-from providers.contract import Http, ProviderPlugin, ProviderSettings
+from providers.contract import EndsWithGateway, Http, ProviderPlugin, ProviderSettings
 from providers.toolkit.http import open_http
 
 logger = logging.getLogger(__name__)
@@ -178,11 +179,15 @@ async def _open(
         interrupted.append(row)
         target = registry.targets.get(row.deployment)
         timeouts = settings.timeouts if target is None else target.timeouts
+        ended_by: datetime | None = None
+        if target is not None and isinstance(target.deployment, EndsWithGateway):
+            ended_by = target.deployment.ended_by(datetime.fromtimestamp(now_us / 1e6, UTC))
         return settle_interrupted(
             row,
             now_us=now_us,
             last_seen_us=last_seen_us,
             total_seconds=timeouts.total_seconds,
+            ended_by_us=None if ended_by is None else round(ended_by.timestamp() * 1e6),
         )
 
     recover(journal_dir(data_dir), journal, close_books)

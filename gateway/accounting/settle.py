@@ -189,14 +189,19 @@ def worst_case_pico_usd(
 
 
 def settle_interrupted(
-    row: AttemptRow, *, now_us: int, last_seen_us: int, total_seconds: float
+    row: AttemptRow,
+    *,
+    now_us: int,
+    last_seen_us: int,
+    total_seconds: float,
+    ended_by_us: int | None = None,
 ) -> AttemptRow:
     """Close an attempt whose gateway died: status ``interrupted`` and a bounded cost.
 
     ``last_seen_us`` is the last sign of life of that gateway: the estimate counts seconds up to
     it. The bound is the attempt's deadline, whatever the time is now: a provider may go on after
-    the restart as well. Output tokens cannot be guessed; the bound has room for all that were asked
-    for.
+    the restart as well. ``ended_by_us``: it did not, and had ended by then. Output tokens
+    cannot be guessed; the bound has room for all that were asked for.
     """
     row.status = "interrupted"
     row.error_type = "Interrupted"
@@ -209,7 +214,10 @@ def settle_interrupted(
         Count(known_input, "estimated", 0, None),
         Count(0, "estimated", 0, row.max_output_tokens),
     )
-    seconds = Seconds(lived, 0.0, total_seconds)
+    most_seconds = total_seconds
+    if ended_by_us is not None:
+        most_seconds = min(most_seconds, max(lived, (ended_by_us - row.begun_at_us) / 1e6))
+    seconds = Seconds(lived, 0.0, most_seconds)
     # They were spent once, in whichever phase; a price that is not for work is for waiting.
     if tariff_row is None or "execute" in tariff_row.bills:
         used = Billable(tokens, execute=seconds)

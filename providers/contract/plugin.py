@@ -142,6 +142,17 @@ class Reconcilable(Protocol):
 
 
 @runtime_checkable
+class EndsWithGateway(Protocol):
+    """A deployment whose work ends when its gateway's process does, however that one ends."""
+
+    def ended_by(self, now: datetime) -> datetime | None:
+        """When all work of earlier gateways had ended, at the latest; None: not known.
+
+        A starting gateway asks at ``now``, before it sends any work. Must not block.
+        """
+
+
+@runtime_checkable
 class Findable(Protocol):
     """Past jobs, newest first, by the time of their creation: from ``since`` to before ``until``.
 

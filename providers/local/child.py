@@ -12,6 +12,7 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 logger = logging.getLogger(__name__)
@@ -41,8 +42,14 @@ class _ExitProtocol(asyncio.subprocess.SubprocessStreamProtocol):
 class Child:
     """A process that ends when its stdin closes. It writes reports to stdout, a log to stderr."""
 
-    def __init__(self, process: asyncio.subprocess.Process, exit: asyncio.Future[None]) -> None:
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        exit: asyncio.Future[None],
+        end_file: Path | None,
+    ) -> None:
         self._process = process
+        self._end_file = end_file
         self.exit = exit
         """Done when the process has ended; awaiting it through ``asyncio.wait`` is safe."""
         self.told_to_end = False
@@ -50,11 +57,16 @@ class Child:
         self._log = asyncio.create_task(self._keep_log())
 
     @classmethod
-    async def spawn(cls, argv: Sequence[str], config: Mapping[str, Any]) -> Child:
+    async def spawn(
+        cls, argv: Sequence[str], config: Mapping[str, Any], end_file: Path | None = None
+    ) -> Child:
         """Start it and send it ``config``: secrets on argv would be seen by every local user.
 
-        Raises: OSError when the system cannot start a process.
+        ``end_file`` tells of its end where nobody is left to see it (see ``ends``). Raises: OSError
+        when the system cannot start a process.
         """
+        if end_file is not None:
+            config = {**config, "end_file": str(end_file)}
         loop = asyncio.get_running_loop()
         try:
             transport, protocol = await loop.subprocess_exec(
@@ -68,7 +80,7 @@ class Child:
         except OSError as error:  # uvloop's does not say what was not found
             raise OSError(error.errno, error.strerror, argv[0]) from error
         process = asyncio.subprocess.Process(transport, protocol, loop)
-        child = cls(process, protocol.exited)
+        child = cls(process, protocol.exited, end_file)
         assert process.stdin is not None
         try:
             process.stdin.write(json.dumps(config).encode() + b"\n")
@@ -120,6 +132,8 @@ class Child:
             await self.exited(GRACE_SECONDS)
         self._kill_group()
         await self.exited()
+        if self._end_file is not None:
+            self._end_file.unlink(missing_ok=True)
         await asyncio.wait({self._log}, timeout=DRAIN_SECONDS)
         self._log.cancel()
         await asyncio.wait({self._log})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack, aclosing
+from datetime import datetime
 
 from providers.contract import (
     Booting,
@@ -16,6 +17,7 @@ from providers.contract import (
     UpstreamFailed,
     UpstreamUnreachable,
 )
+from providers.local.ends import Ends
 from providers.local.speech import chat
 from providers.local.supervisor import Supervisor
 from providers.toolkit.openai_chat import DIALECT, ChatEndpoint, request_body
@@ -32,11 +34,13 @@ class ChildDeployment:
         supervisor: Supervisor,
         model: str,
         *,
+        ends: Ends,
         chat_path: str,
         keep_alive_seconds: float | None,
         reports_progress: bool,
     ) -> None:
         self.supervisor = supervisor
+        self._ends = ends
         self._http = http
         self._model = model
         self._chat_path = chat_path
@@ -75,6 +79,10 @@ class ChildDeployment:
                     if await instance.child.exited(within_seconds=EXIT_NOTICE_SECONDS):
                         raise UpstreamFailed("The local engine ended unexpectedly.") from error
                 raise
+
+    def ended_by(self, now: datetime) -> datetime | None:
+        """See ``EndsWithGateway``."""
+        return self._ends.ended_by(now)
 
     async def probe(self) -> ProbeState:
         return self.supervisor.state

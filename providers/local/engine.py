@@ -4,7 +4,8 @@ Run as a file (``python -P engine.py``), not with ``-m``: importing the package 
 more time than loading the model does, and all of it would be cold start.
 
 stdin    one line of JSON (``Config``), then nothing; the child ends itself when it closes, so it
-         cannot outlive its parent, however that one dies
+         cannot outlive its parent, however that one dies. ``end_file`` is locked meanwhile, and
+         written to then
 stdout   JSON lines: ``{"begun_monotonic"}``, then ``{"ready": true, ...}`` or ``{"failed": why}``
 stderr   the engine's own log
 
@@ -14,13 +15,14 @@ them, and the release is pinned in pyproject.toml.
 
 from __future__ import annotations
 
+import fcntl
 import importlib
 import json
 import os
 import sys
 import threading
 import time
-from typing import Any, NoReturn, TypedDict
+from typing import Any, NoReturn, NotRequired, TypedDict
 
 BATCH_TOKENS_PER_THREAD = 64
 
@@ -42,6 +44,7 @@ class Config(Settings):
 
     model_path: str
     api_key: str
+    end_file: NotRequired[str | None]
 
 
 def main() -> NoReturn:
@@ -51,7 +54,8 @@ def main() -> NoReturn:
     report({"begun_monotonic": begun_monotonic})
     with os.fdopen(0, "rb", buffering=0, closefd=False) as stdin:
         config: Config = json.loads(stdin.readline())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_file = _hold(config.get("end_file"))
+    threading.Thread(target=_end_with_parent, args=(end_file,), daemon=True).start()
     if not os.path.isfile(config["model_path"]):
         _fail(report, "model_missing")
     with open(config["model_path"], "rb") as file:
@@ -123,9 +127,19 @@ def _claim_stdout() -> Any:
     return lambda line: reports.write(json.dumps(line) + "\n")
 
 
-def _end_with_parent() -> None:
+def _hold(path: str | None) -> int | None:
+    if path is None:
+        return None
+    end_file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    fcntl.flock(end_file, fcntl.LOCK_EX)
+    return end_file
+
+
+def _end_with_parent(end_file: int | None) -> None:
     while os.read(0, 4096):
         pass
+    if end_file is not None:
+        os.write(end_file, b"ended")
     os._exit(0)
 
 

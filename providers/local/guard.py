@@ -3,7 +3,8 @@
 An arbitrary server does not end when its parent is killed, and would keep its GPU memory for ever.
 This guard does, by its stdin, and takes the server and the server's own children along.
 
-stdin    one line of JSON: ``{"command": [...], "environment": {...}}``, then nothing
+stdin    one line of JSON: ``{"command": [...], "environment": {...}, "end_file": path or null}``,
+         then nothing; the file is locked meanwhile, and written to when an orphan has ended
 stdout   at most one line of JSON: ``{"failed": why}``
 stderr   all that the program prints
 exit     the program's exit code; 128 + n where signal n ended it, as shells have it
@@ -11,6 +12,7 @@ exit     the program's exit code; 128 + n where signal n ended it, as shells hav
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -27,6 +29,10 @@ def main() -> None:
         config = json.loads(stdin.readline())
     for name, value in config["environment"].items():
         os.putenv(name, value)
+    end_file = None
+    if config.get("end_file") is not None:
+        end_file = os.open(config["end_file"], os.O_WRONLY | os.O_CLOEXEC)
+        fcntl.flock(end_file, fcntl.LOCK_EX)
     try:
         program = subprocess.Popen(  # noqa: S603 - the operator's own command, and no shell
             config["command"], stdin=subprocess.DEVNULL, stdout=sys.stderr
@@ -38,7 +44,8 @@ def main() -> None:
         sys.exit(127)
     signal.signal(signal.SIGTERM, lambda *_: program.terminate())
     orphaned = threading.Event()
-    watch = threading.Thread(target=_end_with_parent, args=(program, orphaned), daemon=True)
+    given = (program, orphaned, end_file)
+    watch = threading.Thread(target=_end_with_parent, args=given, daemon=True)
     watch.start()
     code = program.wait()
     if orphaned.is_set():
@@ -46,7 +53,9 @@ def main() -> None:
     os._exit(code if code >= 0 else 128 - code)
 
 
-def _end_with_parent(program: subprocess.Popen[bytes], orphaned: threading.Event) -> None:
+def _end_with_parent(
+    program: subprocess.Popen[bytes], orphaned: threading.Event, end_file: int | None
+) -> None:
     while os.read(0, 4096):
         pass
     orphaned.set()
@@ -55,6 +64,9 @@ def _end_with_parent(program: subprocess.Popen[bytes], orphaned: threading.Event
         program.wait(GRACE_SECONDS)
     except subprocess.TimeoutExpired:
         program.kill()
+        program.wait()
+    if end_file is not None:
+        os.write(end_file, b"ended")
     if sys.platform != "win32" and os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)  # what the program has started, and this guard
 

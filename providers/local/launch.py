@@ -15,7 +15,8 @@ from typing import Any, Protocol
 
 from providers.contract import Http, ProviderError, UpstreamFailed
 from providers.local.child import Child
-from providers.local.engine import Config, Settings
+from providers.local.ends import Ends
+from providers.local.engine import Settings
 from providers.local.failures import boot_failure
 
 logger = logging.getLogger(__name__)
@@ -66,14 +67,17 @@ class EmbeddedLaunch:
 
     find_weights: Callable[[], Path]
     settings: Settings
+    ends: Ends | None = None
     argv: tuple[str, ...] = (sys.executable, "-P", str(HERE / "engine.py"))
 
     async def start(self) -> Instance:
         begun_monotonic = time.monotonic()
         model_path = await asyncio.to_thread(self.find_weights)
         api_key = secrets.token_urlsafe(32)
-        config: Config = {**self.settings, "model_path": str(model_path), "api_key": api_key}
-        child = await Child.spawn(self.argv, config)
+        config = {**self.settings, "model_path": str(model_path), "api_key": api_key}
+        child = await Child.spawn(
+            self.argv, config, None if self.ends is None else self.ends.begin()
+        )
         try:
             report = await _final_report(child)
             if not report.get("ready"):
@@ -102,6 +106,7 @@ class CommandLaunch:
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     api_key: str | None = field(default=None, repr=False)
     ready_path: str = "/health"
+    ends: Ends | None = None
     choose_port: Callable[[], int] = free_port
     argv: tuple[str, ...] = (sys.executable, "-P", str(HERE / "guard.py"))
 
@@ -125,6 +130,7 @@ class CommandLaunch:
                 "command": [_fill_in(text, known) for text in self.command],
                 "environment": {k: _fill_in(v, known) for k, v in self.environment.items()},
             },
+            None if self.ends is None else self.ends.begin(),
         )
         instance = Instance(f"http://127.0.0.1:{port}", api_key, child, 0.0)
         try:

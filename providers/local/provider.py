@@ -12,6 +12,7 @@ from providers.contract import Deployment, Host, ProviderPlugin
 from providers.local import fetch, weights
 from providers.local.deployment import ChildDeployment
 from providers.local.dialects import DIALECTS
+from providers.local.ends import Ends
 from providers.local.engine import Settings
 from providers.local.launch import CommandLaunch, EmbeddedLaunch, Launch
 from providers.local.options import LocalOptions, LocalSettings
@@ -29,13 +30,14 @@ class LocalProvider:
         self._host = host
         self._supervisors: list[Supervisor] = []
         self._servers: list[Server] = []
+        self._ends = Ends(host.data_dir / "engines")
 
     def bind(self, model: str, options: LocalOptions) -> Deployment:
         url = options.url or (None if options.command else self._settings.base_url)
         if url is not None:
             return self._at_url(url.rstrip("/"), model, options)
         launch = (
-            _embedded_launch(model, options, self._host.data_dir)
+            _embedded_launch(model, options, self._host.data_dir, self._ends)
             if options.command is None
             else self._command_launch(options.command, model, options)
         )
@@ -49,6 +51,7 @@ class LocalProvider:
             self._host.http,
             supervisor,
             model,
+            ends=self._ends,
             chat_path=options.chat_path,
             keep_alive_seconds=options.idle_timeout_seconds,
             reports_progress=options.command is None,
@@ -77,6 +80,7 @@ class LocalProvider:
             environment={k: v.get_secret_value() for k, v in options.environment.items()},
             api_key=options.api_key.get_secret_value() if options.api_key else None,
             ready_path=options.ready_path or DIALECTS["plain"].ready_path,
+            ends=self._ends,
         )
 
 
@@ -97,7 +101,7 @@ def prepare(
     return fetch.ensure(embedded, data_dir, on_progress)
 
 
-def _embedded_launch(model: str, options: LocalOptions, data_dir: Path) -> Launch:
+def _embedded_launch(model: str, options: LocalOptions, data_dir: Path, ends: Ends) -> Launch:
     if importlib.util.find_spec("xllamacpp") is None:
         raise ValueError(
             "the embedded engine is not installed: "
@@ -120,8 +124,8 @@ def _embedded_launch(model: str, options: LocalOptions, data_dir: Path) -> Launc
         "top_p": embedded.top_p if embedded else None,
     }
     if embedded is None:
-        return EmbeddedLaunch(lambda: path, settings)
-    return EmbeddedLaunch(partial(weights.find, embedded, data_dir), settings)
+        return EmbeddedLaunch(lambda: path, settings, ends)
+    return EmbeddedLaunch(partial(weights.find, embedded, data_dir), settings, ends)
 
 
 plugin = ProviderPlugin(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ def interrupted(
     now_seconds: int,
     max_output_tokens: int | None = None,
     reserved_pico_usd: int | None = None,
+    ended_by_us: int | None = None,
     **rates: Any,
 ) -> AttemptRow:
     price = PriceRow.model_validate(
@@ -35,6 +37,7 @@ def interrupted(
         now_us=now_seconds * 1_000_000,
         last_seen_us=lived_seconds * 1_000_000,
         total_seconds=30,
+        ended_by_us=ended_by_us,
     )
 
 
@@ -47,6 +50,17 @@ def test_seconds_are_bounded_by_the_deadline() -> None:
 def test_a_job_may_go_on_after_the_restart() -> None:
     row = interrupted(2, 3, usd_per_second="0.5")  # restarted a second later
     assert (row.cost_pico_usd, row.high_pico_usd) == (10**12, 15 * 10**12)
+
+
+@pytest.mark.parametrize(
+    ("ended_by_us", "high_usd"),
+    [(3_500_000, "1.75"), (1_000_000, "1"), (99_000_000, "15")],
+    ids=["known", "before the last sign of life", "after the deadline"],
+)
+def test_what_ended_with_its_gateway_is_bounded_by_that(ended_by_us: int, high_usd: str) -> None:
+    row = interrupted(2, 100, ended_by_us=ended_by_us, usd_per_second="0.5")
+    assert (row.low_pico_usd, row.cost_pico_usd) == (0, 10**12)
+    assert row.high_pico_usd == int(Decimal(high_usd) * 10**12)
 
 
 @pytest.mark.parametrize("kind", ["boot", "queue"])
@@ -71,6 +85,9 @@ def test_a_clock_that_was_set_back_is_no_bound(now_seconds: int, estimated_secon
 
 @pytest.mark.parametrize(("max_output_tokens", "high"), [(64, 999), (None, None)])
 def test_a_slice_that_was_held_is_no_bound(max_output_tokens: int | None, high: int | None) -> None:
-    prices = {"usd_per_million_input_tokens": "1", "usd_per_million_output_tokens": "1"}
+    prices: dict[str, Any] = {
+        "usd_per_million_input_tokens": "1",
+        "usd_per_million_output_tokens": "1",
+    }
     row = interrupted(2, 10, max_output_tokens, 999, **prices)
     assert (row.cost_status, row.high_pico_usd) == ("estimated", high)

@@ -7,6 +7,9 @@ boot and idle time are rows of their own. What the format has no column for begi
 * An unknown cost is an empty cell, never 0; ``x_CostStatus`` says how a cost is known.
 * ConsumedQuantity, PricingQuantity, PricingUnit, PricingCategory and the unit prices are empty
   where SkuPriceId is: the format wants it so.
+* Idle time is allocated, whole, to the attempt that ended last before it: the Allocated columns
+  name the attempt and have its tags, ``Tags`` is empty there. Standing and keep-warm charges, fees
+  and adjustments are allocated to nobody: their Allocated columns are empty, as the format wants.
 * List, contracted, billed and effective cost are the same: the gateway knows one price.
 """
 
@@ -21,6 +24,8 @@ import orjson
 from gateway.ledger.views import usd_or_null
 
 COLUMNS = (
+    *("AllocatedMethodDetails", "AllocatedMethodId", "AllocatedResourceId"),
+    *("AllocatedResourceName", "AllocatedTags"),
     *("BilledCost", "BillingAccountId", "BillingAccountName", "BillingCurrency"),
     *("BillingPeriodStart", "BillingPeriodEnd", "ChargeCategory", "ChargeClass"),
     *("ChargeDescription", "ChargeFrequency", "ChargePeriodStart", "ChargePeriodEnd"),
@@ -43,6 +48,8 @@ _UNITS = {
 }
 _KINDS = {"boot_seconds": "boot", "queue_seconds": "queue", "idle_seconds": "idle"}
 _ACCOUNT = "serverless-inference-gateway"
+TO_THE_ATTEMPT_BEFORE = "to-the-attempt-before"
+"""The one method of allocation that there is, as ``gateway/README.md`` describes it."""
 
 
 def attempt(row: Any) -> Iterator[Sequence[object]]:
@@ -90,11 +97,12 @@ def charge(row: Any, owner: Any | None) -> Iterator[Sequence[object]]:
         "ResourceType": "Deployment",
         "x_AttemptId": row["attempt_id"],
     }
+    if row["attempt_id"] is not None:
+        common |= _allocated(row, owner)
     if owner is not None:
         common |= {
             "SubAccountId": owner["key_id"],
             "SubAccountName": owner["key_id"],
-            "Tags": orjson.dumps(owner["tags"]).decode(),
             "x_RequestId": owner["operation_id"],
             "x_Model": owner["model"],
             "x_Origin": owner["origin"],
@@ -113,6 +121,20 @@ def charge(row: Any, owner: Any | None) -> Iterator[Sequence[object]]:
         description=f"{row['deployment']}: {kind}, {row['rule']}",
         sku=row["deployment"],
     )
+
+
+def _allocated(row: Any, owner: Any | None) -> dict[str, object]:
+    """A charge that is allocated is so to one attempt, and whole. Its tags may not be known."""
+    element: dict[str, object] = {"AllocatedRatio": 1, "UsageUnit": "Seconds"}
+    if row["quantity"] is not None:
+        element["UsageQuantity"] = orjson.Fragment(row["quantity"])
+    return {
+        "AllocatedMethodId": TO_THE_ATTEMPT_BEFORE,
+        "AllocatedMethodDetails": orjson.dumps({"Elements": [element]}).decode(),
+        "AllocatedResourceId": row["attempt_id"],
+        "AllocatedResourceName": row["attempt_id"],
+        "AllocatedTags": None if owner is None else orjson.dumps(owner["tags"]).decode(),
+    }
 
 
 def _common(provider: str, deployment: str, start_us: int, end_us: int) -> dict[str, object]:

@@ -75,8 +75,47 @@ def test_a_cost_line_is_a_row_of_focus(filled: Path) -> None:
     assert active["SkuMeter"] == "execute_seconds" and active["ChargeCategory"] == "Usage"
     assert idle["BilledCost"] == "0.006" and idle["ConsumedQuantity"] == "60"
     assert sum(Decimal(row["BilledCost"]) for row in found) == Decimal("0.006093")
-    for name in ("SubAccountId", "SubAccountName", "Tags", "x_RequestId", "x_Model", "x_Origin"):
+    for name in ("SubAccountId", "SubAccountName", "x_RequestId", "x_Model", "x_Origin"):
         assert idle[name] == boot[name] != ""  # whose idle time it is: as in the reports
+
+
+ALLOCATED = (
+    *("AllocatedMethodDetails", "AllocatedMethodId", "AllocatedResourceId"),
+    *("AllocatedResourceName", "AllocatedTags"),
+)
+
+
+def test_idle_time_is_allocated_to_the_attempt_before_it(filled: Path) -> None:
+    active, boot, idle = (
+        row for row in lines(filled, "focus") if row["x_AttemptId"] == "att_000001"
+    )
+    assert {row[name] for row in (active, boot) for name in ALLOCATED} == {""}
+    assert idle["AllocatedMethodId"] == "to-the-attempt-before"
+    assert idle["AllocatedResourceId"] == idle["AllocatedResourceName"] == "att_000001"
+    # The tags are those of what it is allocated to, and stand in one of the two columns only.
+    assert json.loads(idle["AllocatedTags"]) == json.loads(boot["Tags"]) == {"team": "a,b"}
+    assert idle["Tags"] == ""
+    (element,) = json.loads(idle["AllocatedMethodDetails"])["Elements"]
+    assert element == {"AllocatedRatio": 1, "UsageUnit": "Seconds", "UsageQuantity": 60}
+
+
+def test_what_belongs_to_no_attempt_is_left_unallocated_and_says_so(
+    data_dir: Path, journal: Journal
+) -> None:
+    for number, kind in enumerate(("standing", "keep_warm", "fee", "adjustment")):
+        charged = idle_charge(number, attempt_id=None, kind=kind, rule="not allocated")
+        journal.charge(charged)
+    journal.charge(idle_charge(9, attempt_id="att_gone", quantity=None))
+    ship(data_dir)
+    *others, lost = lines(data_dir, "focus")
+    assert len(others) == 4
+    for row in others:
+        assert {row[name] for name in ALLOCATED} == {""}
+        assert row["ChargeDescription"].endswith(f"{row['x_ChargeKind']}, not allocated")
+    # Whose it was is known, its tags are not: the attempt was deleted.
+    assert lost["AllocatedResourceId"] == "att_gone" and lost["AllocatedTags"] == ""
+    (element,) = json.loads(lost["AllocatedMethodDetails"])["Elements"]
+    assert element == {"AllocatedRatio": 1, "UsageUnit": "Seconds"}
 
 
 def test_whatever_has_a_price_is_of_something(filled: Path) -> None:

@@ -213,8 +213,15 @@ def left(six: Six, model: str, at: str) -> str:
 
 def booked(six: Six, operation: str) -> Any:
     """The operation, once it is booked as cancelled."""
-    until(lambda: six.gateway.get(f"/v1/operations/{operation}")["status"] != "running", 5)
-    told = six.gateway.get(f"/v1/operations/{operation}")
+    path = f"/v1/operations/{operation}"
+
+    def over() -> bool:
+        """The database may be behind for a moment."""
+        answer = six.gateway.call("GET", path)
+        return answer.status == 200 and answer.json["status"] != "running"
+
+    until(over, 20)
+    told = six.gateway.get(path)
     assert told["status"] == "cancelled"
     assert [attempt["status"] for attempt in told["attempts"]] == ["cancelled"]
     return told

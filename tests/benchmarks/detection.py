@@ -32,7 +32,8 @@ from tests.acceptance.six_providers import Six, six_providers
 from tests.acceptance.stages import BODY
 
 SHARES = {
-    "replicate": 0.34,
+    "replicate": 0.24,
+    "runpod": 0.10,
     "huggingface": 0.27,
     "held": 0.21,
     "modal": 0.08,
@@ -41,7 +42,12 @@ SHARES = {
     "local": 0.01,
 }
 """Of all calls: who answers sooner gets more of them, and who boots for real the fewest."""
-_SILENT = {"replicate": "replicate-quick", "modal": "modal-silent", "huggingface": "router"}
+_SILENT = {
+    "replicate": "replicate-quick",
+    "runpod": "runpod-blind",
+    "modal": "modal-silent",
+    "huggingface": "router",
+}
 """Deployments whose wire carries no evidence, asked between the others of their provider."""
 _SILENT_SHARE = 0.1
 _COLD_SHARE = 0.25
@@ -49,7 +55,10 @@ _LEAST = 0.99
 _MOST_ERROR = 0.05
 _FEWEST_PREDICTIONS = 500  # of fewer, chance alone makes a calibration error of some hundredths
 # Who shares a world, and so a clock, takes turns.
-_TURNS = (("replicate",), ("modal", "generator"), ("huggingface", "held"), ("banana",), ("local",))
+_TURNS = (
+    *(("replicate",), ("runpod",), ("modal", "generator"), ("huggingface", "held")),
+    *(("banana",), ("local",)),
+)
 
 
 @dataclass

@@ -9,7 +9,7 @@ from tests.benchmarks.detection import Tally, detect, shares, show
 
 
 def test_cold_starts_are_detected(tmp_path: Path) -> None:
-    names = ("replicate", "huggingface", "held")
+    names = ("replicate", "runpod", "huggingface", "held")
     with six_providers(tmp_path) as six:
         tallies = detect(six, shares(40, names), seed=1)
     assert set(tallies) == set(names)

@@ -207,7 +207,7 @@ class World(Clock):
         created = now.replace(microsecond=now.microsecond // 1000 * 1000)
         self._stand(now)
         handler = place.handler
-        worker, caused = self._worker_for(place, created)
+        worker, caused = self._worker_for(place, now)
         free = max(created, worker.free_at)
         started: datetime | None = free + timedelta(seconds=handler.pickup_seconds)
         completed = free + timedelta(seconds=handler.pickup_seconds + handler.execute_seconds)

@@ -37,7 +37,10 @@ _LIMIT = re.compile(r"[0-9]{1,4}")
 
 @router.get("/v1/operations", response_class=Response)
 async def operations(request: Request) -> Response:
-    """Operations, newest first; a key sees its own."""
+    """Operations, newest first; a key sees its own.
+
+    A page may have fewer than ``limit``, or none: go on until ``next_cursor`` is null.
+    """
     return await _report(request, lambda reports, query: reports.operations(query))
 
 

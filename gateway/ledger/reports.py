@@ -113,10 +113,10 @@ class Reports:
         a = attempts.c
         money = (a.cost_pico_usd, a.known_pico_usd, a.low_pico_usd, a.high_pico_usd)
         columns = (a.operation_at_us, a.cost_status, *money, a.cost_lines)
+        report = CostReport(query)  # refuses a wrong cursor, ledger or none
         with self._reading() as snapshot:
             if snapshot is None:
                 return _nothing()
-            report = CostReport(query)
             plan = plan_of(snapshot, query, self._most_rows_read)
             report.rolled(sums_of(snapshot.connection, query, plan, COUNTED))
             for start, end in plan.rows:
@@ -145,11 +145,11 @@ class Reports:
         boot, wait = (case((lost, None), else_=x) for x in (a.boot_seconds, a.wait_seconds))
         seconds = (a.caused_boot, boot, wait, a.idle_before_seconds)
         columns = (a.operation_at_us, a.verdict, a.evidence, *seconds)
+        report = ColdStartReport(query)
         with self._reading() as snapshot:
             if snapshot is None:
                 return _nothing()
             connection = snapshot.connection
-            report = ColdStartReport(query)
             # The hour of the day is that of each hour's sums; whatever it is asked by besides.
             hourly = replace(query, by=(), bucket_width="1h") if query.by == ("hour",) else query
             only_rows = "idle_gap" in query.by

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,7 +13,15 @@ import pytest
 
 from providers.contract import Booting, Delta, Finished, Started, UpstreamFailed, Usage
 from providers.testing import Until, Wait
-from tests.gateway_app.gateways import Gateway, Scripts, events_of, wait_for_event
+from tests.gateway_app.gateways import (
+    Gateway,
+    Scripts,
+    events_of,
+    eventually,
+    running_gateway,
+    wait_for_event,
+)
+from tests.gateway_app.limited import DOLLAR, deployment, tree
 
 END = (Delta("hi"), Finished(("stop",), Usage(1000, 2000)))
 USD = Decimal("0.00019")  # 1000 x 0.05 + 2000 x 0.07, per million
@@ -183,6 +192,24 @@ def test_bad_questions(gateway: Gateway, path: str, name: str, value: str) -> No
 def test_the_same_dimension_twice(gateway: Gateway) -> None:
     response = gateway.http.get("/v1/costs", params={"group_by": ["model", "model"]})
     assert response.status_code == 400 and response.json()["error"]["param"] == "group_by"
+
+
+def attempts(gateway: Gateway) -> list[int]:
+    return [row["attempts"] for row in gateway.get("/v1/costs")["data"]]
+
+
+def test_a_report_that_would_read_too_many_attempts_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.app.MOST_ROWS_READ", 0)
+    with running_gateway(tree({"plain": deployment("plain", DOLLAR)}), tmp_path) as alone:
+        alone.scripts.only("plain", END)
+        alone.answer("plain", tags={"team": "ads"})
+        eventually(lambda: attempts(alone) == [1])
+        response = alone.http.get("/v1/costs", params={"group_by": "tag:team"})
+        error = response.json()["error"]
+        assert (response.status_code, error["param"]) == (400, "group_by")
+        assert "ledger.rollup_tags" in error["message"]
 
 
 @pytest.mark.parametrize("width", ["1h", "1d", "all"])

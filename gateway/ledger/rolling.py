@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, Dialect, Insert, Table, delete, select
+from sqlalchemy import Connection, Dialect, Insert, Table, bindparam, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.ledger.bulk import BulkInsert
@@ -114,19 +114,20 @@ class Roller:
 
 def _clear(connection: Connection, grain: Grain, places: Iterable[tuple[int, int]]) -> None:
     """Sums of nothing are no sums: what has run and ended leaves no trace of its running."""
-    for at_us, series_id in places:
-        for table, counts in (
-            (grain.totals, ("attempts", "charges")),
-            (grain.lines, ("lines",)),
-            (grain.seconds, ("attempts",)),
-        ):
-            connection.execute(
-                delete(table).where(
-                    table.c[grain.at] == at_us,
-                    table.c.series_id == series_id,
-                    *(table.c[name] == 0 for name in counts),
-                )
-            )
+    given = [{"at": at_us, "series": series_id} for at_us, series_id in places]
+    if not given:
+        return
+    for table, counts in (
+        (grain.totals, ("attempts", "charges")),
+        (grain.lines, ("lines",)),
+        (grain.seconds, ("attempts",)),
+    ):
+        empty = delete(table).where(
+            table.c[grain.at] == bindparam("at"),
+            table.c.series_id == bindparam("series"),
+            *(table.c[name] == 0 for name in counts),
+        )
+        connection.execute(empty, given)
 
 
 def columns(sums: Sums) -> dict[str, int]:

@@ -12,6 +12,7 @@ from decimal import Decimal
 from html import unescape
 from html.parser import HTMLParser
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -195,6 +196,34 @@ def test_cold_starts_are_those_of_the_report(shown: Gateway, ids: dict[str, str]
     strips = page[page.index("Call by call") :]
     wide = strips[strips.index('<svg class="wide"') : strips.index("</svg>")]
     assert wide.count("<rect") == 2 and wide.count('class="cold"') == 1 and "seconds" in wide
+
+
+def test_the_tables_of_one_operation_are_files_too(shown: Gateway, ids: dict[str, str]) -> None:
+    name, operation = f"operations/{ids['fallback']}", shown.operation(ids["fallback"])
+    attempts = csv_of(shown, name)
+    assert [row["attempt"] for row in attempts] == [one["id"] for one in operation["attempts"]]
+    lines = csv_of(shown, name, rows="lines")
+    assert [row["booked"] for row in lines] == [one["usd"] for one in operation["cost"]["lines"]]
+    considered = csv_of(shown, name, rows="candidates")
+    assert [row["deployment"] for row in considered] == ["seconds", "tokens"]
+    page = page_of(shown, f"/{name}")
+    assert page.count(f"{ids['fallback']}.csv?rows=") == 3
+
+
+def test_figures_lead_to_the_rows_behind_them(shown: Gateway, ids: dict[str, str]) -> None:
+    page = page_of(shown, "/cost", group_by="deployment", bucket_width="1h", last="24h")
+    told = {row["deployment"]: row for row in csv_of(shown, "cost", group_by="deployment")}
+    led = re.findall(r'<td class="number"[^>]*><a href="([^"]+)">([0-9]+)</a>', page)
+    assert led
+    for address, count in led:
+        name = unescape(address).removeprefix("./").removeprefix("../dashboard/")
+        assert name.startswith("operations?") and "deployment=" in name
+        params = dict(parse_qsl(name.partition("?")[2]))
+        rows = csv_of(shown, "operations", **params)
+        mine = params["deployment"]
+        attempts = sum(int(row["attempts"]) for row in rows)
+        assert attempts >= int(count) or count == told[mine]["unknown_attempts"]
+    assert any("start_time=" in address for address, _ in led)  # those of one bucket
 
 
 def test_hours_boots_and_calls_have_their_tables(shown: Gateway, ids: dict[str, str]) -> None:

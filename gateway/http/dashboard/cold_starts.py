@@ -14,7 +14,7 @@ from gateway.http.dashboard import charts, spread, warmth
 from gateway.http.dashboard.asking import Asked, whole
 from gateway.http.dashboard.figures import percent, seconds, when
 from gateway.http.dashboard.over_time import extent, micros, times
-from gateway.http.dashboard.tables import Column, Row, Table
+from gateway.http.dashboard.tables import Column, Link, Row, Table
 from gateway.http.dashboard.view import View, read
 from gateway.http.dashboard.visits import Visit
 from gateway.http.warmth import listed
@@ -50,7 +50,7 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
         rows,
         f"cold-starts.csv{asked.link(rows=None)}",
     )
-    by_time = Table("The figures of the drawing", _BY_TIME, series["data"])
+    by_time = Table("The figures of the drawing", _by_time(asked), series["data"])
     by_time.csv_link = "cold-starts.csv" + asked.link(rows="buckets")
     behind = "operations?" + urlencode(asked.filters())
     booted = [row for row in rows if row["boot_seconds"]["count"]]
@@ -105,35 +105,48 @@ def _columns(query: ReportQuery, asked: Asked) -> list[Column]:
             verdict, lambda row: row[verdict], link=lambda row: behind(row, verdict=verdict)
         )
 
+    def when_cold(row: Row) -> str | None:
+        return behind(row, verdict="cold")
+
     return [
         Column(", ".join(query.group_by) or "all", _name, link=behind, is_number=False),
-        Column("attempts", lambda row: row["attempts"]),
+        Column("attempts", lambda row: row["attempts"], link=behind),
         *(counted(verdict) for verdict in ("cold", "warm", "unknown")),
-        Column("cold_rate", lambda row: row["cold_rate"], percent),
-        Column("boots", lambda row: row["boots"]),
-        *(_boot(name) for name in ("p50", "p90", "p99")),
-        Column("wait_p50_seconds", lambda row: row["wait_seconds"]["p50"], seconds),
-        Column("wait_p99_seconds", lambda row: row["wait_seconds"]["p99"], seconds),
+        Column("cold_rate", lambda row: row["cold_rate"], percent, when_cold),
+        Column("boots", lambda row: row["boots"], link=when_cold),
+        *(_boot(name, when_cold) for name in ("p50", "p90", "p99")),
+        Column("wait_p50_seconds", lambda row: row["wait_seconds"]["p50"], seconds, when_cold),
+        Column("wait_p99_seconds", lambda row: row["wait_seconds"]["p99"], seconds, when_cold),
         Column("evidence", _evidence, is_number=False, is_long=True),
     ]
 
 
-def _boot(name: str) -> Column:
-    return Column(f"boot_{name}_seconds", lambda row: row["boot_seconds"][name], seconds)
+def _boot(name: str, link: Link) -> Column:
+    return Column(f"boot_{name}_seconds", lambda row: row["boot_seconds"][name], seconds, link)
 
 
 def _evidence(row: Row) -> str:
     return ", ".join(f"{name} {count}" for name, count in row["evidence"].items()) or "none"
 
 
-_BY_TIME = (
-    Column("from", lambda row: row["start_time"], lambda at: at[:16].replace("T", " ")),
-    *(
-        Column(name, lambda row, name=name: row[name])  # type: ignore[misc]
-        for name in ("attempts", "cold", "warm", "unknown", "boots")
-    ),
-    Column("cold_rate", lambda row: row["cold_rate"], percent),
-)
+def _by_time(asked: Asked) -> list[Column]:
+    times = ("last", "start_time", "end_time")
+    kept = [pair for pair in asked.filters() if pair[0] not in times]
+
+    def counted(name: str, **more: str) -> Column:
+        def link(row: Row) -> str:
+            span = [(time, row[time]) for time in times[1:]]
+            return "operations?" + urlencode([*kept, *span, *more.items()])
+
+        return Column(name, lambda row: row[name], link=link)
+
+    return [
+        Column("from", lambda row: row["start_time"], lambda at: at[:16].replace("T", " ")),
+        counted("attempts"),
+        *(counted(verdict, verdict=verdict) for verdict in ("cold", "warm", "unknown")),
+        counted("boots", verdict="cold"),
+        Column("cold_rate", lambda row: row["cold_rate"], percent),
+    ]
 
 
 def _calls(operations: Sequence[Row]) -> list[Row]:

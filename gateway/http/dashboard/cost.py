@@ -14,7 +14,7 @@ from gateway.http.dashboard import charts
 from gateway.http.dashboard.asking import Asked, whole
 from gateway.http.dashboard.figures import UNKNOWN, usd
 from gateway.http.dashboard.over_time import colours, extent, micros, times
-from gateway.http.dashboard.tables import Column, Row, Table
+from gateway.http.dashboard.tables import Column, Link, Row, Table
 from gateway.http.dashboard.view import View, read
 from gateway.http.dashboard.visits import Visit
 from gateway.ledger.cost_report import added_up, known_usd
@@ -47,7 +47,7 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
     caption = f"Cost by {', '.join(query.group_by)}, as far as it is known"
     table = Table(caption, _columns(query, asked), rows, f"cost.csv{asked.link(rows=None)}")
     names = [_name(row) for row in rows]
-    by_time = Table("The figures of the drawing", _series_columns(query), series["data"])
+    by_time = Table("The figures of the drawing", _series_columns(query, asked), series["data"])
     if asked.one("rows") == "buckets":
         table = by_time
     by_time.csv_link = "cost.csv" + asked.link(rows="buckets")
@@ -58,6 +58,7 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
     shown = {
         "groups": GROUPS,
         "as_of": as_of,
+        "behind": "operations?" + urlencode(asked.filters()),
         "everything": everything,
         "known": known,
         "drawings": drawings,
@@ -104,19 +105,21 @@ def _name(row: Row) -> str:
     return ", ".join("none" if value is None else str(value) for value in row["group"].values())
 
 
-def _behind(asked: Asked, query: ReportQuery) -> Any:
-    """The operations that a group's figure is made of; none where a value is missing."""
-    kept = [pair for pair in asked.filters() if pair[0] not in query.group_by]
+def _behind(asked: Asked, query: ReportQuery, *, in_bucket: bool = False) -> Link:
+    """The operations that a figure is made of; none where a value of its group is missing."""
+    times = ("last", "start_time", "end_time") if in_bucket else ()
+    kept = [(n, v) for n, v in asked.filters() if n not in (*query.group_by, *times)]
 
     def link(row: Row) -> str | None:
         if None in row["group"].values():
             return None
-        return "operations?" + urlencode([*kept, *row["group"].items()])
+        span = [(name, row[name]) for name in times if name in row]
+        return "operations?" + urlencode([*kept, *span, *row["group"].items()])
 
     return link
 
 
-def _group_columns(query: ReportQuery, link: Any = None) -> list[Column]:
+def _group_columns(query: ReportQuery, link: Link | None = None) -> list[Column]:
     return [
         Column(name, lambda row, name=name: row["group"][name], _or_none, link, is_number=False)  # type: ignore[misc]
         for name in query.group_by
@@ -128,18 +131,19 @@ def _or_none(value: Any) -> str:
 
 
 def _columns(query: ReportQuery, asked: Asked) -> list[Column]:
+    behind = _behind(asked, query)
     return [
-        *(_group_columns(query, _behind(asked, query)) or [Column("all", lambda row: "all")]),
-        Column("attempts", lambda row: row["attempts"]),
-        Column("known_usd", known_usd, usd),
+        *(_group_columns(query, behind) or [Column("all", lambda row: "all")]),
+        Column("attempts", lambda row: row["attempts"], link=behind),
+        Column("known_usd", known_usd, usd, behind),
         *(
-            Column(f"{part}_usd", lambda row, part=part: part_usd(row, part), usd)  # type: ignore[misc]
+            Column(f"{part}_usd", lambda row, part=part: part_usd(row, part), usd, behind)  # type: ignore[misc]
             for part in (*_PARTS, "other")
         ),
-        Column("estimated_usd", lambda row: known_usd(row, "estimated_usd"), usd),
-        Column("unknown_attempts", lambda row: row["unknown_attempts"]),
+        Column("estimated_usd", lambda row: known_usd(row, "estimated_usd"), usd, behind),
+        Column("unknown_attempts", lambda row: row["unknown_attempts"], link=behind),
         Column("unknown_charges", lambda row: row["unknown_charges"]),
-        Column("high_usd", lambda row: row["range_usd"]["high"], _bound),
+        Column("high_usd", lambda row: row["range_usd"]["high"], _bound, behind),
     ]
 
 
@@ -147,13 +151,14 @@ def _bound(value: str | None) -> str:
     return "no bound" if value is None else usd(value)
 
 
-def _series_columns(query: ReportQuery) -> list[Column]:
+def _series_columns(query: ReportQuery, asked: Asked) -> list[Column]:
+    behind = _behind(asked, query, in_bucket=True)
     return [
         Column("from", lambda row: row["start_time"], lambda at: at[:16].replace("T", " ")),
         *_group_columns(query),
-        Column("attempts", lambda row: row["attempts"]),
-        Column("known_usd", known_usd, usd),
-        Column("unknown_attempts", lambda row: row["unknown_attempts"]),
+        Column("attempts", lambda row: row["attempts"], link=behind),
+        Column("known_usd", known_usd, usd, behind),
+        Column("unknown_attempts", lambda row: row["unknown_attempts"], link=behind),
     ]
 
 

@@ -58,16 +58,21 @@ async def build_one(visited: Visit, asked: Asked, request: Request) -> View:
         data_dir = visited.state.settings.server.data_dir
         rows = await asyncio.to_thread(attempts_of, data_dir, found["id"])
     told = [explained(row) for row in rows]
+    tables = {
+        "timing": Table("Where the time of each attempt went", _TIMING, [_timed(r) for r in rows]),
+        "lines": Table("Lines of the cost", _LINES, _lines(told)),
+        "candidates": Table("What was considered", _CANDIDATES, found.get("candidates") or []),
+    }
+    for name, table in tables.items():
+        table.csv_link = f"{_link(found)}.csv?rows={name}"
     shown = {
         "operation": found,
         "drawings": _waterfalls(rows),
         "phases": _PHASES,
-        "timing": Table("Where the time of each attempt went", _TIMING, [_timed(r) for r in rows]),
         "told": told,
-        "lines": Table("Lines of the cost", _LINES, _lines(told)),
-        "candidates": Table("What was considered", _CANDIDATES, found.get("candidates") or []),
+        **tables,
     }
-    return View("operation.html", shown)
+    return View("operation.html", shown, tables.get(asked.one("rows"), tables["timing"]))
 
 
 def _link(row: dict[str, Any]) -> str:

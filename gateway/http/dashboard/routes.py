@@ -86,8 +86,10 @@ async def running(request: Request, operation_id: str) -> Response:
 
 @router.get("/operations/{operation_id}")
 async def operation(request: Request, operation_id: str) -> Response:
-    """One operation: where its seconds and dollars went."""
-    return await _page(request, "operation")
+    """One operation, or with ``.csv`` one of its tables: where its seconds and dollars went."""
+    stem, dot, more = operation_id.partition(".csv")
+    request.path_params["operation_id"] = stem + more
+    return await _page(request, "operation" + dot)
 
 
 @router.get("/{name}")

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from gateway.http.dashboard.figures import UNKNOWN, said
 
 Row: TypeAlias = dict[str, Any]
+Link: TypeAlias = Callable[[Row], "str | None"]
 # A spreadsheet would take a text that begins like this for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -22,7 +23,7 @@ class Column:
     name: str
     value: Callable[[Row], Any]
     show: Callable[[Any], str] = said
-    link: Callable[[Row], str | None] | None = None
+    link: Link | None = None
     is_number: bool = True
     is_long: bool = False
     """Folded where it would make the table wide."""

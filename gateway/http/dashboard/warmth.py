@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 from gateway.http.dashboard import charts
 from gateway.http.dashboard.figures import percent, seconds
@@ -100,17 +101,21 @@ def _share(name: str) -> Column:
     return Column(name, lambda row: row[name], percent)
 
 
+def _behind(row: Row) -> str:
+    return "operations?" + urlencode({"deployment": row["deployment"]})
+
+
 _NOW = (
-    _text("deployment"),
+    Column("deployment", lambda row: row["deployment"], link=_behind, is_number=False),
     _text("state"),
     _share("p_warm"),
     Column("keep_alive_p50_seconds", lambda row: row["keep_alive"]["p50_seconds"], seconds),
-    Column("observed", lambda row: row["keep_alive"]["observed"]),
+    Column("observed", lambda row: row["keep_alive"]["observed"], link=_behind),
     *(
         Column(f"boot_{name}_seconds", lambda row, name=name: row["boot_seconds"][name], seconds)  # type: ignore[misc]
         for name in ("p50", "p90", "p99")
     ),
-    Column("predictions", lambda row: row["calibration"]["predictions"]),
+    Column("predictions", lambda row: row["calibration"]["predictions"], link=_behind),
     Column("brier_score", lambda row: row["calibration"]["brier_score"]),
     Column("calibration_error", lambda row: row["calibration"]["error"], percent),
 )

@@ -156,6 +156,7 @@ def costs(
     group_by: GroupOption = None,
     bucket_width: BucketOption = "all",
     time_zone: ZoneOption = "UTC",
+    plot: PlotOption = False,
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
 ) -> None:
@@ -168,7 +169,7 @@ def costs(
 
     settings = settings_of(config, data_dir)
     query = _query(start_time, end_time, group_by, bucket_width, time_zone)
-    show_costs(ledger_of(settings), query, form_of(as_json, as_csv))
+    show_costs(ledger_of(settings), query, form_of(as_json, as_csv), plot=plot)
 
 
 app.command()(top)
@@ -207,6 +208,7 @@ def warmth(
     data_dir: DataDirOption = None,
     plot: PlotOption = False,
     as_json: JsonOption = False,
+    as_csv: CsvOption = False,
 ) -> None:
     """How long each deployment stays warm, and boots.
 
@@ -216,7 +218,7 @@ def warmth(
     from gateway.cli_warmth import show_warmth
 
     settings = settings_of(config, data_dir)
-    show_warmth(settings, ledger_of(settings), as_json=as_json, plot=plot)
+    show_warmth(settings, ledger_of(settings), form_of(as_json, as_csv), plot=plot)
 
 
 @keys_app.command("create")

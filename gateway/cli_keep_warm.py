@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli_context import ledger_of
-from gateway.cli_options import ConfigOption, DataDirOption, JsonOption, settings_of
-from gateway.cli_output import console, print_json, table
+from gateway.cli_context import form_of, ledger_of
+from gateway.cli_options import ConfigOption, CsvOption, DataDirOption, JsonOption, settings_of
+from gateway.cli_output import console, print_csv, print_json, table
 from gateway.settings import ConfigError
 
 
@@ -18,6 +18,7 @@ def keep_warm(
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
+    as_csv: CsvOption = False,
 ) -> None:
     """What keep-warm policies saved and wasted.
 
@@ -25,6 +26,7 @@ def keep_warm(
     for a boot, and how many for nothing; what they cost, and what the waiting would have been worth
     by the deployment's own wait_value_usd_per_second and boot_seconds.
     """
+    form = form_of(as_json, as_csv)
     settings = settings_of(config, data_dir)
     from gateway.keep_warm_statement import month_of
 
@@ -33,8 +35,8 @@ def keep_warm(
     except ValueError:
         raise ConfigError(f"--month is a year and a month, 2026-11 say; not {month!r}") from None
     rows = _statement(settings, begin_us, end_us)
-    if as_json:
-        print_json(rows)
+    if form != "table":
+        (print_json if form == "json" else print_csv)(rows)
         return
     names = ("deployment", "avoided", "wasted", "kept s", "cost USD", "wasted USD", "saved s")
     shown = table(*names, "saved USD", "net USD", "budget USD")

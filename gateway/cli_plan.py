@@ -7,15 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
+from gateway.cli_context import form_of
 from gateway.cli_options import (
     ConfigOption,
+    CsvOption,
     DataDirOption,
     EndOption,
     JsonOption,
     StartOption,
     settings_of,
 )
-from gateway.cli_output import cell, console, print_json, table
+from gateway.cli_output import cell, console, print_csv, print_json, table
 from gateway.cli_simulate import (
     BootOption,
     ByOption,
@@ -67,6 +69,7 @@ def plan(
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
+    as_csv: CsvOption = False,
 ) -> None:
     """What to change, for the requests that you have.
 
@@ -80,6 +83,7 @@ def plan(
     from gateway.simulation.simulate import Plant
     from gateway.simulation.streams import Reading
 
+    form = form_of(as_json, as_csv)
     families = families_of(policy or ["fixed", "ski_rental", "histogram"])
     if "learned" in families:
         raise ConfigError("--policy learned needs a table: gateway simulate tries it")
@@ -103,7 +107,9 @@ def plan(
     terms = Terms(plant, amount(wait_value), window, seed)
     candidates = [Candidate(row, family) for row in rows for family in families]
     told = planned(found, candidates, terms)
-    if as_json:
+    if form == "csv":
+        print_csv(told["candidates"])
+    elif form == "json":
         print_json(told)
     else:
         _show(told)

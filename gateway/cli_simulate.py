@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from gateway.cli_context import form_of
 from gateway.cli_options import (
     ConfigOption,
+    CsvOption,
     DataDirOption,
     EndOption,
     JsonOption,
     StartOption,
     settings_of,
 )
-from gateway.cli_output import cell, console, print_json, table
+from gateway.cli_output import cell, console, print_csv, print_json, table
 from gateway.settings import ConfigError, Settings
 
 if TYPE_CHECKING:
@@ -104,6 +106,7 @@ def simulate(
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
+    as_csv: CsvOption = False,
 ) -> None:
     """What keep-warm policies and routing would have done.
 
@@ -121,6 +124,7 @@ def simulate(
     from gateway.simulation.simulate import Plant
     from gateway.simulation.streams import Reading
 
+    form = form_of(as_json, as_csv)
     families = families_of(policy or ["fixed", "ski_rental", "histogram"])
     settings = settings_of(config, data_dir)
     row = price_row(settings, price)
@@ -157,7 +161,9 @@ def simulate(
         raise ConfigError(str(error)) from error
     if save_table is not None and learned is not None:
         _write(save_table, json.dumps(learned.to_json()), "--save-table")
-    if as_json:
+    if form == "csv":
+        print_csv(told["routes"] if providers > 1 else told["policies"])
+    elif form == "json":
         print_json(told)
     else:
         _show(told)

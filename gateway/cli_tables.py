@@ -74,7 +74,7 @@ def show_providers(settings: Settings, *, presets: bool) -> None:
         _console().print(table)
 
 
-def show_costs(data_dir: Path, query: dict[str, Any], form: str) -> None:
+def show_costs(data_dir: Path, query: dict[str, Any], form: str, *, plot: bool = False) -> None:
     """The cost report; a terminal gets the short of it, JSON and CSV get all."""
     from gateway.ledger.cost_report import known_usd as _known
 
@@ -100,6 +100,24 @@ def show_costs(data_dir: Path, query: dict[str, Any], form: str) -> None:
             ("unknown_attempts", lambda row: row["unknown_attempts"]),
         ]
     print_rows(rows, columns, form)
+    if plot and form == "table":
+        _plot_costs(rows, group_columns(query))
+
+
+def _plot_costs(rows: list[dict[str, Any]], groups: list[Column]) -> None:
+    """Known dollars as bars on one scale; "?" stands where nothing is known, "+?" for a part."""
+    from gateway.cli_plot import bar
+    from gateway.ledger.cost_report import known_usd
+
+    known = [known_usd(row) for row in rows]
+    most = max((float(usd) for usd in known if usd is not None), default=0.0)
+    table = _table(*(name for name, _ in groups), f"known USD, 0 to {most:.3g}", "", "")
+    for row, usd in zip(rows, known, strict=True):
+        share = None if usd is None else float(usd) / most if most else 0.0
+        missing = usd is not None and (row["unknown_attempts"] or row["unknown_charges"])
+        names = [_cell(value(row)) for _, value in groups]
+        table.add_row(*names, bar(share), _cell(usd), "+?" if missing else "")
+    _console().print(table)
 
 
 def show_ledger_info(data_dir: Path, *, as_json: bool) -> None:

@@ -11,8 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli_options import ConfigOption, JsonOption, KeyOption, UrlOption, settings_of
-from gateway.cli_output import console, print_json
+from gateway.cli_context import form_of
+from gateway.cli_options import (
+    ConfigOption,
+    CsvOption,
+    JsonOption,
+    KeyOption,
+    UrlOption,
+    settings_of,
+)
+from gateway.cli_output import console, print_csv, print_json
 
 if TYPE_CHECKING:
     from gateway.cli_client import Asked
@@ -27,6 +35,7 @@ def top(
     minutes: Annotated[int, typer.Option(min=1, max=1440, help="What rates are taken over.")] = 15,
     once: Annotated[bool, typer.Option("--once", help="Print it and end.")] = False,
     as_json: JsonOption = False,
+    as_csv: CsvOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Deployments as they stand, live.
@@ -35,14 +44,17 @@ def top(
     deployment: off, booting and for how long still, or warm and until when it is expected to be;
     what runs and waits there; requests a minute, cold rate and dollars an hour over the last
     --minutes; its last failed attempt since the start; and what budgets have left. Ctrl-C ends it.
-    In a pipe, and with --once or --json, it is printed once.
+    In a pipe, and with --once, --json or --csv, it is printed once.
     """
     from gateway.cli_client import Asked, configured_url
 
+    form = form_of(as_json, as_csv)
     where = url or configured_url(settings_of(config, None))
     with contextlib.closing(Asked(where, api_key)) as gateway:
-        if as_json:
+        if form == "json":
             print_json(look(gateway, minutes))
+        elif form == "csv":
+            print_csv(look(gateway, minutes)["deployments"])
         elif once or not sys.stdout.isatty():
             from gateway.cli_top_view import Screen
 

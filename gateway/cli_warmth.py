@@ -6,16 +6,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gateway.cli_output import cell, console, print_json, table
+from gateway.cli_output import cell, console, print_csv, print_json, table
 from gateway.cli_plot import bar
 from gateway.settings import Settings
 
 
-def show_warmth(settings: Settings, data_dir: Path, *, as_json: bool, plot: bool) -> None:
+def show_warmth(settings: Settings, data_dir: Path, form: str, *, plot: bool) -> None:
     """A line for each configured deployment; with ``plot``, its curve."""
     rows = _rows(settings, data_dir)
-    if as_json:
-        print_json(rows)
+    if form != "table":
+        (print_json if form == "json" else print_csv)(rows)
         return
     shown = table(
         *("deployment", "state", "p_warm", "keep-alive p50", "boot p50", "p90", "p99"),

@@ -88,6 +88,28 @@ def test_costs_as_csv(here: Here, past: Past) -> None:
     assert Decimal(interrupted["high_usd"]) > Decimal(interrupted["low_usd"]) == 0
 
 
+def test_costs_as_bars(here: Here, past: Past) -> None:
+    groups = ["--group-by", "deployment", "--plot"]
+    out = good(here("costs", *groups, "--data-dir", past.data_dir))
+    bars = out[out.index("known USD, 0 to") :].splitlines()
+    rows = {line.split()[0]: line for line in bars[1:]}
+    assert rows.keys() == {"local-smollm2", "unpriced", "failing"}
+    assert "█" * 32 in rows["local-smollm2"] and "?" not in rows["local-smollm2"]
+    assert rows["unpriced"].split()[1:] == ["?", "unknown"]
+
+
+def test_the_other_reports_as_csv(here: Here, past: Past, config: Path) -> None:
+    where = ["--csv", "--config", config, "--data-dir", past.data_dir]
+    warmth = list(csv.DictReader(io.StringIO(good(here("warmth", *where)))))
+    (local,) = (row for row in warmth if row["deployment"] == "local-smollm2")
+    assert float(local["boot_seconds_p50"]) > 0 and local["evidence_cold"] == "2"
+    assert good(here("keep-warm", *where)) == "\r\n"  # nothing is kept, and there is no column
+    made = ["simulate", "--synthetic", "gpu", "--streams", "2", "--days", "1", "--csv"]
+    tried = list(csv.DictReader(io.StringIO(good(here(*made)))))
+    assert [row["name"] for row in tried] == ["fixed", "ski_rental", "histogram"]
+    assert float(tried[0]["wait_seconds_p95"]) >= 0
+
+
 def test_cold_starts(reports: Commands, here: Here, past: Past) -> None:
     (row,) = (
         row

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import hashlib
+import io
 import json
 import re
 import shutil
@@ -76,6 +78,11 @@ def test_what_programs_get(running: Gateway, here: Here) -> None:
     assert rows[CARD]["state"] == "warm" and rows[CARD]["warm_until"] > seen["at"]
     (budget,) = running.get("/v1/budgets")["data"]
     assert seen["budgets"] == [budget] and Decimal(budget["left_usd"]) < 10
+    told = here("top", "--csv", "--minutes", "30", "--url", running.url)
+    lines = {row["name"]: row for row in csv.DictReader(io.StringIO(told.out))}
+    assert lines["tokens"]["usd_per_hour"] == rows["tokens"]["usd_per_hour"]
+    assert lines["unpriced"]["usd_per_hour"] == ""
+    assert lines["unpriced"]["last_error_type"] == "UpstreamFailed"
 
 
 def test_in_a_pipe_it_is_printed_once(running: Gateway, here: Here) -> None:

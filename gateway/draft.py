@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
 from gateway.accounting.settle import worst_case_pico_usd
 from gateway.ledger.rows import AttemptRow
 from gateway.operation import Operation, new_id
 from gateway.registry import Target
+from providers.contract import GenerateRequest
+
+logger = logging.getLogger(__name__)
 
 
 def draft(operation: Operation, target: Target, begun_at: float) -> AttemptRow:
@@ -13,7 +18,7 @@ def draft(operation: Operation, target: Target, begun_at: float) -> AttemptRow:
     order = operation.order
     begun_at_us = operation.received_at_us + round((begun_at - operation.received_at) * 1e6)
     tariff_row = None if target.tariff is None else target.tariff.at(begun_at_us)
-    maximum = order.request.parameters.max_output_tokens
+    maximum = _most_output_tokens(target, order.request)
     row = AttemptRow(
         attempt_id=f"att_{new_id(begun_at_us)}",
         operation_id=operation.id,
@@ -49,3 +54,17 @@ def draft(operation: Operation, target: Target, begun_at: float) -> AttemptRow:
     elif target.last_ended_at is not None:
         row.idle_before_seconds = round(max(0.0, begun_at - target.last_ended_at), 6)
     return row
+
+
+def _most_output_tokens(target: Target, request: GenerateRequest) -> int | None:
+    """The most that it can make: as its caller says, or as the deployment knows by itself."""
+    stated = request.parameters.max_output_tokens
+    if stated is not None or target.bounded is None:
+        return stated
+    try:
+        known = target.bounded.most_output_tokens(request)
+    except Exception:
+        # Without a bound money is set aside in slices, as ever.
+        logger.exception("adapter of deployment %s failed to tell a bound", target.name)
+        return None
+    return known if type(known) is int and known > 0 else None

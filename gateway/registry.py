@@ -43,6 +43,7 @@ from gateway.warmth.warmth import Warmth
 from providers.contract import (
     CONTRACT_VERSION,
     ENTRY_POINT_GROUP,
+    Bounded,
     Deployment,
     Host,
     Http,
@@ -92,6 +93,8 @@ class Target:
     running: int = 0
     keeper: Keeping | None = None
     own_window_seconds: float | None = None
+    bounded: Bounded | None = None
+    """Its deployment, where that can know a bound on its output."""
     can_boot_alone: bool = False
     boots_beside: bool = False
     """Whether it is booted beside another now, for a request that gets the first that is up."""
@@ -187,6 +190,7 @@ class Registry:
             gate=Gate(given.limits.max_concurrency, given.limits.max_queued),
             warmth=Warmth(_prior(plugin.name, given, tariff, deployment)),
             standing=given.standing_machines,
+            bounded=deployment if isinstance(deployment, Bounded) else None,
             can_boot_alone=can_boot_alone(deployment),
         )
         known = given.idle_window_seconds or deployment.capabilities.keep_alive_seconds

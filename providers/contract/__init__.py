@@ -36,6 +36,7 @@ from providers.contract.events import (
 from providers.contract.plugin import (
     CONTRACT_VERSION,
     ENTRY_POINT_GROUP,
+    Bounded,
     Capabilities,
     Deployment,
     Describable,
@@ -65,6 +66,7 @@ __all__ = [
     "Accepted",
     "BootTimeout",
     "Booting",
+    "Bounded",
     "Capabilities",
     "CapacityUnavailable",
     "Channel",

@@ -115,6 +115,18 @@ class Describable(Protocol):
     async def hardware(self) -> Hardware: ...
 
 
+@runtime_checkable
+class Bounded(Protocol):
+    """A deployment that can know the most output tokens of a request that states no maximum.
+
+    Asked in the event loop before each such attempt, so it waits for nothing; it may begin to find
+    out for the next one. The model must keep to it: budgets set aside so much and no more. None:
+    there is no bound, or it is not known yet.
+    """
+
+    def most_output_tokens(self, request: GenerateRequest) -> int | None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class JobReport:
     """What a provider says later about a job: how it ended, what it used, where its time went.

@@ -25,6 +25,8 @@ from providers.replicate.prediction import Prediction, parse
 
 CALL_SECONDS = 30.0  # for a call that is not held open on purpose
 MAX_ANSWER_BYTES = 64 << 20
+SCHEMA_SECONDS = 3.0  # a request may wait for it
+MAX_SCHEMA_BYTES = 4 << 20
 # Besides the API's own origin: where streams and files are (reference, and urls of real answers).
 _STREAM_HOSTS = ("replicate.com", "replicate.delivery")
 
@@ -61,14 +63,17 @@ class Api:
         """End a prediction; one that has ended already stays as it is."""
         await self._call("POST", f"/predictions/{quote(prediction_id, safe='')}/cancel")
 
-    async def show(self, path: str) -> dict[str, Any]:
-        """A model, or a version of one, or what else is one object."""
-        raw, _ = await self._call("GET", path)
+    async def schema(self, path: str) -> dict[str, Any]:
+        """A model or a version of one, with its schema; not waited for as long as for others."""
+        raw, _ = await self._call(
+            "GET", path, read_seconds=SCHEMA_SECONDS, most_bytes=MAX_SCHEMA_BYTES
+        )
         return _object(raw)
 
     async def webhook_secret(self) -> str:
         """What the account's webhooks are signed with."""
-        key = (await self.show("/webhooks/default/secret")).get("key")
+        raw, _ = await self._call("GET", "/webhooks/default/secret")
+        key = _object(raw).get("key")
         if not isinstance(key, str) or not key:
             raise UpstreamFailed("Replicate does not tell the secret of its webhooks.")
         return key
@@ -113,6 +118,9 @@ class Api:
         body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         hold_seconds: float = 0.0,
+        *,
+        read_seconds: float = CALL_SECONDS,
+        most_bytes: int = MAX_ANSWER_BYTES,
     ) -> tuple[bytes, datetime | None]:
         sent = {**self._authorization(), **(headers or {})}
         content = None
@@ -124,11 +132,11 @@ class Api:
             self._settings.base_url + path,
             headers=sent,
             content=content,
-            read_timeout_seconds=CALL_SECONDS + hold_seconds,
+            read_timeout_seconds=read_seconds + hold_seconds,
         ) as answer:
             if not 200 <= answer.status < 300:
                 raise refusal(answer.status, answer.headers, await answer.read(ERROR_BODY_BYTES))
-            return await answer.read(MAX_ANSWER_BYTES), _date(answer.headers)
+            return await answer.read(most_bytes), _date(answer.headers)
 
 
 def _encoded(body: Mapping[str, Any]) -> bytes:

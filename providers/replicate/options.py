@@ -67,7 +67,8 @@ class ReplicateOptions(DeploymentOptions):
     deployment: str | None = Field(default=None, pattern=rf"^{_NAME}/{_NAME}$")
     """Run it on this deployment of yours, owner/name; ``model`` then says what runs there."""
     input: InputRule | None = None
-    """How common input becomes the model's own; null: by the names in the model's own schema."""
+    """How common input becomes the model's own; null: by the names in the model's own schema, which
+    is read once."""
     output: OutputRule = "auto"
     """What the model's output is."""
     hold_seconds: int = Field(default=5, ge=0, le=60)

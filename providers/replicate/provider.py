@@ -6,7 +6,6 @@ import math
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from datetime import datetime
-from typing import Any
 
 from providers.contract import (
     Accepted,
@@ -17,14 +16,13 @@ from providers.contract import (
     GenerateRequest,
     Host,
     JobReport,
-    ProviderError,
     ProviderPlugin,
-    RequestRejected,
 )
 from providers.replicate.api import CALL_SECONDS, Api
 from providers.replicate.errors import failure
 from providers.replicate.following import Following
 from providers.replicate.history import find, report
+from providers.replicate.input import ModelInput
 from providers.replicate.options import (
     Reference,
     ReplicateOptions,
@@ -32,13 +30,10 @@ from providers.replicate.options import (
     reference,
 )
 from providers.replicate.prediction import Prediction, StartRule
-from providers.replicate.schema import InputNames, input_names
 from providers.replicate.webhook import Webhooks
 from providers.toolkit.jobs import running_job
-from providers.toolkit.mapping import model_input
 
 SHORTEST_DEADLINE_SECONDS = 5  # reference, Cancel-After: "The minimum allowed duration"
-_SAY_HOW = "Set `input:` in the deployment, or send the model's own input object."
 
 
 class ReplicateDeployment:
@@ -58,7 +53,7 @@ class ReplicateDeployment:
         self._options = options
         self._poll_seconds = poll_seconds
         self._rule = StartRule(options.warm_below_seconds, options.cold_after_seconds)
-        self._names: InputNames | None = None
+        self._input = ModelInput(api, target.schema_path, options.input)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -66,7 +61,7 @@ class ReplicateDeployment:
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
         # First of all: a request that cannot be said must not start anything.
-        body = {"input": await self._input(request), **self._webhooks.asked_for}
+        body = {"input": await self._input.of(request), **self._webhooks.asked_for}
         if self._target.version is not None:
             body["version"] = self._target.version
         hold_seconds = self._hold_seconds(request)
@@ -103,6 +98,14 @@ class ReplicateDeployment:
             raise failure(last, phases, had_deadline="cancel-after" in headers)
         yield Finished((), last.usage, phases, (last.as_native(),))
 
+    def most_output_tokens(self, request: GenerateRequest) -> int | None:
+        """By the input itself, or by the default of the model's own schema."""
+        return self._input.most_output_tokens(request)
+
+    async def aclose(self) -> None:
+        """Give up what is being read of the model."""
+        await self._input.aclose()
+
     async def lookup(self, job_id: str) -> JobReport | None:
         """What Replicate says about a prediction; its stamps and counts outlive its output."""
         found = self._webhooks.told(job_id) or await self._api.get(job_id)
@@ -122,32 +125,6 @@ class ReplicateDeployment:
         if request.deadline_seconds is None:
             return self._options.hold_seconds
         return min(self._options.hold_seconds, math.floor(request.deadline_seconds))
-
-    async def _input(self, request: GenerateRequest) -> dict[str, Any]:
-        rule = self._options.input
-        if rule is not None:
-            return model_input(rule, request)
-        if isinstance(request.input, Mapping) and not _has_parameters(request):
-            return model_input("payload", request)
-        if self._names is None:
-            self._names = await self._read_names()
-        return self._names.input_for(request)
-
-    async def _read_names(self) -> InputNames:
-        """The model's own input names; once, and again only where it did not work."""
-        names = None
-        if self._target.schema_path is not None:
-            try:
-                names = input_names(await self._api.show(self._target.schema_path))
-            except ProviderError as error:
-                raise type(error)(
-                    f"The model's input names could not be read. {_SAY_HOW}",
-                    upstream_status=error.upstream_status,
-                    retry_after_seconds=error.retry_after_seconds,
-                ) from error
-        if names is None:
-            raise RequestRejected(f"The model shows no names of its input. {_SAY_HOW}")
-        return names
 
 
 class ScalableDeployment(ReplicateDeployment):
@@ -180,13 +157,17 @@ class ReplicateProvider:
         self._settings = settings
         self._api = Api(host.http, settings)
         self._webhooks = Webhooks(self._api, settings, host.webhook_path)
+        self._bound: list[ReplicateDeployment] = []
 
     def bind(self, model: str, options: ReplicateOptions) -> Deployment:
         target = reference(model, options.deployment)
         known = (self._api, self._webhooks, target, options, self._settings.poll_seconds)
         if options.deployment is None:
-            return ReplicateDeployment(*known)
-        return ScalableDeployment(*known, options.deployment)
+            bound = ReplicateDeployment(*known)
+        else:
+            bound = ScalableDeployment(*known, options.deployment)
+        self._bound.append(bound)
+        return bound
 
     def find(self, since: datetime, until: datetime) -> AsyncGenerator[JobReport, None]:
         """All predictions of the account, newest first; starts are judged as by default."""
@@ -199,13 +180,9 @@ class ReplicateProvider:
         return await self._webhooks.notified(headers, body, now)
 
     async def aclose(self) -> None:
-        """Nothing of its own: the HTTP client is the host's."""
-
-
-def _has_parameters(request: GenerateRequest) -> bool:
-    asked = request.parameters
-    values = (asked.max_output_tokens, asked.temperature, asked.top_p, asked.seed)
-    return bool(asked.stop) or any(value is not None for value in values)
+        """The HTTP client is the host's; what is being read is given up."""
+        for bound in self._bound:
+            await bound.aclose()
 
 
 plugin = ProviderPlugin(

@@ -15,10 +15,11 @@ from typing import Any
 from providers.contract import GenerateRequest, RequestRejected
 from providers.toolkit.mapping import model_input
 
+MAXIMUM_NAMES = ("max_tokens", "max_new_tokens", "max_length")
 _CANDIDATES: Mapping[str, tuple[str, ...]] = {
     "prompt": ("prompt", "message", "text", "question"),
     "system": ("system_prompt",),
-    "max_output_tokens": ("max_tokens", "max_new_tokens", "max_length"),
+    "max_output_tokens": MAXIMUM_NAMES,
     "temperature": ("temperature",),
     "top_p": ("top_p",),
     "stop": ("stop_sequences", "stop"),
@@ -28,14 +29,21 @@ _CANDIDATES: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class InputNames:
-    """Our names and the model's. ``joined_stops``: it takes stops as one string."""
+    """Our names and the model's.
+
+    ``joined_stops``: it takes stops as one string. ``usual_maximum``: how many tokens it makes at
+    most where the caller says nothing; None: it does not say.
+    """
 
     names: dict[str, str]
     joined_stops: bool = False
+    usual_maximum: int | None = None
 
     def input_for(self, request: GenerateRequest) -> dict[str, Any]:
         """The model's own input object. Raises RequestRejected naming what has no place in it."""
         made = model_input(self.names, request)
+        if self.usual_maximum is not None and not isinstance(request.input, Mapping):
+            made.setdefault(self.names["max_output_tokens"], self.usual_maximum)
         stop, stops = self.names.get("stop"), request.parameters.stop
         if self.joined_stops and stop is not None and made.get(stop) == list(stops) and stops:
             if any("," in sequence for sequence in stops):
@@ -57,12 +65,18 @@ def input_names(shown: Mapping[str, Any]) -> InputNames | None:
     names: dict[str, str] = {}
     for ours, candidates in _CANDIDATES.items():
         for name in candidates:
-            if name in properties and (ours != "prompt" or _type(properties[name]) == "string"):
+            if name in properties and (
+                ours != "prompt" or _said(properties[name], "type") == "string"
+            ):
                 names[ours] = name
                 break
     stop = names.get("stop")
-    return InputNames(names, stop is not None and _type(properties[stop]) == "string")
+    joined_stops = stop is not None and _said(properties[stop], "type") == "string"
+    maximum = names.get("max_output_tokens")
+    usual = None if maximum is None else _said(properties[maximum], "default")
+    is_bound = type(usual) is int and usual > 0
+    return InputNames(names, joined_stops, usual if is_bound else None)
 
 
-def _type(field: Any) -> Any:
-    return field.get("type") if isinstance(field, Mapping) else None
+def _said(field: Any, key: str) -> Any:
+    return field.get(key) if isinstance(field, Mapping) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import replace
@@ -12,17 +13,22 @@ from typing import Any
 import pytest
 
 from providers.contract import (
+    Bounded,
     Delta,
     GenerateRequest,
     Host,
+    ModelNotFound,
     Output,
     Parameters,
     Reconcilable,
     RequestRejected,
     Scalable,
+    UpstreamFailed,
 )
 from providers.replicate import ReplicateOptions, ReplicateSettings, plugin
+from providers.testing.contract_suite import seen
 from providers.testing.scenarios import ANSWER
+from tests.adapters.asking import ask
 from tests.adapters.replicate_asking import Asking, asking
 from tests.emulators.replicate import Replicate
 from tests.emulators.replicate_wire import FILES, PIECES, WARM
@@ -160,13 +166,122 @@ async def test_names_that_differ(account: Asking, app: Replicate) -> None:
     assert len(app.sent("POST", "/predictions")) == 1
 
 
-async def test_names_that_cannot_be_read_say_what_to_do(account: Asking, app: Replicate) -> None:
+async def test_a_model_without_a_name_for_text_is_not_guessed_at(
+    account: Asking, app: Replicate
+) -> None:
     app.models["emulated/image-only"] = replace(WARM, inputs={"image": {"type": "string"}})
     asked = await account.ask("emulated/image-only")
     assert isinstance(asked.error, RequestRejected) and asked.error.param == "input"
-    asked = await account.ask("emulated/no-such-model")
-    assert asked.error is not None and "`input:`" in asked.error.detail
     assert not app.sent("POST", "/predictions")
+
+
+async def test_names_that_cannot_be_read_stop_no_text(account: Asking, app: Replicate) -> None:
+    app.lost_schemas = 3
+    deployment = account.bind("emulated/warm")
+    assert (await ask(deployment)).text == ANSWER  # as ``prompt``
+    # With a parameter there is no telling what it is called: nothing is made, and all can be tried
+    # again, here or elsewhere.
+    bounded = GenerateRequest("hi", Parameters(max_output_tokens=7))
+    refused = await ask(deployment, bounded)
+    assert isinstance(refused.error, UpstreamFailed) and "`input:`" in refused.error.detail
+    assert (await ask(deployment)).text == ANSWER  # the third try does not hold it up
+    await seen(lambda: not app.lost_schemas)
+    assert (await ask(deployment, bounded)).text == ANSWER
+    assert [made.input for made in app.world.made.values()][1:] == [
+        {"prompt": "Say something."},
+        {"prompt": "hi", "max_tokens": 7},
+    ]
+    assert len(app.sent("GET", "/models/emulated/warm")) == 4
+
+
+async def test_what_the_create_call_will_say_is_left_to_it(account: Asking, app: Replicate) -> None:
+    asked = await account.ask("emulated/no-such-model")
+    assert type(asked.error) is ModelNotFound and asked.error.upstream_status == 404
+
+
+async def test_many_first_requests_read_the_names_once(account: Asking, app: Replicate) -> None:
+    deployment = account.bind("emulated/warm")
+    together = await asyncio.gather(*(ask(deployment) for _ in range(5)))
+    assert [one.text for one in together] == [ANSWER] * 5
+    assert len(app.sent("GET", "/models/emulated/warm")) == 1
+
+
+# -- the bound that the schema tells --------------------------------------------------------------
+
+BOUNDED = replace(
+    WARM,
+    inputs={
+        "prompt": {"type": "string"},
+        "max_new_tokens": {"type": "integer", "default": 128, "minimum": 1},
+    },
+)
+
+
+async def test_the_models_own_maximum_is_a_bound_once_it_is_known(
+    account: Asking, app: Replicate
+) -> None:
+    app.models["emulated/bounded"] = BOUNDED
+    deployment, text = account.bind("emulated/bounded"), GenerateRequest("hi")
+    assert isinstance(deployment, Bounded)
+    assert deployment.most_output_tokens(text) is None  # which has it read
+    await seen(lambda: deployment.most_output_tokens(text) == 128)
+    await ask(deployment, text)
+    assert len(app.sent("GET", "/models/emulated/bounded")) == 1
+    # It is sent along, so that it holds whatever the default becomes; what is asked for wins.
+    assert app.last().input == {"prompt": "hi", "max_new_tokens": 128}
+    await ask(deployment, GenerateRequest("hi", Parameters(max_output_tokens=7)))
+    assert app.last().input == {"prompt": "hi", "max_new_tokens": 7}
+    # An input in the model's own words goes as it is: only what stands there is a bound.
+    for given, known in (
+        ({"prompt": "hi"}, None),
+        ({"prompt": "hi", "max_new_tokens": 5}, 5),
+        ({"prompt": "hi", "max_new_tokens": "5"}, None),
+        ({"prompt": "hi", "max_new_tokens": True}, None),
+        ({"prompt": "hi", "max_tokens": 5}, None),
+    ):
+        assert deployment.most_output_tokens(GenerateRequest(given)) == known
+    await ask(deployment, GenerateRequest({"prompt": "hi"}))
+    assert app.last().input == {"prompt": "hi"}
+
+
+async def test_of_a_native_input_the_schema_is_read_only_for_a_bound_of_its_own(
+    account: Asking, app: Replicate
+) -> None:
+    app.models["emulated/bounded"] = BOUNDED
+    deployment = account.bind("emulated/bounded")
+    assert isinstance(deployment, Bounded)
+    assert deployment.most_output_tokens(GenerateRequest({"prompt": "hi"})) is None
+    await asyncio.sleep(0.02)
+    assert not app.received
+    given = GenerateRequest({"prompt": "hi", "max_new_tokens": 5})
+    await seen(lambda: deployment.most_output_tokens(given) == 5)
+
+
+@pytest.mark.parametrize("default", [None, 0, -1, "128", 1.5, True, [128]])
+async def test_what_is_no_number_of_tokens_is_no_bound(
+    account: Asking, app: Replicate, default: Any
+) -> None:
+    inputs = {"prompt": {"type": "string"}, "max_tokens": {"type": "integer", "default": default}}
+    app.models["emulated/odd"] = replace(WARM, inputs=inputs)
+    deployment = account.bind("emulated/odd")
+    await ask(deployment)
+    assert isinstance(deployment, Bounded)
+    assert deployment.most_output_tokens(GenerateRequest("hi")) is None
+    assert app.last().input == {"prompt": "Say something."}
+
+
+async def test_a_rule_says_which_name_bounds(account: Asking, app: Replicate) -> None:
+    for rule, given, known in (
+        ({"prompt": "prompt", "max_output_tokens": "budget"}, {"budget": 9}, 9),
+        ("messages", {"max_tokens": 9}, 9),
+        ("payload", {"max_tokens": 9}, None),
+        ({"prompt": "prompt"}, {"max_tokens": 9}, None),
+        ("payload", "hi", None),
+    ):
+        deployment = account.bind("emulated/warm", input=rule)
+        assert isinstance(deployment, Bounded)
+        assert deployment.most_output_tokens(GenerateRequest(given)) == known
+    assert not app.received
 
 
 async def test_a_native_input_needs_no_names(account: Asking, app: Replicate) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ import pytest
 from gateway.app import create_app
 from gateway.settings import load
 from providers.testing.scenarios import ANSWER
+from tests.acceptance.gateways import until
 from tests.emulators.replicate import Replicate
-from tests.emulators.replicate_wire import FILES
+from tests.emulators.replicate_wire import FILES, WARM
 from tests.emulators.replicate_world import Model
 from tests.gateways import post, running
 
@@ -48,6 +50,50 @@ def url(app: Replicate, tmp_path: Path) -> Iterator[str]:
     }
     with running(create_app(load(None, {}, changes))) as url:
         yield url
+
+
+def test_a_budget_sets_aside_what_the_model_makes_at_most(app: Replicate, tmp_path: Path) -> None:
+    """The model's default is 128 tokens; where nothing is known, 512 are set aside at a time."""
+    maximum = {"type": "integer", "default": 128}
+    inputs: dict[str, dict[str, Any]] = {"prompt": {"type": "string"}, "max_tokens": maximum}
+    app.models["emulated/bounded"] = replace(WARM, inputs=inputs)
+    changes: dict[str, Any] = {
+        "server": {"data_dir": str(tmp_path)},
+        "providers": {"replicate": {"api_token": app.key, "base_url": f"{app.url}/v1"}},
+        "deployments": {
+            "bounded": {
+                "provider": "replicate",
+                "model": "emulated/bounded",
+                "price": {"usd_per_million_output_tokens": "1000"},
+            }
+        },
+        "models": {"bounded": {"deployments": ["bounded"]}},
+        "budgets": [{"name": "small", "limit_usd": "0.30", "per": "total"}],
+    }
+    asked = {"model": "bounded", "input": "Say something."}
+    with running(create_app(load(None, {}, changes))) as url:
+        with pytest.raises(HTTPError) as caught:
+            post(f"{url}/v1/generate", asked)
+        assert json.loads(caught.value.read())["error"]["code"] == "budget_exceeded"
+        caught.value.close()
+        until(lambda: app.sent("GET", "/models/emulated/bounded"))
+        answer = until_answered(url, asked)
+    assert answer["status"] == "succeeded" and app.last().input["max_tokens"] == 128
+
+
+def until_answered(url: str, asked: dict[str, Any]) -> dict[str, Any]:
+    """The first answer within a few tries: what was asked for is on its way."""
+    answers: list[dict[str, Any]] = []
+
+    def answered() -> bool:
+        try:
+            answers.append(post(f"{url}/v1/generate", asked))
+        except HTTPError as refused:
+            refused.close()
+        return bool(answers)
+
+    until(answered)
+    return answers[0]
 
 
 def test_a_cold_answer_with_its_price(url: str, app: Replicate) -> None:

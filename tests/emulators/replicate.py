@@ -75,6 +75,7 @@ class Replicate:
         self.received: list[Received] = []
         self.models: dict[str, Model] = {}
         self.refused_looks = 0  # so many looks to come are answered 502
+        self.lost_schemas = 0  # so many models to be shown are answered 502
         self.lost_creates = 0  # so many predictions to come are made, and the answer is a 502
         self.refused_pages: tuple[int, ...] = ()  # of the list, counted from 1 over its life
         self.listings = 0
@@ -262,6 +263,9 @@ class Replicate:
 
     async def show_model(self, request: Request) -> Response:
         name = "{owner}/{name}".format(**request.path_params)
+        if self.lost_schemas:
+            self.lost_schemas -= 1
+            return Response("<html>Bad gateway</html>", 502, media_type="text/html")
         model = self.model(name)
         if model is None or request.path_params.get("version", version_of(name)) != version_of(
             name

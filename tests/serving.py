@@ -27,7 +27,7 @@ def serve(app: Any) -> Iterator[str]:
         timeout_graceful_shutdown=1,
         date_header=False,  # an app with a clock of its own says its own
     )
-    server = _Server(config)
+    server = Server(config)
     thread = threading.Thread(
         target=lambda: asyncio.run(server.serve(sockets=[listener])), name="emulator", daemon=True
     )
@@ -62,7 +62,9 @@ class Emulators:
         await self._apps[name]({**scope, "path": path, "raw_path": path.encode()}, receive, send)
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
+    """One that says when it is ready, and leaves signals alone."""
+
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.ready = threading.Event()

@@ -30,7 +30,7 @@ from gateway.registry import Registry
 from gateway.routing import Routes, Wish
 from gateway.settings import Settings
 from gateway.warm_start import recall
-from gateway.warmth.policies.base import Action, Fact, Policy
+from gateway.warmth.policies.base import Action, Fact, Idled, Policy
 from providers.contract import (
     Booting,
     Capabilities,
@@ -74,13 +74,15 @@ class Decisions:
 
 
 class Recorded:
-    """A policy, and all that it has said."""
+    """A policy, all that it has said, and when the present gap began."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self.said: list[tuple[int, Action]] = []
+        self.idle_us: int | None = None
 
     def observe(self, fact: Fact) -> None:
+        self.idle_us = fact.at_us if isinstance(fact, Idled) else None
         self._policy.observe(fact)
 
     def decide(self, now_us: int) -> Sequence[Action]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -61,3 +62,27 @@ def run(main: Callable[[VirtualLoop], Coroutine[Any, Any, Result]], begin_us: in
         loop = runner.get_loop()
         assert isinstance(loop, VirtualLoop)
         return runner.run(main(loop))
+
+
+class FastLoop(asyncio.SelectorEventLoop):
+    """Its time, and so every timeout in it, runs ``speed`` times as fast as the wall's.
+
+    Sockets are real ones. ``time`` is 0 at ``began_at``, an instant of ``time.monotonic()``.
+    """
+
+    def __init__(self, speed: float, began_at: float) -> None:
+        self._speed = speed
+        self._began_at = began_at
+        super().__init__(_Hurry(speed))
+
+    def time(self) -> float:
+        return (time.monotonic() - self._began_at) * self._speed
+
+
+class _Hurry(selectors.DefaultSelector):
+    def __init__(self, speed: float) -> None:
+        super().__init__()
+        self._speed = speed
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        return super().select(None if timeout is None else timeout / self._speed)

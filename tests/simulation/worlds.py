@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -17,6 +18,7 @@ from gateway.routing import Strategy
 from gateway.settings import Settings
 from gateway.simulation.families import Family, maker, stakes_of
 from gateway.simulation.routes import Site, advance, router_of, seen_at
+from gateway.simulation.seen import Seen
 from gateway.simulation.simulate import Plant
 from gateway.simulation.streams import Stream
 from gateway.simulation.synthetic import made
@@ -48,10 +50,12 @@ class World:
     deployments: int
     seed: int = 1
     sigma: float = 0.8
+    model: str = "m"
+    prefix: str = "d"
 
     @property
     def names(self) -> list[str]:
-        return [f"d{number}" for number in range(self.deployments)]
+        return [f"{self.prefix}{number}" for number in range(self.deployments)]
 
 
 TABLE = Table(
@@ -83,7 +87,11 @@ def price(rate: str) -> PriceRow:
     )
 
 
-def simulated(world: World) -> Decisions:
+Watch = Callable[[Sequence[Seen], Mapping[str, Recorded], int], None]
+
+
+def simulated(world: World, watch: Watch | None = None) -> Decisions:
+    """``watch`` is shown the deployments and their policies before each request."""
     plant = Plant(
         BOOT_SECONDS, world.sigma, own_window_seconds=world.own_window_seconds, seed=world.seed
     )
@@ -109,6 +117,8 @@ def simulated(world: World) -> Decisions:
     found = Decisions()
     for at, execute in zip(world.stream.at_us, world.stream.execute_us, strict=True):
         advance(seen, at)
+        if watch is not None:
+            watch(seen, recorded, at)
         (number,) = router.pick(seen, at)
         deployment = seen[number]
         served = deployment.arrive(at, execute)
@@ -139,12 +149,17 @@ class Lived:
     policies: dict[str, Policy]
 
 
-def lived(world: World, data_dir: Path, restart_before: int | None = None) -> Lived:
-    """``restart_before``: the request before which the gateway is another one."""
+def replicas_of(world: World) -> dict[str, Replica]:
+    """Its machines, which draw their boots as the simulated ones do."""
     window_us = round(world.own_window_seconds * 1e6)
     plant = Plant(BOOT_SECONDS, world.sigma, seed=world.seed)
     dice = plant.dice(world.stream.name)
-    replicas = {name: Replica(plant.draw(name, dice), window_us) for name in world.names}
+    return {name: Replica(plant.draw(name, dice), window_us) for name in world.names}
+
+
+def lived(world: World, data_dir: Path, restart_before: int | None = None) -> Lived:
+    """``restart_before``: the request before which the gateway is another one."""
+    replicas = replicas_of(world)
 
     def policies(registry: Registry, settings: Settings) -> dict[str, Policy]:
         found = {}
@@ -190,7 +205,7 @@ def tree_of(world: World, table: Path) -> dict[str, Any]:
             }
             for name, rate in zip(world.names, RATES, strict=False)
         },
-        "models": {"m": model},
+        "models": {world.model: model},
     }
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from gateway.accounting.prices import Billed, PriceRow
+from gateway.accounting.prices import PriceRow
+from gateway.accounting.prices.row import Rough
 from gateway.accounting.usual import Usual
 from gateway.clock import Clock
 from gateway.hedging import dual_boot
@@ -25,9 +26,6 @@ from gateway.routing import (
     choose,
 )
 from gateway.warmth.outlook import Outlook
-
-_NOTHING: frozenset[Billed] = frozenset()
-_REPLICAS: frozenset[Billed] = frozenset({"boot", "idle", "standing"})
 
 
 def expected(
@@ -54,8 +52,6 @@ def expected(
         max_output_tokens=max_output_tokens,
         boot_seconds=(1.0 - p_up) * outlook.boot_seconds,
     )
-    bills = _NOTHING if row is None or row.usd_per_second is None else row.bills
-    own = row if bills & _REPLICAS else None
     return Candidate(
         *names,
         outlook,
@@ -64,9 +60,11 @@ def expected(
         queue_seconds,
         closed,
         can_boot,
-        row is None or "boot" in bills,
-        own is not None,
-        0 if own is None else _replica_pico_usd(usual, own, outlook, own_window_seconds or 0.0),
+        row is None or row.rough.boot_second > 0,
+        row is not None and row.rough.owns,
+        0
+        if row is None or not row.rough.owns
+        else _replica_pico_usd(usual, row.rough, outlook, own_window_seconds or 0.0),
     )
 
 
@@ -94,7 +92,7 @@ def candidate_of(
 
 
 def _replica_pico_usd(
-    usual: Usual, row: PriceRow, outlook: Outlook, own_window_seconds: float
+    usual: Usual, rough: Rough, outlook: Outlook, own_window_seconds: float
 ) -> int:
     """What a call adds to its replica's own cost, beside what is expected of the attempt.
 
@@ -102,17 +100,15 @@ def _replica_pico_usd(
     paid for anyway if it is paid for while it idles, and that it may be gone does not count. Where
     one boots for the call, it idles for a while afterwards.
     """
-    assert row.usd_per_second is not None
-    idle_is_paid = "idle" in row.bills
-    seconds = 0.0
-    if outlook.state in ("warm", "booting"):
-        if idle_is_paid and "execute" in row.bills:
-            seconds -= usual.work_seconds
-        if outlook.state == "warm" and "boot" in row.bills:
-            seconds -= (1.0 - outlook.p_warm) * outlook.boot_seconds
-    elif idle_is_paid:
-        seconds += (1.0 - outlook.p_warm) * own_window_seconds
-    return round(seconds * float(row.usd_per_second) * 1e12)
+    state, usd = outlook.state, 0.0
+    if state == "warm" or state == "booting":
+        if rough.idle_second:
+            usd -= usual.work_seconds * rough.execute_second
+        if state == "warm":
+            usd -= (1.0 - outlook.p_warm) * outlook.boot_seconds * rough.boot_second
+    else:
+        usd += (1.0 - outlook.p_warm) * own_window_seconds * rough.idle_second
+    return round(usd * 1e12)
 
 
 def arranged(

@@ -20,7 +20,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Literal, Protocol, TypeAlias, TypeVar
+from typing import Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from gateway.warmth.outlook import Outlook
 
@@ -135,8 +135,7 @@ class Wish:
     hedge: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):  # as an Outlook is
     """What is expected of one deployment for one request.
 
     ``expected_pico_usd`` None: nobody knows its price. ``warm_seconds``: until its first output,
@@ -165,8 +164,7 @@ class Candidate:
         return self.outlook.wait_seconds + self.queue_seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Considered:
+class Considered(NamedTuple):
     """A candidate and what became of it; ``excluded`` None: it stands in the order."""
 
     candidate: Candidate
@@ -201,8 +199,9 @@ def choose(
     fitting: list[Candidate] = []
     closed: list[Candidate] = []
     considered: list[Considered] = []
+    narrows = bool(wish.only or wish.ignore or wish.max_cost_pico_usd is not None)
     for candidate in candidates:
-        why = _left_out(candidate, wish)
+        why = _left_out(candidate, wish) if narrows else None
         considered.append(Considered(candidate, why or candidate.closed))
         if why is None:
             (fitting if candidate.closed is None else closed).append(candidate)
@@ -256,7 +255,7 @@ def _ordered(
             return _drawn(candidates, rules, draw)
         case "balanced":
             value = rules.wait_value_usd_per_second
-            ordered = sorted(candidates, key=lambda c: (coldness(c.outlook), *_burden(c, value)))
+            ordered = sorted(candidates, key=lambda c: (coldness(c.outlook), _burden(c, value)))
             return _break_even(ordered, value)
 
 
@@ -300,8 +299,11 @@ def _cost(candidate: Candidate) -> tuple[bool, int]:
 
 def _burden(candidate: Candidate, wait_value_usd_per_second: float) -> tuple[bool, float]:
     """USD and waiting in one figure, for comparing only; an unknown price comes last."""
-    known = candidate.expected_pico_usd
-    waiting_usd = candidate.wait_seconds * wait_value_usd_per_second
+    known, outlook = candidate.expected_pico_usd, candidate.outlook
+    wait_seconds = outlook.booting_left_seconds
+    if wait_seconds is None:
+        wait_seconds = (1.0 - outlook.p_warm) * outlook.boot_seconds
+    waiting_usd = (wait_seconds + candidate.queue_seconds) * wait_value_usd_per_second
     return known is None, ((known or 0) + candidate.replica_pico_usd) / _PICO + waiting_usd
 
 

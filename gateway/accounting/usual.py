@@ -84,15 +84,10 @@ class Usual:
             return None
         tokens = _FIRST_TOKENS if self.output_tokens is None else self.output_tokens
         if max_output_tokens is not None:
-            tokens = min(tokens, max_output_tokens)
-        usd = float(row.usd_per_request or 0) + float(row.usd_per_image or 0)
-        usd += input_tokens * float(row.usd_per_million_input_tokens or 0) / 1e6
-        usd += tokens * float(row.usd_per_million_output_tokens or 0) / 1e6
-        if row.usd_per_second is not None:
-            seconds = boot_seconds if "boot" in row.bills else 0.0
-            if "execute" in row.bills:
-                seconds += self.work_seconds
-            usd += seconds * float(row.usd_per_second)
+            tokens = tokens if tokens < max_output_tokens else max_output_tokens
+        rough = row.rough
+        usd = rough.answer + input_tokens * rough.input_token + tokens * rough.output_token
+        usd += boot_seconds * rough.boot_second + self.work_seconds * rough.execute_second
         return round(usd * _PICO)
 
 

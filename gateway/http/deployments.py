@@ -103,6 +103,7 @@ def _shown(state: State, target: Target) -> dict[str, Any]:
         return rfc3339(wall_us + round((then - at) * 1e6))
 
     outlook, failed = target.outlook(at), target.circuit.last_error
+    warm_until_at = target.warmth.warm_until_at(at)
     return {
         "name": target.name,
         "provider": target.provider,
@@ -119,6 +120,6 @@ def _shown(state: State, target: Target) -> dict[str, Any]:
             for name in ("state", "p_warm", "boot_seconds", "expected_wait_seconds")
         },
         "booting_left_seconds": outlook.booting_left_seconds,
-        "warm_until": None if outlook.warm_until_at is None else instant(outlook.warm_until_at),
+        "warm_until": None if warm_until_at is None else instant(warm_until_at),
         "last_error": None if failed is None else {"type": failed[0], "at": instant(failed[1])},
     }

@@ -44,12 +44,16 @@ class Part:
 class Boots:
     """Boot times. ``expected_seconds`` and ``left_seconds`` are O(log n)."""
 
-    __slots__ = ("_fitted", "_ordered", "_parts", "_prior", "_recent", "_sums", "_total", "count")
+    __slots__ = (
+        *("_expected", "_fitted", "_ordered", "_parts", "_prior", "_recent", "_sums", "_total"),
+        "count",
+    )
 
     def __init__(self, prior: Prior) -> None:
         self._prior = prior.boot_seconds
         self._recent: array[float] | None = None
         self._total = 0.0
+        self._expected: float | None = None
         self.count = 0
         self._fitted = -1
         self._ordered: Sequence[float] = ()
@@ -67,12 +71,13 @@ class Boots:
             self._total -= self._recent[place]
             self._recent[place] = seconds
         self._total += seconds
+        self._expected = None
         self.count += 1
 
     def absorb(self, older: Boots) -> None:
         """Take in what another has seen before."""
         newer, count = self._recent or (), self.count
-        self._recent, self._total, self._fitted = None, 0.0, -1
+        self._recent, self._total, self._expected, self._fitted = None, 0.0, None, -1
         self.count = 0
         for seconds in (*(older._recent or ()), *newer):
             self.observe(seconds)
@@ -81,9 +86,11 @@ class Boots:
     @property
     def expected_seconds(self) -> float:
         """The mean; where little was seen, drawn towards the prior's."""
-        known = len(self._recent or ())
-        prior = GUESS_BOOT_SECONDS if self._prior is None else sum(self._prior) / 2
-        return (self._total + _PRIOR_BOOTS * prior) / (known + _PRIOR_BOOTS)
+        if self._expected is None:
+            known = len(self._recent or ())
+            prior = GUESS_BOOT_SECONDS if self._prior is None else sum(self._prior) / 2
+            self._expected = (self._total + _PRIOR_BOOTS * prior) / (known + _PRIOR_BOOTS)
+        return self._expected
 
     def left_seconds(self, elapsed_seconds: float) -> float:
         """What is left, on average, of a boot that has taken so long already."""

@@ -21,9 +21,10 @@ _MOST_COUNT = 600
 class Hours:
     """Residuals of the curve, and the step that takes them away, by hour of the day in UTC."""
 
-    __slots__ = ("_values",)
+    __slots__ = ("_most", "_values")
 
     def __init__(self) -> None:
+        self._most = 0.0  # outcomes of the hour that has had most
         self._values: array[float] | None = None
         """Five runs of 24: outcomes, residuals, variances, steps, variances behind the steps."""
 
@@ -36,6 +37,7 @@ class Hours:
             for run in range(3):
                 values[run * 24 + hour] *= 0.5
         values[hour] += 1.0
+        self._most = max(self._most, values[hour])
         values[24 + hour] += warm - p_curve
         values[48 + hour] += p_curve * (1.0 - p_curve)
         chance = _moved(p_curve, values[72 + hour])
@@ -52,12 +54,19 @@ class Hours:
         mine = self._values
         if mine is None:
             self._values = array("f", theirs)
+            self._most = older._most
             return
+        self._most += older._most
         for place in range(3 * 24):
             mine[place] += theirs[place]
         for hour in range(24):
             if theirs[96 + hour] > mine[96 + hour]:
                 mine[72 + hour], mine[96 + hour] = theirs[72 + hour], theirs[96 + hour]
+
+    @property
+    def differ(self) -> bool:
+        """Whether enough was seen of any hour for it to have a difference."""
+        return self._most >= _FEWEST
 
     def step(self, hour: int) -> float:
         """The hour's own difference, in log-odds; 0 where nothing shows one."""

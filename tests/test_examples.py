@@ -43,6 +43,7 @@ from tests.emulators.runpod import RunPod
 from tests.emulators.runpod_chat import CHATS
 from tests.emulators.runpod_chat import MODEL as QWEN
 from tests.emulators.runpod_wire import COLD
+from tests.emulators.runpod_world import Handler
 from tests.gateways import post, running
 from tests.local.engines import slow_command
 
@@ -131,6 +132,8 @@ def test_runpod(emulator: Serve, tmp_path: Path) -> None:
     words, qwen = tree["deployments"]["words"], tree["deployments"]["qwen3"]
     app.endpoint(words["endpoint"], COLD)
     app.endpoint(qwen["endpoint"], CHATS["warm"])
+    image = {"image_url": "https://image.runpod.ai/abc123/output.png", "cost": 0.00251658}
+    app.endpoint(tree["deployments"]["flux"]["endpoint"], Handler(output=image, always_warm=True))
     assert qwen["model"] == QWEN
     tree["providers"]["runpod"] |= {
         "base_url": f"{app.url}/v2",
@@ -138,7 +141,9 @@ def test_runpod(emulator: Serve, tmp_path: Path) -> None:
         "poll_seconds": 0.02,
     }
     with gateway(tree, {"RUNPOD_API_KEY": app.key}, tmp_path) as ask:
-        first, second = ask("words"), ask("qwen3")
+        first, second, third = ask("words"), ask("qwen3"), ask("flux")
+    assert third["output"][0]["url"] == image["image_url"]
+    assert third["cost"]["total_usd"] == "0.00251658"
     assert facts(first) == ("cold", "scale_state", "measured")
     assert facts(second) == ("warm", "delay_reported", "measured")
     assert first["usage"]["source"] == second["usage"]["source"] == "reported"

@@ -15,6 +15,7 @@ Billing:  the seconds from a worker's start (boot of its container, loading of t
           downloading its image is free (workers/overview, serverless/pricing). Rounded up to a
           second over a worker's life. A handler that takes several jobs at a time bills the second
           once and reports it for each: give its price ``shared: true``.
+          Public endpoints put the job's own price into their output (public-endpoints/models).
 Kept:     results for 30 minutes after the end (``/run``), less where the job's own time to live,
           the gateway's deadline, is over before.
 Not here: load-balancing endpoints and ``/openai/v1``: they report neither delay nor job. As plain
@@ -26,10 +27,16 @@ Status:   never run against the live service. The real worker 1.12.0 runs jobs i
 from __future__ import annotations
 
 from providers.contract import ProviderPlugin
-from providers.runpod.deployment import RunPodDeployment, RunPodProvider, WarmableDeployment
+from providers.runpod.deployment import (
+    QueueDeployment,
+    RunPodDeployment,
+    RunPodProvider,
+    WarmableDeployment,
+)
 from providers.runpod.options import RunPodOptions, RunPodSettings
 
 __all__ = [
+    "QueueDeployment",
     "RunPodDeployment",
     "RunPodOptions",
     "RunPodProvider",

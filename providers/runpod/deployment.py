@@ -38,7 +38,7 @@ LONGEST_LIFE_SECONDS = 7 * 24 * 3600
 CHAT_ROUTE = "/v1/chat/completions"
 
 
-class RunPodDeployment:
+class QueueDeployment:
     """One endpoint; its jobs can be asked about for half an hour after they ended."""
 
     def __init__(
@@ -48,14 +48,16 @@ class RunPodDeployment:
         self._options = options
         self._poll_seconds = poll_seconds
         self._chat = ChatEndpoint("", model, extra_body=options.extra_body)
-        self._starts = workers.Starts() if options.read_workers else None
+        reads_workers = options.read_workers and not options.public
+        self._starts = workers.Starts() if reads_workers else None
 
     @property
     def capabilities(self) -> Capabilities:
+        public = self._options.public
         return Capabilities(
             dialect=DIALECT if self._options.api == "openai" else None,
             reports_seconds=True,
-            keep_alive_seconds=self._options.idle_timeout_seconds,
+            keep_alive_seconds=None if public else self._options.idle_timeout_seconds,
         )
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
@@ -106,15 +108,6 @@ class RunPodDeployment:
             failure=None if job.status == "COMPLETED" else failure(job, phases),
         )
 
-    async def probe(self) -> ProbeState:
-        return await workers.probe(self._endpoint)
-
-    async def scale(self, minimum: int, maximum: int | None = None) -> None:
-        await workers.scale(self._endpoint, minimum, maximum)
-
-    async def hardware(self) -> Hardware:
-        return await workers.hardware(self._endpoint)
-
     async def _cancel(self, job: Job) -> None:
         await self._endpoint.cancel(job.id)
 
@@ -143,6 +136,19 @@ class RunPodDeployment:
         if self._options.api == "handler":
             return model_input(self._options.input, request)
         return {"openai_route": CHAT_ROUTE, "openai_input": request_body(self._chat, request)}
+
+
+class RunPodDeployment(QueueDeployment):
+    """One endpoint of the account's own."""
+
+    async def probe(self) -> ProbeState:
+        return await workers.probe(self._endpoint)
+
+    async def scale(self, minimum: int, maximum: int | None = None) -> None:
+        await workers.scale(self._endpoint, minimum, maximum)
+
+    async def hardware(self) -> Hardware:
+        return await workers.hardware(self._endpoint)
 
 
 class WarmableDeployment(RunPodDeployment):
@@ -174,6 +180,8 @@ class RunPodProvider:
     def bind(self, model: str, options: RunPodOptions) -> Deployment:
         endpoint = Endpoint(self._host.http, self._settings, options.endpoint)
         poll_seconds = self._settings.poll_seconds
+        if options.public:
+            return QueueDeployment(endpoint, model, options, poll_seconds)
         if options.warm_input is None:
             return RunPodDeployment(endpoint, model, options, poll_seconds)
         return WarmableDeployment(endpoint, model, options, poll_seconds, options.warm_input)

@@ -9,7 +9,11 @@ from pydantic import AfterValidator, Field, SecretStr, field_validator, model_va
 from providers.contract import DeploymentOptions, ProviderSettings
 from providers.toolkit.mapping import InputRule, OutputRule, unknown_names
 
-HANDLER_ONLY = {"input", "output", "output_field", "input_tokens_field", "output_tokens_field"}
+HANDLER_ONLY = {
+    *("input", "output", "output_field", "input_tokens_field", "output_tokens_field"),
+    *("streams", "public"),
+}
+OWN_ONLY = {"read_workers", "idle_timeout_seconds", "warm_input"}
 Path = Annotated[str, Field(min_length=1)]
 
 
@@ -59,6 +63,9 @@ class RunPodOptions(DeploymentOptions):
     it holds."""
     output_tokens_field: Path | None = None
     """Where it says how many came out, likewise."""
+    public: bool = False
+    """One of RunPod's public endpoints, whose output says what it cost. Its workers are RunPod's:
+    they cannot be listed or scaled, so that only a short wait proves anything."""
     extra_body: dict[str, Any] = Field(default_factory=dict)
     """``openai``: sent with every request; wins over the caller's."""
     read_workers: bool = True
@@ -85,7 +92,9 @@ class RunPodOptions(DeploymentOptions):
     @model_validator(mode="after")
     def _no_key_is_ignored(self) -> RunPodOptions:
         given = self.model_fields_set
-        unused = {*HANDLER_ONLY, "streams"} if self.api == "openai" else {"extra_body"}
+        unused = HANDLER_ONLY if self.api == "openai" else {"extra_body"}
         if ignored := sorted(unused & given):
             raise ValueError(f"without a use with api: {self.api}: {', '.join(ignored)}")
+        if self.public and (ignored := sorted(OWN_ONLY & given)):
+            raise ValueError(f"without a use at a public endpoint: {', '.join(ignored)}")
         return self

@@ -23,7 +23,7 @@ from providers.contract import (
 )
 from providers.runpod.options import RunPodOptions
 from providers.toolkit.mapping import output_events
-from providers.toolkit.openai_frames import StreamFold, whole_answer
+from providers.toolkit.openai_frames import StreamFold, usage_from, whole_answer
 from providers.toolkit.sse import SseParser
 
 _ABSENT = object()
@@ -120,7 +120,10 @@ class HandlerOutput:
     def _count(self, value: Any) -> None:
         into = _number(value, self._options.input_tokens_field)
         out = _number(value, self._options.output_tokens_field)
-        self._usage = Usage(
+        # A public endpoint says there, in USD, what the job cost.
+        said = usage_from(value) if self._options.public else None
+        self._usage = replace(
+            said or self._usage,
             input_tokens=self._usage.input_tokens if into is None else into,
             output_tokens=self._usage.output_tokens if out is None else out,
         )

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from providers.contract import GenerateRequest, Host, Http
+from providers.contract import Deployment, GenerateRequest, Host, Http
 from providers.runpod import RunPodDeployment, RunPodOptions, RunPodSettings, plugin
 from providers.toolkit.http import open_http
 from tests.adapters.asking import Asked, ask
@@ -37,16 +37,19 @@ class Asking:
         self.provider = plugin.build(settings, Host(http, tmp_path))
 
     def bind(self, endpoint: str, model: str = "m", **options: Any) -> RunPodDeployment:
-        given = RunPodOptions.model_validate({"endpoint": endpoint, **options})
-        deployment = self.provider.bind(model, given)
+        deployment = self.bind_any(endpoint, model, **options)
         assert isinstance(deployment, RunPodDeployment)
         return deployment
+
+    def bind_any(self, endpoint: str, model: str = "m", **options: Any) -> Deployment:
+        given = RunPodOptions.model_validate({"endpoint": endpoint, **options})
+        return self.provider.bind(model, given)
 
     async def ask(
         self, endpoint: str, request: GenerateRequest | None = None, **options: Any
     ) -> Asked:
         """Ask to the end; a failure is kept."""
-        return await ask(self.bind(endpoint, **options), request)
+        return await ask(self.bind_any(endpoint, **options), request)
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ from providers.contract import (
     Hardware,
     Output,
     Parameters,
+    Probeable,
     ProtocolViolation,
     ProviderError,
     RequestRejected,
+    Scalable,
     StreamInterrupted,
     UpstreamFailed,
     UpstreamTimeout,
@@ -31,6 +34,7 @@ from providers.contract import (
 from providers.runpod import RunPodOptions, RunPodSettings
 from providers.testing.contract_suite import seen
 from providers.testing.scenarios import ANSWER, INPUT_TOKENS, OUTPUT_TOKENS
+from tests.adapters.asking import usd
 from tests.adapters.runpod_asking import COUNTS, STREAMED, Asking, asking
 from tests.emulators.runpod import RunPod, cold
 from tests.emulators.runpod_chat import MODEL
@@ -121,6 +125,8 @@ async def test_what_cannot_be_said_is_not_sent(account: Asking, app: RunPod) -> 
         {"api": "openai", "streams": True},
         {"extra_body": {"top_k": 1}},
         {"input": {"promt": "x"}},
+        {"public": True, "read_workers": True},
+        {"api": "openai", "public": True},
     ],
 )
 def test_options_that_say_nothing_are_refused(wrong: dict[str, Any]) -> None:
@@ -160,6 +166,37 @@ async def test_outputs(account: Asking, app: RunPod) -> None:
         output_tokens_field="usage.output",
     )
     assert asked.text == "ab" and asked.finished.usage == Usage(7, 2)
+
+
+async def test_a_public_endpoint_says_what_it_cost(account: Asking, app: RunPod) -> None:
+    # public-endpoints/models/flux-schnell and .../granite-4
+    app.endpoint("flux", give(output={"image_url": "https://x.example/a.png", "cost": 0.00251658}))
+    options = {"public": True, "output_field": "image_url", "output": "image"}
+    asked = await account.ask("flux", GenerateRequest({"prompt": "a cat"}), **options)
+    assert [e.url for e in asked.events if isinstance(e, Output)] == ["https://x.example/a.png"]
+    assert asked.finished.usage == Usage(cost_usd=Decimal("0.00251658"))
+    row = asked.row("runpod-l40s")
+    assert (row.cost_status, usd(row.cost_pico_usd)) == ("measured", Decimal("0.00251658"))
+    output = {
+        "choices": [{"tokens": ["Hi"]}],
+        "cost": 0.00185,
+        "usage": {"input": 35, "output": 150},
+    }
+    app.endpoint("granite", cold(give(output=output), boot_seconds=9.0))
+    asked = await account.ask(
+        "granite",
+        public=True,
+        output_field="choices.0.tokens",
+        input_tokens_field="usage.input",
+        output_tokens_field="usage.output",
+    )
+    assert asked.text == "Hi"
+    assert asked.finished.usage == Usage(35, 150, cost_usd=Decimal("0.00185"))
+    assert asked.row("runpod-l40s").verdict == "unknown"  # whose queue or boot it was is not told
+    assert not app.sent("GET", "/workers")
+    deployment = account.bind_any("flux", public=True)
+    assert not isinstance(deployment, Scalable | Probeable | Warmable)
+    assert deployment.capabilities.keep_alive_seconds is None
 
 
 @pytest.mark.parametrize(

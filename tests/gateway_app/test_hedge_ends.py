@@ -65,7 +65,7 @@ def test_what_goes_on_without_its_caller_is_decided_all_the_same(two: Gateway, p
     eventually(lambda: not two.running())
     rows = {row["deployment"]: row["status"] for row in two.rows(operation_id)}
     assert rows == {"a": "lost_hedge", "b": "succeeded"}
-    kept = two.http.get(f"/v1/operations/{operation_id}").json().get("output")
+    kept = two.operation(operation_id).get("output")
     assert (kept is not None) is (policy == "park")
 
 

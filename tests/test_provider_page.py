@@ -96,7 +96,8 @@ def test_a_strangers_adapter_goes_through_the_whole_gateway(
     verdict = answer["cold_start"]
     assert (verdict["verdict"], verdict["evidence"]) == ("cold", "phase_reported")
     boot = next(line for line in answer["cost"]["lines"] if line["kind"] == "boot_seconds")
-    assert (boot["quantity"], boot["usd"], boot["status"]) == ("41.5", "0.0581", "measured")
+    # Whose boot it was Acme does not say, so it may have been another caller's to pay.
+    assert (boot["quantity"], boot["usd"], boot["status"]) == ("41.5", "0.0581", "estimated")
     assert answer["usage"]["source"] == "reported"
     assert answer["attempts"][0]["upstream_id"] == "1"
     assert completion["choices"][0]["message"]["content"] == answer["output"][0]["text"]

@@ -22,6 +22,7 @@ from gateway.limits.hold import Hold, Progress
 from gateway.operation import Operation
 from gateway.registry import Target
 from gateway.tracing import pass_on
+from gateway.waking import Held
 from gateway.watchdog import Watchdog
 from providers.contract import (
     Accepted,
@@ -59,6 +60,7 @@ class Attempt:
         "_answer",
         "_asked_at",
         "_cancels",
+        "_held",
         "_hold",
         "_operation",
         "_says_when_it_begins",
@@ -83,7 +85,9 @@ class Attempt:
         row: AttemptRow,
         begun_at: float,
         contest: Contest | None = None,
+        held: Held | None = None,
     ) -> None:
+        self._held = held
         self._operation = operation
         self._answer = operation.answer
         self.lost = False
@@ -106,6 +110,8 @@ class Attempt:
         target.running += 1
         if target.keeper is not None:
             target.keeper.begun()
+            if held is None:  # else it was told when the caller came
+                target.keeper.arrived()
 
     def lose(self) -> None:
         """Another attempt has answered: what is said from now on is no part of this one."""
@@ -156,6 +162,7 @@ class Attempt:
                 operation.id,
                 max(0.0, deadline - now),
             )
+            target.waking.asks(again=loading_since is not None)
             try:
                 await self._consume(request)
                 return
@@ -166,6 +173,7 @@ class Attempt:
                 if timeline.booting is None:
                     self._observe(Booting(loading.evidence, detail=loading.detail))
                 now = operation.clock.monotonic()
+                target.waking.boots(loading.evidence, now)
                 loading_since = now if loading_since is None else loading_since
                 pause = loading_pause_seconds(now - loading_since)
                 await asyncio.sleep(max(loading.retry_after_seconds or 0.0, pause))
@@ -217,7 +225,7 @@ class Attempt:
         worked_before = timeline.work_began
         timeline.observe(event, at)
         if timeline.work_began and not worked_before:
-            self.target.warmth.ready(at)
+            self.target.waking.works(at)
         match event:
             case Delta() | Output():
                 if self._share_mark is None:  # it waited, and nothing else said that work began
@@ -238,8 +246,8 @@ class Attempt:
                 )
             case Queued() | Booting():
                 self._stop_sharing(at, keep=False)
-                if isinstance(event, Booting) and event.evidence != "latency_only":
-                    self.target.warmth.booting(at)
+                if isinstance(event, Booting):
+                    self.target.waking.boots(event.evidence, at)
             case Started() if timeline.started is event:  # else it began when we asked again
                 self._stop_sharing(at, keep=False)
                 self._share_mark = self.target.sharing.begin(at)
@@ -292,18 +300,7 @@ class Attempt:
 
     def tell_warmth(self) -> None:
         """What this attempt has shown of its deployment, once it is settled."""
-        row, timeline = self.row, self.timeline
-        assert row.completed_at_us is not None
-        self.target.warmth.ended(
-            row.attempt_id,
-            timeline.begun_at + (row.completed_at_us - row.begun_at_us) / 1e6,
-            verdict=row.verdict,
-            caused_boot=row.caused_boot,
-            boot_seconds=row.boot_seconds if timeline.work_began else None,
-            instance_id=row.instance_id,
-            revision=row.upstream_revision,
-            worked=self.worked,
-        )
+        self.target.waking.ended(self.row, self.timeline, self._held, worked=self.worked)
 
     def settle(self, failure: Failure | None, *, cut_short: bool = False) -> Failure | None:
         """Close the books of this attempt; returns the failure as the caller should see it.
@@ -371,6 +368,8 @@ class Attempt:
             # Strange figures must cost neither the answer nor the row; their cost is unknown.
             logger.exception("attempt %s cannot be settled", row.attempt_id)
             settle_unknown(row)
+        if self._held is not None:
+            self._held.book(row)
         if failure is None:
             cold = row.verdict == "cold"
             target.usual.observe(

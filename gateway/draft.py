@@ -13,8 +13,13 @@ from providers.contract import GenerateRequest
 logger = logging.getLogger(__name__)
 
 
-def draft(operation: Operation, target: Target, begun_at: float) -> AttemptRow:
-    """The row of an attempt that is about to begin; ``begun_at`` is monotonic."""
+def draft(
+    operation: Operation, target: Target, begun_at: float, held_seconds: float | None = None
+) -> AttemptRow:
+    """The row of an attempt that is about to begin; ``begun_at`` is monotonic.
+
+    ``held_seconds``: how long it has waited here for its place; None: not at all.
+    """
     order = operation.order
     begun_at_us = operation.received_at_us + round((begun_at - operation.received_at) * 1e6)
     tariff_row = None if target.tariff is None else target.tariff.at(begun_at_us)
@@ -38,6 +43,7 @@ def draft(operation: Operation, target: Target, begun_at: float) -> AttemptRow:
         max_output_tokens=maximum,
         input_tokens=target.estimator.estimate(order.input_bytes),
         input_tokens_source="estimated",
+        held_seconds=None if held_seconds is None else round(held_seconds, 6),
         price=None if tariff_row is None else tariff_row.record,
         gateway_seconds=round(max(0.0, begun_at - operation.idle_since), 6),
     )

@@ -27,6 +27,10 @@ class DeadlineExceeded(GatewayError):
     """The operation took longer than its total time allows."""
 
 
+class ColdStartTimeout(GatewayError):
+    """The model is still starting, and the time that the call allows is over; come back later."""
+
+
 class Draining(GatewayError):
     """The gateway is shutting down; try again."""
 

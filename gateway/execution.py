@@ -23,7 +23,7 @@ from gateway.errors import (
     OperationCancelled,
     QueueFull,
 )
-from gateway.lane import Lane
+from gateway.lane import Lane, lanes_wait, least_left_seconds
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.rows import AttemptRow
 from gateway.limits.budgets import Budgets, Covering
@@ -37,8 +37,10 @@ from gateway.retrying import (
     worth_repeating,
     worth_trying_elsewhere,
 )
+from gateway.waking import Held
 from gateway.watchdog import Watchdog
 from providers.contract import (
+    Booting,
     ProtocolViolation,
     ProviderError,
 )
@@ -134,32 +136,20 @@ class Run(Operation):
 
     @property
     def waits_for_boot(self) -> bool:
-        """Whether its present attempt waits, as far as anybody said, and nothing has come yet."""
-        attempts = self.attempts_now
-        waiting = bool(attempts) and all(attempt.timeline.waiting for attempt in attempts)
-        return waiting and not self.answer.size_bytes
+        """Whether it waits, for its own attempts or for another's that wakes a deployment.
+
+        As far as anybody said, and as long as nothing has come.
+        """
+        return lanes_wait(self.lanes) and not self.answer.size_bytes
 
     def expected_wait_seconds(self) -> float | None:
         """How much longer the present wait may last; None: nobody knows."""
-        if not self.waits_for_boot:
-            return None
-        now, known = self.clock.monotonic(), []
-        for attempt in self.attempts_now:
-            # What was seen there, and no guess: a caller is sent away for so long.
-            usual = attempt.target.warmth.boot_quantile(0.75)
-            since = attempt.timeline.waiting_since
-            if usual is not None and since is not None:
-                known.append(max(0.0, usual - (now - since)))
-        return min(known, default=None)
+        return least_left_seconds(self.lanes) if self.waits_for_boot else None
 
     @property
     def attempts_now(self) -> list[Attempt]:
         """Its attempts that run: several in a race."""
-        return [
-            lane.attempt
-            for lane in self.lanes
-            if lane.attempt is not None and lane.task is not None and not lane.task.done()
-        ]
+        return [lane.attempt for lane in self.lanes if lane.attempt is not None and lane.runs]
 
     def explain(self, deployment: str, about: str, why: str) -> None:
         """Say with the choice what became of a deployment, while the first attempt runs."""
@@ -245,36 +235,55 @@ class Run(Operation):
         """One attempt, once the deployment has a place for it."""
         if self.rows and self.clock.monotonic() >= self._total_deadline(target):
             return DeadlineExceeded()
-        gate = target.gate
-        if not gate.try_enter():
-            watchdog = self._watch(target, lane)
+        held = None
+        if not target.waking.try_enter(self.clock.monotonic()):
             try:
-                await gate.enter()
+                held = await self._wait_for_place(target, lane)
             except GateFull:
-                return QueueFull(retry_after_seconds=1.0)
-            except asyncio.CancelledError:
-                raise lane.interruption() from None
-            finally:
-                watchdog.disarm()
+                come_back_seconds = target.waking.come_back_seconds(self.clock.monotonic())
+                return QueueFull(retry_after_seconds=come_back_seconds)
         try:
-            return await self._attempt(target, lane)
+            return await self._attempt(target, lane, held)
         finally:
-            gate.leave()
+            target.gate.leave()
 
-    async def _attempt(self, target: Target, lane: Lane) -> Failure | None:
+    async def _wait_for_place(self, target: Target, lane: Lane) -> Held:
+        """Until the deployment has a place, or has been woken. Raises GateFull."""
+        lane.held = held = target.waking.join(
+            self.order.input_bytes, self._hear_of_boot, self.clock.monotonic
+        )
+        if target.keeper is not None:
+            target.keeper.arrived()
+        watchdog = self._watch(target, lane)
+        try:
+            await target.gate.wait(held)
+        except asyncio.CancelledError:
+            raise lane.interruption() from None
+        finally:
+            watchdog.disarm()
+            lane.held = None
+        self.idle_since = held.since + held.seconds
+        return held
+
+    def _hear_of_boot(self, booting: Booting) -> None:
+        """The boot that it waits for, without an attempt of its own, is proved."""
+        self.log.append(self.clock.monotonic(), "", booting)
+
+    async def _attempt(self, target: Target, lane: Lane, held: Held | None) -> Failure | None:
         """Dispatch once, observe, book. Returns why it failed, or None."""
         executor, order = self._executor, self.order
         budgets = executor.budgets if order.max_cost_pico_usd is None else executor.ceilings
         try:
             covering = () if budgets is None else await self._covering(budgets, lane)
             begun_at = self.clock.monotonic()
-            row, hold = draft(self, target, begun_at), None
+            row = draft(self, target, begun_at, None if held is None else held.seconds)
+            hold = None
             if budgets is not None and covering:
                 hold = await self._reserve(budgets, covering, target, row, lane)
         except GatewayError as refused:
             return refused
         self._begin(target, row, hold)
-        attempt = lane.attempt = Attempt(self, target, row, begun_at, lane.contest)
+        attempt = lane.attempt = Attempt(self, target, row, begun_at, lane.contest, held)
         if hold is not None:
             attempt.watch_budgets(hold, lane.run_out)
         failure: Failure | None = None

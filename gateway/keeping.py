@@ -64,6 +64,10 @@ class Keeper:
         """Booked in this month."""
         return self._spent
 
+    def arrived(self) -> None:
+        """Somebody comes, and is sent there at once or waits for it."""
+        self._policy.observe(Arrived(self._now_us()))
+
     def begun(self) -> None:
         """An attempt begins."""
         now = self._now_us()
@@ -72,7 +76,6 @@ class Keeper:
             self._charging.tick()
             self._book(self._stays.used(now))
             self._changed.set()
-        self._policy.observe(Arrived(now))
 
     def ended(self, ready_us: int | None) -> None:
         """An attempt has ended; it waited until ``ready_us`` for a boot that it had not caused."""

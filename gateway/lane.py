@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from gateway.errors import BudgetRanOut, GatewayError, OperationCancelled
+from gateway.errors import BudgetRanOut, ColdStartTimeout, GatewayError, OperationCancelled
 from gateway.retrying import timed_out
 from providers.contract import Event, ProviderError
 
 if TYPE_CHECKING:
     from gateway.attempt import Attempt
+    from gateway.waking import Held
 
 
 class Contest(Protocol):
@@ -32,14 +34,16 @@ class Lane:
     """An operation has one, and each attempt of a race has one of its own.
 
     ``stopped``: why somebody ended all that it does. ``contest``: the race that it takes part in.
+    ``held``: its wait for a place at a deployment, before an attempt there.
     """
 
-    __slots__ = ("_expired", "_ran_out", "attempt", "contest", "stopped", "task")
+    __slots__ = ("_expired", "_ran_out", "attempt", "contest", "held", "stopped", "task")
 
     def __init__(self, contest: Contest | None = None) -> None:
         self.contest = contest
         self.task: asyncio.Task[Any] | None = None
         self.attempt: Attempt | None = None  # the latest
+        self.held: Held | None = None
         self.stopped: str | None = None
         self._expired: str | None = None
         self._ran_out: BudgetRanOut | None = None
@@ -73,6 +77,39 @@ class Lane:
         """Its present attempt is over: what would have ended it does not end the next."""
         self._expired = None
 
+    @property
+    def runs(self) -> bool:
+        """Whether it has not come to its end."""
+        return self.task is not None and not self.task.done()
+
+    @property
+    def waits(self) -> bool:
+        """Whether its attempt waits, or it waits for another's to have woken the deployment."""
+        if self.held is not None:
+            return self.held.cold
+        return self.attempt is not None and self.attempt.timeline.waiting
+
+    def left_seconds(self) -> float | None:
+        """How much longer that may last, by what was seen there and no guess; None: not known."""
+        now = asyncio.get_running_loop().time()
+        if self.held is not None:
+            return self.held.left_seconds(now)
+        attempt = self.attempt
+        since = None if attempt is None else attempt.timeline.waiting_since
+        if attempt is None or since is None:
+            return None
+        # A caller may be sent away for so long.
+        usual = attempt.target.warmth.boot_quantile(0.75)
+        return None if usual is None else max(0.0, usual - (now - since))
+
+    @property
+    def _boots(self) -> bool:
+        """Whether it waits for a boot that somebody has told of, its attempt or another's."""
+        if self.held is not None:
+            return self.held.boots
+        attempt = self.attempt
+        return self.waits and attempt is not None and attempt.timeline.booting is not None
+
     def interruption(self) -> ProviderError | GatewayError:
         """Why its task was cancelled. Raises CancelledError when it was not by us."""
         assert self.task is not None
@@ -84,9 +121,30 @@ class Lane:
             phase, self._expired = self._expired, None
             if phase == "budget" and self._ran_out is not None:
                 return self._ran_out
+            if phase == "total" and self._boots:
+                left = self.left_seconds()
+                return ColdStartTimeout(
+                    retry_after_seconds=None if left is None else max(1.0, left)
+                )
             return timed_out(phase)
         raise asyncio.CancelledError
 
     def _cancel(self) -> None:
         assert self.task is not None
         self.task.cancel()
+
+
+def lanes_wait(lanes: Sequence[Lane]) -> bool:
+    """Whether all that run have something to wait for, and wait."""
+    busy = _busy(lanes)
+    return bool(busy) and all(lane.waits for lane in busy)
+
+
+def least_left_seconds(lanes: Sequence[Lane]) -> float | None:
+    """How much longer the first of them may wait; None: nobody knows."""
+    known = (lane.left_seconds() for lane in _busy(lanes))
+    return min((seconds for seconds in known if seconds is not None), default=None)
+
+
+def _busy(lanes: Sequence[Lane]) -> list[Lane]:
+    return [x for x in lanes if x.runs and (x.attempt is not None or x.held is not None)]

@@ -37,6 +37,7 @@ from gateway.settings import (
     explain,
 )
 from gateway.tracing import exporter_installed
+from gateway.waking import Held, Waking
 from gateway.warmth.outlook import Outlook
 from gateway.warmth.priors import Prior, prior_of
 from gateway.warmth.warmth import Warmth
@@ -61,6 +62,7 @@ WEBHOOKS_PATH = "/v1/webhooks"  # and the provider's name: where it posts messag
 class Keeping(Protocol):
     """What keeps a deployment warm, told of its attempts."""
 
+    def arrived(self) -> None: ...
     def begun(self) -> None: ...
     def ended(self, ready_us: int | None) -> None: ...
 
@@ -78,8 +80,9 @@ class Target:
     limits: Limits
     timeouts: Timeouts
     config_revision: str
-    gate: Gate
+    gate: Gate[Held]
     warmth: Warmth
+    waking: Waking
     estimator: TokenEstimator = field(default_factory=TokenEstimator)
     sharing: Sharing = field(default_factory=Sharing)
     machines: Machines | None = None
@@ -177,6 +180,8 @@ class Registry:
         except ValueError as error:
             raise ConfigError(f"{place}: {error}") from error
         tariff = tariff_of(name, given, self.prices, self._settings.providers)
+        limits, warmth = given.limits, Warmth(_prior(plugin.name, given, tariff, deployment))
+        gate = Gate[Held](limits.max_concurrency, limits.max_queued, limits.max_queued_bytes)
         target = Target(
             name=name,
             provider=given.provider,
@@ -184,11 +189,12 @@ class Registry:
             deployment=deployment,
             tariff=tariff,
             hardware=given.hardware,
-            limits=given.limits,
+            limits=limits,
             timeouts=given.timeouts or self._settings.timeouts,
             config_revision=self._settings.revision,
-            gate=Gate(given.limits.max_concurrency, given.limits.max_queued),
-            warmth=Warmth(_prior(plugin.name, given, tariff, deployment)),
+            gate=gate,
+            warmth=warmth,
+            waking=Waking(gate, warmth, limits.max_concurrency_cold, limits.cold_proof_seconds),
             standing=given.standing_machines,
             bounded=deployment if isinstance(deployment, Bounded) else None,
             can_boot_alone=can_boot_alone(deployment),

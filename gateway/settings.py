@@ -147,6 +147,13 @@ class Limits(_Section):
     """Attempts running at once."""
     max_queued: int = Field(default=1024, ge=0)
     """Operations waiting for a place; one more is refused with 503."""
+    max_queued_bytes: int = Field(default=64 << 20, ge=0)
+    """What their inputs may weigh together; one more is refused with 503."""
+    max_concurrency_cold: int | None = Field(default=1, ge=1)
+    """Attempts sent at once while it is off or boots; the others wait until work has begun there.
+    null: as many as ever, for a provider that starts more machines the more requests wait there."""
+    cold_proof_seconds: float = Field(default=2.0, ge=0)
+    """They wait no longer than this for a boot that nothing has shown yet."""
     max_output_tokens: int | None = Field(default=None, ge=1)
     """Largest answer that a caller may ask for."""
 

@@ -263,7 +263,9 @@ class _Events:
 
     def render(self, batch: list[Entry]) -> bytes:
         return b"".join(
-            frame({"attempt_id": entry.attempt_id, **data}, event=name, id=next(self._numbers))
+            frame(
+                {"attempt_id": entry.attempt_id or None, **data}, event=name, id=next(self._numbers)
+            )
             for entry in batch
             for name, data in _shown(entry.event, self._run)
         )

@@ -74,8 +74,13 @@ async def operation(request: Request, operation_id: str) -> Response:
     """One operation, running or ended; with its output where that was kept."""
     state = state_of(request)
     caller = state.keyring.admit(request.headers, "generate", "reports")
-    found = await find_operation(state, caller, operation_id)
     kept = await state.results.find(operation_id, state.executor.clock.wall_us())
+    try:
+        found = await find_operation(state, caller, operation_id)
+    except HttpError as error:
+        if error.status != 404 or kept is None or not _may_see(caller, kept.key_id):
+            raise
+        found = {"id": operation_id, "status": "failed"}  # it ended before it had an attempt
     # Who may see what was spent need not see what was said.
     if kept is not None and _may_have(caller, kept.key_id):
         said = orjson.loads(kept.body)

@@ -93,12 +93,16 @@ class AttemptRow:
     """Whether the boot happened because of this attempt; None: nobody said."""
     idle_before_seconds: float | None = None
     """How long its deployment had run nothing before; None: the first since the start."""
+    held_seconds: float | None = None
+    """Waiting at the gateway before the dispatch, for a boot that another attempt had caused or for
+    a place; None: it was sent at once."""
     queue_seconds: float | None = None
     """Waiting for a place at the provider."""
     boot_seconds: float | None = None
-    """Waiting for a boot, whoever caused it."""
+    """Waiting for a boot, whoever caused it; also at the gateway, where another attempt had."""
     wait_seconds: float | None = None
-    """From dispatch until work began: queue and boot, also where they cannot be told apart."""
+    """From dispatch until work began: queue and boot, also where they cannot be told apart. With
+    ``held_seconds`` where those were spent on a boot."""
     first_output_seconds: float | None = None
     """From dispatch to the first output."""
     execute_seconds: float | None = None

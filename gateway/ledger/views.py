@@ -70,8 +70,10 @@ def operation_cost_json(rows: Sequence[AttemptRow]) -> dict[str, Any]:
 
 
 def timing_json(row: AttemptRow) -> dict[str, Any]:
-    """Where the time of one attempt went, in seconds."""
+    """Where the time of one attempt went, in seconds; held_seconds only where it was held."""
+    held = {} if row.held_seconds is None else {"held_seconds": row.held_seconds}
     return {
+        **held,
         "queue_seconds": row.queue_seconds,
         "boot_seconds": row.boot_seconds,
         "wait_seconds": row.wait_seconds,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, select
 
+from gateway.ledger.phases import since_dispatch, waited_before
 from gateway.ledger.schema import attempts
 from gateway.warmth.history import Past
 
@@ -14,7 +15,7 @@ MOST_ROWS = 20_000
 _COLUMNS = (
     *("deployment", "attempt_id", "begun_at_us", "completed_at_us", "verdict", "caused_boot"),
     *("queue_seconds", "boot_seconds", "wait_seconds", "first_output_seconds", "instance_id"),
-    *("upstream_revision", "status", "cost_pico_usd", "origin"),
+    *("upstream_revision", "status", "cost_pico_usd", "held_seconds", "origin"),
 )
 
 
@@ -38,12 +39,14 @@ def recent(
     by_deployment: dict[str, list[Past]] = {}
     for name, *row in connection.execute(found):
         (attempt_id, begun, completed, verdict, caused, queue, boot, wait, first, *rest) = row
-        instance_id, revision, status, cost = rest
+        instance_id, revision, status, cost, held_seconds = rest
         worked = status == "succeeded" or cost != 0  # an unknown cost may be one
+        held = waited_before(held_seconds, verdict, caused)
+        _, wait = since_dispatch(held_seconds, verdict, caused, boot, wait)
         after = wait if wait is not None and first is not None else first
         past = Past(
             *(attempt_id, begun, completed, verdict, caused, queue, boot, after),
-            *(instance_id, revision, worked),
+            *(instance_id, revision, worked, held),
         )
         by_deployment.setdefault(name, []).append(past)
     return by_deployment

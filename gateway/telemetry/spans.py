@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from gateway.ledger.fold import Batch
+from gateway.ledger.phases import since_dispatch
 from gateway.ledger.views import usd_or_null
 from gateway.telemetry.genai import operation_name, outcome
 from gateway.tracing import span_id_of
@@ -131,6 +132,7 @@ def attempt_span(row: Row) -> Span:
                 "gateway.attempt.ordinal": row["ordinal"],
                 "gateway.upstream.id": row["upstream_id"],
                 "gateway.hardware": row["hardware"],
+                "gateway.held_seconds": row.get("held_seconds"),
                 "gateway.queue_seconds": row["queue_seconds"],
                 "gateway.boot_seconds": row["boot_seconds"],
                 "gateway.wait_seconds": row["wait_seconds"],
@@ -212,7 +214,14 @@ def _events(row: Row) -> tuple[SpanEvent, ...]:
 
     Seconds that a provider accounts for itself are laid one after the other from the dispatch on.
     """
-    queue, boot, wait = row["queue_seconds"], row["boot_seconds"], row["wait_seconds"]
+    queue = row["queue_seconds"]
+    boot, wait = since_dispatch(
+        row.get("held_seconds"),
+        row["verdict"],
+        row["caused_boot"],
+        row["boot_seconds"],
+        row["wait_seconds"],
+    )
     before_boot = queue or 0.0 if wait is None or boot is None else wait - boot
     begins = {
         "queued": None if queue is None else before_boot - queue,

@@ -31,6 +31,8 @@ class Past:
     instance_id: str | None = None
     revision: str | None = None
     worked: bool = True
+    held: bool = False
+    """Whether it waited for another's boot before it began."""
 
 
 def replay(warmth: Warmth, past: Iterable[Past], epoch_us: int) -> None:
@@ -66,4 +68,5 @@ def replay(warmth: Warmth, past: Iterable[Past], epoch_us: int) -> None:
                 instance_id=row.instance_id,
                 revision=row.revision,
                 worked=row.worked,
+                held=row.held,
             )

@@ -143,18 +143,20 @@ class Warmth:
         instance_id: str | None,
         revision: str | None,
         worked: bool,
+        held: bool = False,
     ) -> None:
         """An attempt is over. ``boot_seconds``: of a boot that was waited out, else None.
 
         ``worked``: it may have used a machine. One that was served by the machine that served the
-        last one found it up, whatever the provider says.
+        last one found it up, whatever the provider says. ``held``: it waited for another's boot
+        before it was sent, so its verdict says nothing of how it found the deployment.
         """
         pending = self._pending.pop(attempt_id, None)
         if verdict == "unknown" and instance_id is not None and instance_id == self._instance_id:
             verdict = "warm"
         changed = None not in (revision, self._revision) and revision != self._revision
         self._count(verdict, caused_boot)
-        if pending is not None and verdict != "unknown":
+        if pending is not None and verdict != "unknown" and not held:
             self._learn(pending, verdict == "warm", changed)
         if verdict == "cold" and boot_seconds is not None and caused_boot is not False:
             self.boots.observe(boot_seconds)
@@ -254,6 +256,11 @@ class Warmth:
     def idle_since(self) -> float | None:
         """When it was used last; None: not known, or in use."""
         return None if self._pending else self._idle_since
+
+    @property
+    def boots_now(self) -> bool:
+        """Whether a boot was seen that is not known to be over."""
+        return self._booting_since is not None
 
     @property
     def known(self) -> bool:

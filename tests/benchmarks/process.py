@@ -112,18 +112,20 @@ def running_server(
     ready_path: str,
     scratch: Path,
     ready_timeout_seconds: float = 30,
+    folder: Path | None = None,
 ) -> Iterator[ServerProcess]:
     """The server while the block runs; SIGTERM after it. Broken when it does not come up or down.
 
     ``ready_path`` is asked until it answers 200. What the server prints goes to
-    ``scratch/server.log``, and its tail into the message when something goes wrong.
+    ``scratch/server.log``, and its tail into the message when something goes wrong. ``folder``:
+    where it runs, if not in ``scratch``.
     """
     scratch.mkdir(parents=True, exist_ok=True)
     log = scratch / "server.log"
     with log.open("wb") as output:
         begun = time.perf_counter()
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=scratch
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder or scratch
         )
     try:
         ready_at = _wait_until_ready(process, port, ready_path, begun + ready_timeout_seconds, log)

@@ -219,15 +219,24 @@ def test_each_output_begins_the_stall_anew(gateway: Gateway, scripts: Scripts) -
     assert answer["output"][0]["text"] == "aaaaa" and answer["timing"]["total_seconds"] > 0.45
 
 
-@pytest.mark.parametrize("script", [(Wait(9),), (Booting("phase_reported"), Wait(9))])
-def test_the_total_deadline(gateway: Gateway, scripts: Scripts, script: Any) -> None:
+@pytest.mark.parametrize(
+    ("script", "told", "booked"),
+    [
+        ((Wait(9),), (504, "deadline_exceeded"), "DeadlineExceeded"),
+        ((Booting("phase_reported"), Wait(9)), (503, "cold_start_timeout"), "ColdStartTimeout"),
+    ],
+)
+def test_the_total_deadline(
+    gateway: Gateway, scripts: Scripts, script: Any, told: tuple[int, str], booked: str
+) -> None:
     scripts.only("brief", script)
     began = time.monotonic()
     status, error = gateway.error("brief")
     assert 0.28 < time.monotonic() - began < 5
-    assert (status, error["code"]) == (504, "deadline_exceeded")
+    assert (status, error["code"]) == told
+    assert (error["retry_after_seconds"] is None) == (status == 504)
     (row,) = gateway.last_rows("brief")
-    assert (row["status"], row["error_type"]) == ("failed", "DeadlineExceeded")
+    assert (row["status"], row["error_type"]) == ("failed", booked)
 
 
 def test_a_deadline_in_a_stream_is_an_error_event(gateway: Gateway, scripts: Scripts) -> None:

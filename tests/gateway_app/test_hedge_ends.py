@@ -95,7 +95,7 @@ def test_the_deadline_ends_both(two: Gateway) -> None:
     two.scripts.only("a", COLD)
     two.scripts.only("b", COLD)
     status, error = two.error("two", routing={**HEDGE, "deadline_seconds": 0.2})
-    assert (status, error["code"]) == (504, "deadline_exceeded")
+    assert (status, error["code"]) == (503, "cold_start_timeout")
     found = booked(two, two.operation(error["operation_id"]))
     assert sorted(found) == [("a", "failed"), ("b", "failed")]
 

@@ -233,7 +233,7 @@ async def _opened(
             assert run.status == "succeeded", run.failure
             (row,) = run.rows
             waited_us = round((row.wait_seconds or 0.0) * 1e6)
-            decision = (row.begun_at_us, row.deployment, row.verdict, bool(row.caused_boot))
+            decision = (row.operation_at_us, row.deployment, row.verdict, bool(row.caused_boot))
             found.requests.append(Decision(*decision, waited_us))
         for task in keeping:
             task.cancel()

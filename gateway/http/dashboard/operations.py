@@ -17,9 +17,11 @@ from gateway.http.dashboard.tables import Column, Table
 from gateway.http.dashboard.view import View, read
 from gateway.http.dashboard.visits import Visit
 from gateway.http.reports import find_operation
+from gateway.ledger.phases import since_dispatch
 from gateway.ledger.rows import AttemptRow
 
 _PHASES = (
+    ("held", "waiting at the gateway"),
     ("queue", "waiting for a place at the provider"),
     ("boot", "waiting for a boot"),
     ("wait", "waiting, queue and boot not told apart"),
@@ -106,6 +108,7 @@ def _timed(row: AttemptRow) -> dict[str, Any]:
         "status": row.status,
         "error": row.error_type,
         "begun_at": rfc3339(row.begun_at_us),
+        "held": row.held_seconds,
         "queue": row.queue_seconds,
         "boot": row.boot_seconds,
         "wait": row.wait_seconds,
@@ -130,6 +133,7 @@ _TIMING = (
     Column("status", lambda row: row["status"], is_number=False),
     Column("error", lambda row: row["error"], _none, is_number=False),
     Column("begun at", lambda row: row["begun_at"], when, is_number=False),
+    _seconds("held", "held"),
     _seconds("queue", "queue"),
     _seconds("boot", "boot"),
     _seconds("wait (both)", "wait"),
@@ -197,17 +201,22 @@ def _waterfalls(rows: list[AttemptRow]) -> list[charts.Drawing]:
 
 
 def _spans(row: AttemptRow) -> list[tuple[str, float, float]]:
-    """Kind, begin and end in seconds from the dispatch, one after the other."""
+    """Kind, begin and end in seconds from the dispatch, one after the other; held: before it."""
     ends: list[tuple[str, float | None]]
-    if row.queue_seconds is None and row.boot_seconds is None:
-        ends = [("wait", row.wait_seconds)]
+    boot, wait = since_dispatch(
+        row.held_seconds, row.verdict, row.caused_boot, row.boot_seconds, row.wait_seconds
+    )
+    if row.queue_seconds is None and boot is None:
+        ends = [("wait", wait)]
     else:
         queue = row.queue_seconds or 0.0
         ends = [("queue", row.queue_seconds)]
-        ends += [("boot", None if row.boot_seconds is None else queue + row.boot_seconds)]
+        ends += [("boot", None if boot is None else queue + boot)]
     last = "first" if row.first_output_seconds is None else "stream"
     ends += [("first", row.first_output_seconds), (last, row.total_seconds)]
     found, at = [], 0.0
+    if row.held_seconds:
+        found.append(("held", -row.held_seconds, 0.0))
     for kind, end in ends:
         if end is not None and end > at:
             found.append((kind, at, end))

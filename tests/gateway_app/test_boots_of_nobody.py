@@ -26,7 +26,8 @@ def test_reports_sum_a_boot_once(
     tmp_path: Path, instances: list[str | None], shared: bool, boots: int
 ) -> None:
     price = {"usd_per_second": str(RATE), "bills": ["execute", "boot"], "shared": shared}
-    own = {"provider": "scripted", "model": "own", "price": price}
+    limits = {"max_concurrency_cold": None}  # all of them are sent, and wait there
+    own = {"provider": "scripted", "model": "own", "price": price, "limits": limits}
     tree = {"deployments": {"own": own}, "models": {"own": {"deployments": ["own"]}}}
     with running_gateway(tree, tmp_path) as gateway:
         up = asyncio.Event()

@@ -98,7 +98,8 @@ class Race:
         for target, other in (pair, pair[::-1]):
             target.boots_beside = True
             self._run.explain(target.name, "dual_boot", f"booted beside {other.name}")
-            self._enter(target)
+            entered = self._enter(target)
+            entered.add_done_callback(self._explain_refusal(target.name, "dual_boot", "not booted"))
         try:
             return await self._ended()
         except asyncio.CancelledError:
@@ -187,16 +188,21 @@ class Race:
                 if run.rows:
                     run.idle_since = now  # until now there was something to wait for
                 run.explain(chosen, "hedge", f"asked after {now - run.received_at:.3f} s")
-                self._enter(second).add_done_callback(self._explain_refusal(second.name))
+                entered = self._enter(second)
+                entered.add_done_callback(self._explain_refusal(chosen, "hedge", "not asked"))
 
-    def _explain_refusal(self, name: str) -> Callable[[asyncio.Task[Failure | None]], None]:
+    def _explain_refusal(
+        self, name: str, about: str, what: str
+    ) -> Callable[[asyncio.Task[Failure | None]], None]:
         def explain(task: asyncio.Task[Failure | None]) -> None:
             if self._lanes[name].attempt is not None:
                 return
             if self._winner is not None or task.cancelled():
-                self._run.explain(name, "hedge", "not asked: the first has answered")
+                self._run.explain(name, about, f"{what}: the other was first")
             else:
-                self._run.explain(name, "hedge", f"not asked: {task.result()}")
+                self._run.explain(name, about, f"{what}: {task.result()}")
+                for other in self._lanes.keys() - {name} if self.boots else ():
+                    self._run.explain(other, about, "booted alone")
 
         return explain
 

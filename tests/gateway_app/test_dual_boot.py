@@ -106,12 +106,15 @@ def cold(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         **{f"free{number}": (TOKENS, {}) for number in range(8)},
         "billed": (SECONDS, {}),
         "agreed": (SECONDS, {"hedge": "when_cold"}),
+        "tight": (SECONDS, {"hedge": "when_cold"}),
         "never": (TOKENS, {"hedge": "never"}),
         "ordered": (TOKENS, {"strategy": "priority"}),
         "plain": (TOKENS, {"hedge": "when_cold"}),
     }
     tree = {
         "retries": {"attempts_per_deployment": 1},
+        # room for one slice of ten seconds
+        "budgets": [{"name": "tight", "limit_usd": "0.15", "per": "total", "tag": {"plan": "t"}}],
         "deployments": {
             f"{model}-{letter}": deployment(f"{model}-{letter}", price)
             for model, (price, _) in pairs.items()
@@ -195,6 +198,15 @@ def test_where_the_model_says_so_both_boots_are_paid_for(cold: Gateway) -> None:
     assert rows["a"]["low_pico_usd"] == rows["a"]["cost_pico_usd"] < rows["a"]["high_pico_usd"]
     known = sum(row["known_pico_usd"] for row in rows.values())
     assert Decimal(answer["cost"]["known_usd"]) == Decimal(known) / 10**12
+
+
+def test_a_budget_that_has_no_room_for_two_boots_one(cold: Gateway) -> None:
+    boots = asleep(cold, "tight", QUICK, QUICK)
+    answer = cold.answer("tight", tags={"plan": "t"})
+    assert boots.warmed == ["tight-a"] and list(rows_of(cold, answer)) == ["a"]
+    told = {x["deployment"]: x["dual_boot"] for x in answer["candidates"]}
+    assert told["tight-a"] == "booted alone"
+    assert told["tight-b"].startswith("not booted: The budget tight has no room")
 
 
 def test_a_boot_that_only_a_probe_sees_end(cold: Gateway, free: str) -> None:

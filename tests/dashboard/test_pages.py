@@ -185,6 +185,13 @@ def test_why_this_deployment_and_each_attempt(shown: Gateway, ids: dict[str, str
     assert waterfall.count("<rect") >= 2
 
 
+def test_what_failed_last_is_on_the_page_of_now(shown: Gateway, ids: dict[str, str]) -> None:
+    assert re.search(r"<small>UpstreamFailed, [0-9:]{8}</small>", page_of(shown, ""))
+    rows = {row["name"]: row for row in csv_of(shown, "now")}
+    assert rows["seconds"]["last_error"] == "UpstreamFailed"
+    assert rows["tokens"]["last_error"] == rows["tokens"]["last_error_at"] == ""
+
+
 def test_cold_starts_are_those_of_the_report(shown: Gateway, ids: dict[str, str]) -> None:
     (told,) = [r for r in csv_of(shown, "cold-starts") if r["deployment"] == "seconds"]
     (row,) = shown.get("/v1/cold-starts", group_by="deployment", deployment="seconds")["data"]

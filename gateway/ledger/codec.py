@@ -16,6 +16,9 @@ CHARGE_COLUMNS = tuple(column.name for column in fields(ChargeRow))
 CORRECTABLE = frozenset(ATTEMPT_COLUMNS) - {"attempt_id", "operation_id", "ordinal", "origin"}
 
 _BEGIN = re.compile(rb'\{"v":1,"seq":\d+,"kind":"begin","attempt":\{"attempt_id":"([^"\\]+)",')
+_OF_ATTEMPT = re.compile(
+    rb'\{"v":1,"seq":\d+,"kind":"(begin|end)","attempt":\{"attempt_id":"([^"\\]+)",'
+)
 _ATTEMPT_KEYS = frozenset(ATTEMPT_COLUMNS)
 _CHARGE_KEYS = frozenset(CHARGE_COLUMNS)
 _NEEDED = {  # kind -> the keys it cannot do without
@@ -119,6 +122,20 @@ def decode_batch(raw_lines: Sequence[bytes]) -> tuple[list[dict[str, Any]], list
         lines.append(said)
     lines.reverse()
     return lines, broken
+
+
+def begin_or_end(raw: bytes) -> tuple[str, str] | None:
+    """Kind and attempt of a ``begin`` or ``end`` line, mostly without parsing it; None: no such
+    line.
+    """
+    found = _OF_ATTEMPT.match(raw)
+    if found is not None:
+        return found[1].decode(), found[2].decode()
+    try:
+        said = decode(raw)
+    except BrokenLine:
+        return None
+    return (said["kind"], said["attempt"]["attempt_id"]) if "attempt" in said else None
 
 
 def attempt_row(columns: Mapping[str, Any]) -> AttemptRow:

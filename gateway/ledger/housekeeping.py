@@ -84,8 +84,9 @@ def _left_open(path: Path) -> list[str]:
         raw_lines, offset = read_lines(path, offset, 1000)
         if not raw_lines:
             return sorted(found)
-        for said in codec.decode_batch(raw_lines)[0]:
-            if said["kind"] == "begin":
-                found.add(said["attempt"]["attempt_id"])
-            elif said["kind"] == "end":
-                found.discard(said["attempt"]["attempt_id"])
+        for raw in raw_lines:
+            match codec.begin_or_end(raw):
+                case ("begin", attempt_id):
+                    found.add(attempt_id)
+                case ("end", attempt_id):
+                    found.discard(attempt_id)

@@ -134,25 +134,19 @@ class Store:
     def running(self, attempt_ids: Sequence[str]) -> set[str]:
         """Those of the attempts that the database does not know to have ended."""
         with self.transaction() as connection:
-            ended: set[str] = set()
+            statuses: dict[str, str] = {}
             for first in range(0, len(attempt_ids), 500):
-                some = attempt_ids[first : first + 500]
-                ended.update(
-                    connection.scalars(
-                        select(attempts.c.attempt_id).where(
-                            attempts.c.attempt_id.in_(some), attempts.c.status != "running"
-                        )
-                    )
-                )
-            left = set(attempt_ids) - ended
-            running = attempts.c.status == "running"
-            there = set(connection.scalars(select(attempts.c.attempt_id).where(running)))
+                these = attempts.c.attempt_id.in_(attempt_ids[first : first + 500])
+                found = select(attempts.c.attempt_id, attempts.c.status).where(these)
+                statuses.update((of, status) for of, status in connection.execute(found))
             # What is nowhere in the main file may have ended in a month that was moved.
+            nowhere = set(attempt_ids) - statuses.keys()
             snapshot = Snapshot(connection, self.archive)
             moved = snapshot.find(
-                sorted(left - there), attempts.c.attempt_id, select(attempts.c.attempt_id)
+                sorted(nowhere), attempts.c.attempt_id, select(attempts.c.attempt_id)
             )
-            return left - {row[0] for row in moved}
+            running = {of for of, status in statuses.items() if status == "running"}
+            return running | (nowhere - {row[0] for row in moved})
 
     def removed(self, name: str) -> None:
         """Note that a file, all of which is shipped, is about to be deleted."""

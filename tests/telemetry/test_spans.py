@@ -137,6 +137,16 @@ def test_the_phases_are_events_in_their_order(sent: Sent) -> None:
     ]
 
 
+def test_a_boot_that_was_waited_out_at_the_gateway_lies_before_the_span(sent: Sent) -> None:
+    held = {"held_seconds": 5.0, "verdict": "cold", "caused_boot": False}
+    sent.ship(finished(traced(), **held, queue_seconds=None, boot_seconds=4.9, wait_seconds=5.1))
+    attempt = sent.spans()[0]
+    assert attempt.start_time is not None and attempt.attributes is not None
+    told = [(e.name, (e.timestamp - attempt.start_time) // 1000) for e in attempt.events]
+    assert told == [("started", 100_000), ("first_output", 710_000), ("finished", 950_000)]
+    assert attempt.attributes["gateway.held_seconds"] == 5.0
+
+
 def test_phases_that_nobody_saw_are_no_events(sent: Sent) -> None:
     unseen = {"boot_seconds": None, "wait_seconds": None, "first_output_seconds": None}
     sent.ship(finished(traced(), status="failed", error_type="UpstreamFailed", **unseen))

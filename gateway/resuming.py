@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import UTC, datetime
 
 from gateway.accounting.idle_replay import Use, take_up
 from gateway.charging import Charging
@@ -13,6 +14,7 @@ from gateway.ledger.reports import Reports
 from gateway.ledger.rows import AttemptRow
 from gateway.ledger.uses import MOST_USES, PastUse
 from gateway.registry import Registry, Target
+from providers.contract import EndsWithGateway
 
 logger = logging.getLogger(__name__)
 
@@ -88,5 +90,11 @@ def _take_up(
         )
         for use in by_id.values()
     ]
-    for gap in take_up(machines, past, at(last_seen_us)):
+    gaps = take_up(machines, past, at(last_seen_us))
+    if isinstance(target.deployment, EndsWithGateway):
+        now = datetime.fromtimestamp(charging.clock.wall_us() / 1e6, UTC)
+        ended_by = target.deployment.ended_by(now)
+        if ended_by is not None:
+            gaps += machines.end_all(at(last_seen_us), at(round(ended_by.timestamp() * 1e6)))
+    for gap in gaps:
         charging.book_gap(target, gap)

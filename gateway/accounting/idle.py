@@ -120,6 +120,19 @@ class Machines:
             self._expired = [*self._expired, machine][-_MOST_EXPIRED:]
         return gaps
 
+    def end_all(self, at_least: float, at_most: float) -> list[IdleGap]:
+        """They ended with the gateway that had them: after ``at_least``, by ``at_most``."""
+        gaps = []
+        for machine in self._idle:
+            lasted, most = at_least - machine.idle_since, at_most - machine.idle_since
+            if self._keep_alive_seconds is not None:
+                most = min(most, self._keep_alive_seconds)
+            most = max(0.0, most)
+            told = Seconds(min(max(0.0, lasted), most), 0.0, most)
+            gaps.append(IdleGap(machine.attempt_id, machine.idle_since, 0, told, most))
+        self._idle, self._expired = [], []
+        return gaps
+
     def _gap(self, machine: _Machine, until: float, verdict: Verdict) -> IdleGap | None:
         kept_since, kept_until = machine.kept or (until, machine.idle_since)
         gap = max(0.0, until - machine.idle_since)

@@ -213,6 +213,27 @@ def test_what_was_over_when_it_died_is_booked_now() -> None:
     assert rest is not None and (rest.part, rest.seconds) == (1, Seconds(9))
 
 
+@pytest.mark.parametrize(
+    ("window", "ended_by", "seconds"),
+    [
+        (WINDOW, 41.0, Seconds(30, 0.0, 31)),
+        (WINDOW, 9999.0, Seconds(30, 0.0, WINDOW)),
+        (None, 41.0, Seconds(30, 0.0, 31)),
+        (20.0, 41.0, None),  # its time was over before that, and is told as such
+    ],
+)
+def test_machines_that_end_with_their_gateway(
+    window: float | None, ended_by: float, seconds: Seconds | None
+) -> None:
+    machines = Machines(window, shared=False)
+    take_up(machines, at_rest(10), stopped_at=40)
+    gaps = machines.end_all(40.0, ended_by)
+    assert [gap.seconds for gap in gaps] == ([] if seconds is None else [seconds])
+    assert machines.due(1e6) == []
+    machines.begin("b")  # it cannot have met the old one
+    assert machines.end("b", 50, 60, "warm", worked=True) is None
+
+
 def test_the_gap_before_an_attempt_that_was_cut_off() -> None:
     uses = [*at_rest(10, 20), Use("b", 60, 70, "unknown", worked=True, cut_off=True)]
     for window, seconds in ((WINDOW, Seconds(40, 0.0, 40)), (None, None)):

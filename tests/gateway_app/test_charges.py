@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ from gateway.registry import Registry
 from gateway.settings import Settings
 from providers.contract import Booting, Delta, Finished, RateLimited, Started
 from providers.testing import ScriptedProvider, Until, Wait
+from providers.testing.scripted import ScriptedDeployment, ScriptedOptions
 from providers.toolkit.http import open_http
 from tests.gateway_app.gateways import (
     Gateway,
+    Scripts,
     events_of,
     eventually,
     running_gateway,
@@ -148,6 +151,34 @@ def test_a_machine_that_outlived_its_time_across_a_restart(tmp_path: Path) -> No
         begun_at_us = gateway.rows(second["id"])[0]["begun_at_us"]
         assert abs(rest["period_start_at_us"] - over["period_end_at_us"]) < 50_000
         assert abs(rest["period_end_at_us"] - begun_at_us) < 50_000
+
+
+class Ends(ScriptedDeployment):
+    """One whose machine ends with its gateway: a second before the start of the next one."""
+
+    def ended_by(self, now: datetime) -> datetime | None:
+        return now - timedelta(seconds=1)
+
+
+class EndsScripts(Scripts):
+    def bind(self, model: str, options: ScriptedOptions) -> ScriptedDeployment:
+        return Ends(self, model, options)
+
+
+def test_a_machine_that_ended_with_its_gateway(tmp_path: Path) -> None:
+    configured = tree(idle_window_seconds=1000)
+    with running_gateway(configured, tmp_path, EndsScripts()) as gateway:
+        gateway.scripts.only("own", COLD)
+        first = gateway.answer("own")
+        gateway.operation(first["id"])
+    with running_gateway(configured, tmp_path, EndsScripts()) as gateway:
+        gateway.scripts.only("own", COLD)
+        (charge,) = charges(gateway)
+        assert charge["attempt_id"] == first["attempts"][0]["id"]
+        assert (charge["status"], charge["low_pico_usd"]) == ("estimated", 0)
+        assert charge["high_pico_usd"] < 900 * RATE * 10**12  # and not its whole window
+        gateway.answer("own")
+        assert len(charges(gateway)) == 1
 
 
 @pytest.mark.parametrize("keep_alive_seconds", [None, 1000.0])

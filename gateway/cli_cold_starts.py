@@ -32,6 +32,9 @@ _CAUSES = {
     "new_revision": "revisions of the model that were not seen before",
     "evidence_mix": "more or fewer attempts with a verdict",
 }
+_WIDE = 100
+"""From so many characters on a terminal has room for all columns."""
+_WIDE_ONLY = ("rate_low", "rate_high", "boot_p90", "boot_p99")
 
 
 def cold_starts(
@@ -105,6 +108,8 @@ def _show(data_dir: Path, query: dict[str, Any], form: str, *, plot: bool) -> No
     ]
     if form == "csv":
         columns.append(("evidence", _evidence))
+    elif console().width < _WIDE:
+        columns = [column for column in columns if column[0] not in _WIDE_ONLY]
     print_rows(rows, columns, form)
     if form != "table":
         return
@@ -123,17 +128,22 @@ def _edge(row: dict[str, Any], name: str) -> float | None:
 
 def _plot(rows: list[dict[str, Any]]) -> None:
     """Cold rates with their intervals, and boots on one scale."""
-    from gateway.cli_plot import bar, interval_bar
+    from gateway.cli_plot import bar, fitting, interval_bar
 
+    names = [
+        " ".join("unknown" if value is None else str(value) for value in row["group"].values())
+        for row in rows
+    ]
+    width = fitting(console().width, 2, max(map(len, names), default=0) + 2 * 7 + 4 * 2)
     longest = max((row["boot_seconds"]["p90"] or 0.0 for row in rows), default=0.0)
     shown = table("", "cold rate, 0 to 1", "", f"boot p90, 0 to {cell(longest)} s", "")
-    for row in rows:
+    for name, row in zip(names, rows, strict=True):
         rate, p90 = row["cold_rate"], row["boot_seconds"]["p90"]
         shown.add_row(
-            " ".join("unknown" if value is None else str(value) for value in row["group"].values()),
-            interval_bar(_edge(row, "low"), rate, _edge(row, "high")),
+            name,
+            interval_bar(_edge(row, "low"), rate, _edge(row, "high"), width),
             cell(rate),
-            bar(None if p90 is None or not longest else p90 / longest),
+            bar(None if p90 is None or not longest else p90 / longest, width),
             cell(p90),
         )
     console().print(shown)

@@ -16,10 +16,17 @@ def bar(share: float | None, width: int = WIDTH) -> str:
     return ("█" * whole + (_EIGHTHS[part] if part else "")).ljust(width)
 
 
-def interval_bar(low: float | None, share: float | None, high: float | None) -> str:
+def interval_bar(
+    low: float | None, share: float | None, high: float | None, width: int = WIDTH
+) -> str:
     """A bar with its interval: full up to ``low``, shaded up to ``high``, a line at ``share``."""
     if share is None or low is None or high is None:
         return "?"
-    first, here, last = (round(edge * (WIDTH - 1)) for edge in (low, share, high))
+    first, here, last = (round(edge * (width - 1)) for edge in (low, share, high))
     full, shaded = "█" * min(first, here), "░" * (here - min(first, here))
-    return (full + shaded + "│" + "░" * (last - here)).ljust(WIDTH)
+    return (full + shaded + "│" + "░" * (last - here)).ljust(width)
+
+
+def fitting(columns: int, bars: int, taken: int) -> int:
+    """How long each of so many bars may be, beside texts that take so many characters."""
+    return max(8, min(WIDTH, (columns - taken) // bars))

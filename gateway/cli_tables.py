@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def show_costs(data_dir: Path, query: dict[str, Any], form: str, *, plot: bool =
         columns += [
             ("known USD", lambda row: _known(row, "known_usd")),
             ("estimated", lambda row: _known(row, "estimated_usd")),
-            ("at most", lambda row: row["range_usd"]["high"]),
+            ("at most", lambda row: _at_most(row["range_usd"]["high"])),
             ("unpriced", lambda row: row["unknown_attempts"]),
         ]
     else:
@@ -104,19 +105,29 @@ def show_costs(data_dir: Path, query: dict[str, Any], form: str, *, plot: bool =
         _plot_costs(rows, group_columns(query))
 
 
+def _at_most(text: str | None) -> str | None:
+    """A bound for people, to a millionth of a dollar and never below what it is."""
+    if text is None:
+        return None
+    shown = Decimal(text).quantize(Decimal("0.000001"), ROUND_CEILING)
+    return f"{shown.normalize():f}"
+
+
 def _plot_costs(rows: list[dict[str, Any]], groups: list[Column]) -> None:
     """Known dollars as bars on one scale; "?" stands where nothing is known, "+?" for a part."""
-    from gateway.cli_plot import bar
+    from gateway.cli_plot import bar, fitting
     from gateway.ledger.cost_report import known_usd
 
     known = [known_usd(row) for row in rows]
     most = max((float(usd) for usd in known if usd is not None), default=0.0)
     table = _table(*(name for name, _ in groups), f"known USD, 0 to {most:.3g}", "", "")
+    taken = sum(max([len(_cell(value(row))) for row in rows] or [0]) + 2 for _, value in groups)
+    width = fitting(_console().width, 1, taken + 24)
     for row, usd in zip(rows, known, strict=True):
         share = None if usd is None else float(usd) / most if most else 0.0
         missing = usd is not None and (row["unknown_attempts"] or row["unknown_charges"])
         names = [_cell(value(row)) for _, value in groups]
-        table.add_row(*names, bar(share), _cell(usd), "+?" if missing else "")
+        table.add_row(*names, bar(share, width), _cell(usd), "+?" if missing else "")
     _console().print(table)
 
 

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gateway.cli_output import cell, console, print_csv, print_json, table
+from gateway.cli_output import Column, cell, console, print_csv, print_json, table
 from gateway.cli_plot import bar
 from gateway.settings import Settings
+
+_COLUMNS: Sequence[Column] = (
+    ("deployment", lambda row: row["deployment"]),
+    ("state", lambda row: row["state"]),
+    ("p_warm", lambda row: row["p_warm"]),
+    ("keep-alive p50", lambda row: row["keep_alive"]["p50_seconds"]),
+    ("boot p50", lambda row: row["boot_seconds"]["p50"]),
+    ("p90", lambda row: row["boot_seconds"]["p90"]),
+    ("p99", lambda row: row["boot_seconds"]["p99"]),
+    ("cold", lambda row: row["evidence"]["cold"]),
+    ("warm", lambda row: row["evidence"]["warm"]),
+    ("unknown", lambda row: row["evidence"]["unknown"]),
+    ("boots", lambda row: row["evidence"]["boots"]),
+    ("calibration error", lambda row: row["calibration"]["error"]),
+)
+_WIDE = 120
+"""From so many characters on a terminal has room for all columns."""
+_WIDE_ONLY = ("p90", "p99", "boots", "calibration error")
 
 
 def show_warmth(settings: Settings, data_dir: Path, form: str, *, plot: bool) -> None:
@@ -17,19 +36,11 @@ def show_warmth(settings: Settings, data_dir: Path, form: str, *, plot: bool) ->
     if form != "table":
         (print_json if form == "json" else print_csv)(rows)
         return
-    shown = table(
-        *("deployment", "state", "p_warm", "keep-alive p50", "boot p50", "p90", "p99"),
-        *("cold", "warm", "unknown", "boots", "calibration error"),
-    )
+    wide = console().width >= _WIDE
+    columns = [column for column in _COLUMNS if wide or column[0] not in _WIDE_ONLY]
+    shown = table(*(name for name, _ in columns))
     for row in rows:
-        boot, evidence = row["boot_seconds"], row["evidence"]
-        shown.add_row(
-            *(row["deployment"], row["state"], cell(row["p_warm"])),
-            cell(row["keep_alive"]["p50_seconds"]),
-            *(cell(boot[name]) for name in ("p50", "p90", "p99")),
-            *(cell(evidence[name]) for name in ("cold", "warm", "unknown", "boots")),
-            cell(row["calibration"]["error"]),
-        )
+        shown.add_row(*(cell(value(row)) for _, value in columns))
     console().print(shown)
     if plot:
         for row in rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -21,7 +22,8 @@ from typer.testing import CliRunner
 
 from gateway.cli import app
 from tests.acceptance.conftest import Here, Past
-from tests.acceptance.gateways import Gateway, Ran, run, run_all
+from tests.acceptance.gateways import COMMAND, Gateway, Ran, run, run_all, until
+from tests.acceptance.terminal import Terminal, tmux
 
 Commands = dict[str, Ran]
 
@@ -96,6 +98,31 @@ def test_costs_as_bars(here: Here, past: Past) -> None:
     assert rows.keys() == {"local-smollm2", "unpriced", "failing"}
     assert "█" * 32 in rows["local-smollm2"] and "?" not in rows["local-smollm2"]
     assert rows["unpriced"].split()[1:] == ["?", "unknown"]
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_plots_on_a_terminal(past: Past, tmp_path: Path, columns: int) -> None:
+    where = ["--data-dir", str(past.data_dir)]
+    asked = ("costs --group-by deployment --plot", "cold-starts --plot")
+    program = tmux()
+    with contextlib.ExitStack() as stack:
+        shown = []
+        for number, command in enumerate(asked):
+            socket = tmp_path / f"{number}.tmux"
+            terminal = Terminal(program, socket, columns, [*COMMAND, *command.split(), *where])
+            stack.callback(terminal.end)
+            shown.append(terminal)
+        for terminal in shown:
+            until(lambda seen=terminal: "ended 0" in seen.seen(), 30)  # type: ignore[misc]
+            lines = terminal.seen().splitlines()
+            assert max(map(len, lines)) <= columns
+            drawn = [line for line in lines if line.startswith("local-smollm2 ")]
+            assert len(drawn) == 2  # of the table, and of the bars: neither is folded
+            assert "█" in drawn[1] and drawn[1].rstrip()[-1].isdigit()
+            (unknown,) = (line for line in lines if line.startswith("unpriced") and "?" in line)
+            assert "unknown" in unknown
+            begin = lines.index(drawn[1])
+            assert lines[begin + 1].startswith("unpriced")
 
 
 def test_the_other_reports_as_csv(here: Here, past: Past, config: Path) -> None:

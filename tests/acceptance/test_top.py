@@ -8,8 +8,6 @@ import hashlib
 import io
 import json
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -20,7 +18,8 @@ import pytest
 from providers.contract import Booting, Delta, Finished, Started, UpstreamFailed, Usage
 from providers.testing import Wait
 from tests.acceptance.conftest import Here
-from tests.acceptance.gateways import COMMAND, ENVIRONMENT, until
+from tests.acceptance.gateways import COMMAND, until
+from tests.acceptance.terminal import Terminal, tmux
 from tests.gateway_app.gateways import Gateway, running_gateway
 
 KEYS = {"app": "generate", "finance": "reports"}
@@ -115,36 +114,9 @@ def test_who_may_look(here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert nobody.status == 2
 
 
-class Terminal:
-    """A command in a terminal of so many columns, by tmux."""
-
-    def __init__(self, program: str, socket: Path, columns: int, command: list[str]) -> None:
-        self._tmux = [program, "-S", str(socket), "-f", "/dev/null"]
-        size = ["-x", str(columns), "-y", "24"]
-        shell = " ".join(command) + "; echo ended $?; sleep 60"
-        # A runner of tests may say how wide its own terminal is; these are others.
-        env = {k: v for k, v in ENVIRONMENT.items() if k not in ("COLUMNS", "LINES")}
-        subprocess.run([*self._tmux, "new-session", "-d", *size, shell], env=env, check=True)
-
-    def seen(self) -> str:
-        return self._run("capture-pane", "-p")
-
-    def press(self, key: str) -> None:
-        self._run("send-keys", key)
-
-    def end(self) -> None:
-        self._run("kill-server")
-
-    def _run(self, *arguments: str) -> str:
-        done = subprocess.run([*self._tmux, *arguments], check=True, capture_output=True, text=True)
-        return done.stdout
-
-
 @pytest.fixture
 def terminals(running: Gateway, tmp_path: Path) -> Iterator[dict[int, Terminal]]:
-    program = shutil.which("tmux")
-    if program is None:
-        pytest.skip("tmux is not installed")
+    program = tmux()
     command = [*COMMAND, "top", "--every-seconds", "0.2", "--url", running.url]
     with contextlib.ExitStack() as stack:
         shown = {}

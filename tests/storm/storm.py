@@ -52,7 +52,7 @@ models:
   chat: {{deployments: [chat]}}
   jobs: {{deployments: [{names}], strategy: weighted}}
   either: {{deployments: [job-breaks, chat, job-quick], strategy: weighted}}
-  raced: {{deployments: [chat, job-steady, job-slow, job-quick], strategy: weighted}}
+  raced: {{deployments: [chat, job-steady, job-quick], strategy: priority}}
 """
 
 

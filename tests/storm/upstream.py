@@ -18,6 +18,7 @@ from decimal import Decimal
 from typing import Any
 
 from tests.emulators.asgi import Call, Receive, Scope, Send
+from tests.storm.callers import LATE
 
 INPUT_USD = Decimal("0.05") / 1_000_000
 OUTPUT_USD = Decimal("0.08") / 1_000_000
@@ -31,6 +32,7 @@ HABITS = {  # what it does: how often
     "cuts": 6,
     "stalls": 3,
 }
+_LATE_SECONDS = 0.8
 _NUMBER = re.compile(r"operation (\d+)")
 
 
@@ -74,7 +76,10 @@ class StormyChat:
         length = min(self._chance.randrange(4, 120), int(body.get("max_tokens") or 120))
         gone = asyncio.create_task(call.hung_up())
         try:
-            await self._answer(call, bill, length, gone, bool(body.get("stream")))
+            if LATE in prompt:
+                await asyncio.wait((gone,), timeout=_LATE_SECONDS)
+            if not gone.done():
+                await self._answer(call, bill, length, gone, bool(body.get("stream")))
         finally:
             gone.cancel()
 

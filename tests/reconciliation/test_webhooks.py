@@ -78,7 +78,7 @@ def test_a_kill_9_is_settled_when_the_prediction_ends(
 def app(emulator: Callable[[Any], str]) -> Replicate:
     app = Replicate(World(scale=50.0))
     app.models["emulated/slow"] = Model(
-        pieces=("word ",) * 60, execute_seconds=60.0, always_warm=True
+        pieces=("word ",) * 900, execute_seconds=900.0, always_warm=True
     )
     app.url = emulator(app)
     return app

@@ -51,6 +51,14 @@ FAMILIES: list[tuple[str, str, str, dict[str, str], tuple[str, ...]]] = [
         ("idle",),
     ),
     (
+        # A worker from its start to its stop. 0.00016 x 10 and x 20.
+        r"runpod-.+",
+        "https://docs.runpod.io/serverless/endpoints/endpoint-configurations",
+        "runpod-a4000",
+        {"execute_seconds": "0.0016", "boot_seconds": "0.0032"},
+        ("idle",),
+    ),
+    (
         # The operator's own machine, while it works. 0.0000131 x 10 and x 20.
         r"local-cpu",
         "https://modal.com/pricing",

@@ -13,6 +13,7 @@ import pytest
 
 from gateway.charging import HOUR_US, Charging
 from gateway.clock import Clock
+from gateway.ledger.inspect import info
 from gateway.ledger.journal import Journal
 from gateway.ledger.layout import journal_dir
 from gateway.registry import Registry
@@ -192,6 +193,8 @@ def test_a_death_does_not_lose_the_gap_before_what_it_cut_off(
         gateway.operation(first["id"])
         with gateway.streaming("own", on_disconnect="drain") as response:
             wait_for_event(events_of(response), "delta")
+            # A copy of what is being written would be one that no death leaves.
+            eventually(lambda: info(tmp_path)["lag_bytes"] == 0)
             as_of_death = tmp_path / "as of death"  # what kill -9 would leave
             # What is written anew beside its old self may be gone before it is copied.
             passing = shutil.ignore_patterns("as of death", "metrics.prom*", "keys.sqlite3-*")

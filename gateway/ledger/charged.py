@@ -14,14 +14,18 @@ from gateway.ledger.schema import charges
 def standing_until(snapshot: Snapshot, deployments: Sequence[str]) -> dict[str, int]:
     """Until when standing machines have been booked, in microseconds since the epoch."""
     c = charges.c
-    found = (
-        select(c.deployment, func.max(c.period_end_at_us))
-        .where(c.kind == "standing", c.deployment.in_(deployments))
-        .group_by(c.deployment)
-    )
     last: dict[str, int] = {}
-    for name, until_us in snapshot.charges(found, 0, EVER_US):
-        last[name] = max(until_us, last.get(name, 0))
+    for name in deployments:
+        # By the index of time, newest first: there is one for each hour.
+        newest = (
+            select(c.period_end_at_us)
+            .where(c.kind == "standing", c.deployment == name)
+            .order_by(c.period_start_at_us.desc())
+            .limit(1)
+        )
+        for (until_us,) in snapshot.charges(newest, 0, EVER_US):
+            last[name] = until_us
+            break  # the main file comes first, then the months, the newest before the others
     return last
 
 

@@ -25,6 +25,7 @@ from gateway.cli_simulate import (
     ExecuteOption,
     SeedOption,
     SyntheticOption,
+    TokensOption,
     TraceOption,
     WindowOption,
     amount,
@@ -32,6 +33,7 @@ from gateway.cli_simulate import (
     families_of,
     price_row,
     streams_of,
+    token_rates,
 )
 from gateway.settings import ConfigError
 
@@ -50,6 +52,7 @@ def plan(
     days: Annotated[float, typer.Option(min=0.01, help="With --synthetic: how long.")] = 7.0,
     calls_per_day: CallsOption = None,
     execute_seconds: ExecuteOption = 1.0,
+    tokens_per_second: TokensOption = None,
     policy: Annotated[
         list[str] | None,
         typer.Option(
@@ -98,7 +101,7 @@ def plan(
             settings,
             trace,
             (synthetic, streams, days),
-            Reading(by, low, high, execute_seconds, seed),
+            Reading(by, low, high, execute_seconds, seed, token_rates(tokens_per_second)),
             (start_time, end_time),
         )
     except BadQuery as error:

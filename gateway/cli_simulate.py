@@ -27,6 +27,8 @@ from gateway.settings import ConfigError, Settings
 if TYPE_CHECKING:
     from gateway.accounting.prices import PriceRow
     from gateway.simulation.families import Family
+    from gateway.simulation.routes import Site
+    from gateway.simulation.simulate import Plant
     from gateway.simulation.streams import Streams
 
 TraceOption = Annotated[
@@ -59,6 +61,12 @@ ExecuteOption = Annotated[
 ]
 
 
+TokensOption = Annotated[
+    str | None,
+    typer.Option(help="IN:OUT, 5000:50 say: durations of a trace that says tokens only."),
+]
+
+
 def simulate(
     trace: TraceOption = None,
     by: ByOption = None,
@@ -67,6 +75,7 @@ def simulate(
     days: Annotated[float, typer.Option(min=0.01, help="With --synthetic: how long.")] = 7.0,
     calls_per_day: CallsOption = None,
     execute_seconds: ExecuteOption = 1.0,
+    tokens_per_second: TokensOption = None,
     policy: Annotated[
         list[str] | None,
         typer.Option(
@@ -86,8 +95,12 @@ def simulate(
         int | None, typer.Option(min=1, help="Requests that one machine runs at once.")
     ] = None,
     providers: Annotated[
-        int, typer.Option(min=1, help="Equal deployments to route each stream over.")
-    ] = 1,
+        list[str] | None,
+        typer.Option(
+            help="Route each stream over deployments: a number of equal ones, or price rows by "
+            "name, repeatable, each with its billing, and boots and keep-alive as far as known."
+        ),
+    ] = None,
     train_share: Annotated[
         float, typer.Option(min=0, max=0.99, help="The first part trains; the rest is counted.")
     ] = 0.5,
@@ -120,7 +133,6 @@ def simulate(
     from gateway.simulation.families import Scene, stakes_of
     from gateway.simulation.holdout import learn_and_hold
     from gateway.simulation.learning import LearnMissing
-    from gateway.simulation.routes import equal_sites
     from gateway.simulation.simulate import Plant
     from gateway.simulation.streams import Reading
 
@@ -130,7 +142,7 @@ def simulate(
     row = price_row(settings, price)
     try:
         low, high = calls(calls_per_day)
-        reading = Reading(by, low, high, execute_seconds, seed)
+        reading = Reading(by, low, high, execute_seconds, seed, token_rates(tokens_per_second))
         found = streams_of(
             settings, trace, (synthetic, streams, days), reading, (start_time, end_time)
         )
@@ -143,9 +155,10 @@ def simulate(
             learned = learn_and_hold(scene, stakes, found.start_at_us, seed)
             scene = replace(scene, table=learned)
         told: dict[str, Any] = {"trace": answer.trace_json(found, counted)}
-        if providers > 1:
+        if providers:
             known = window if families[0] == "fixed" else None
-            sites = equal_sites(providers, plant, row, known)
+            sites, notes = sites_of(settings, providers, (plant, row, known))
+            told["trace"]["notes"] = [*told["trace"]["notes"], *notes]
             told["routes"] = answer.routes_json(scene, stakes, families[0], sites)
         else:
             told["policies"] = answer.policies_json(scene, stakes, families, row)
@@ -162,11 +175,29 @@ def simulate(
     if save_table is not None and learned is not None:
         _write(save_table, json.dumps(learned.to_json()), "--save-table")
     if form == "csv":
-        print_csv(told["routes"] if providers > 1 else told["policies"])
+        print_csv(told.get("routes") or told["policies"])
     elif form == "json":
         print_json(told)
     else:
         _show(told)
+
+
+def sites_of(
+    settings: Settings, given: list[str], equal: tuple[Plant, PriceRow | None, float | None]
+) -> tuple[list[Site], list[str]]:
+    """What ``--providers`` names, and what is known of it. Raises ConfigError."""
+    from gateway.simulation.routes import equal_sites, site_of
+
+    plant, row, window_seconds = equal
+    if len(given) == 1 and given[0].isdecimal():
+        if int(given[0]) < 1:
+            raise ConfigError("--providers is 1 or more, or names of price rows")
+        return equal_sites(int(given[0]), plant, row, window_seconds), []
+    rows = [found for name in given if (found := price_row(settings, name, "--providers"))]
+    if len({found.name for found in rows}) < len(rows):
+        raise ConfigError("--providers: each price row once")
+    pairs = [site_of(found, plant, plant.window_seconds) for found in rows]
+    return [site for site, _ in pairs], [told for _, told in pairs]
 
 
 def families_of(names: list[str]) -> list[Family]:
@@ -179,7 +210,7 @@ def families_of(names: list[str]) -> list[Family]:
     return cast("list[Family]", names)
 
 
-def price_row(settings: Settings, name: str | None) -> PriceRow | None:
+def price_row(settings: Settings, name: str | None, option: str = "--price") -> PriceRow | None:
     """The price row in force now, by name. Raises ConfigError."""
     from gateway.registry import price_book
 
@@ -188,7 +219,7 @@ def price_row(settings: Settings, name: str | None) -> PriceRow | None:
     tariff = price_book(settings).find(name)
     row = None if tariff is None else tariff.at(time.time_ns() // 1000)
     if row is None:
-        raise ConfigError(f"--price: there is no price named {name!r}")
+        raise ConfigError(f"{option}: there is no price named {name!r}")
     return row
 
 
@@ -233,6 +264,20 @@ def calls(text: str | None) -> tuple[float, float]:
         raise ConfigError(f"--calls-per-day is LOW:HIGH, 24:1440 say; not {text!r}") from None
 
 
+def token_rates(text: str | None) -> tuple[float, float] | None:
+    """Tokens in and out a second. Raises ConfigError."""
+    if text is None:
+        return None
+    given, _, made = text.partition(":")
+    try:
+        rates = float(given), float(made)
+    except ValueError:
+        rates = 0.0, 0.0
+    if not all(0 < rate < float("inf") for rate in rates):
+        raise ConfigError(f"--tokens-per-second is IN:OUT, 5000:50 say; not {text!r}") from None
+    return rates
+
+
 def amount(text: str) -> Decimal:
     """What a waiting second is worth. Raises ConfigError."""
     try:
@@ -272,8 +317,8 @@ def _show(told: dict[str, Any]) -> None:
 
 
 def _outcomes(say: Any, rows: list[dict[str, Any]]) -> None:
-    names = ("name", "requests", "cold", "boots", "ahead", "p50 s", "p95 s", "p99 s", "mean s")
-    shown = table(*names, "busy s/req", "boot s/req", "idle s/req", "USD")
+    names = ("name", "requests", "cold", "boots", "ahead", "p50 s", "p95 s", "p99 s")
+    shown = table(*names, "mean s", "busy s/req", "boot s/req", "idle s/req", "USD")
     for row in rows:
         each, waits = max(1, row["requests"]), row["wait_seconds"]
         shown.add_row(

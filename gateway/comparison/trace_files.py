@@ -32,8 +32,8 @@ INSTANT = (
     "gmt_create",
 )
 DURATION = ("duration", "duration_seconds", "execute_seconds", "exec_time_seconds", "seconds")
-_INPUT = ("contexttokens", "input_tokens", "prompt_tokens", "input_length")
-_OUTPUT = ("generatedtokens", "output_tokens", "completion_tokens", "output_length")
+INPUT_TOKENS = ("contexttokens", "input_tokens", "prompt_tokens", "input_length")
+OUTPUT_TOKENS = ("generatedtokens", "output_tokens", "completion_tokens", "output_length")
 _IMAGES = ("images", "num_images_per_prompt")
 _MINUTE = re.compile(r"(?:minute_)?([0-9]{1,9})")
 MINUTE_US = 60_000_000
@@ -94,7 +94,7 @@ def _requests(
     instant = column_of(head, INSTANT)
     assert instant is not None
     duration, given, made, images = (
-        column_of(head, names) for names in (DURATION, _INPUT, _OUTPUT, _IMAGES)
+        column_of(head, names) for names in (DURATION, INPUT_TOKENS, OUTPUT_TOKENS, _IMAGES)
     )
     rows = []
     for line in lines:

@@ -8,9 +8,10 @@ only.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, Protocol, TypeAlias
 
 from gateway.accounting.prices import PriceRow
@@ -18,6 +19,7 @@ from gateway.hedging import dual_boot
 from gateway.routing import STRATEGIES, ModelRules, Strategy, WhenCold, Wish, choose
 from gateway.simulation.seen import Seen
 from gateway.simulation.simulate import Outcome, Plant, Requests
+from gateway.warmth.facts import fact_of
 from gateway.warmth.policies.base import Policy
 from gateway.warmth.priors import Prior, prior_of
 
@@ -29,6 +31,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     "balanced_dual_boot",
 )
 _GUESS = prior_of(())
+_TENTH_SIGMAS = 1.2816
 _DECAY_US = 10_000_000
 _WISH = Wish()
 
@@ -142,6 +145,29 @@ def equal_sites(
     """So many deployments that differ in nothing."""
     prior = prior_of((), idle_window_seconds=window_seconds)
     return [Site(f"{number}", plant, row, prior, window_seconds) for number in range(count)]
+
+
+def site_of(row: PriceRow, otherwise: Plant, window_seconds: float) -> tuple[Site, str]:
+    """A deployment at a price, with what is known of its provider; and what that is, in words.
+
+    The shortest and the longest boot that is known of are taken for the 10th and the 90th
+    percentile of a lognormal; what is not known is that of ``otherwise``.
+    """
+    fact = fact_of(row.name)
+    boots = None if fact is None else fact.boot_seconds
+    kept = None if fact is None else fact.keep_alive_seconds
+    plant = replace(otherwise, window_seconds=window_seconds if kept is None else kept)
+    if boots is not None:
+        low, high = boots
+        sigma = math.log(high / low) / (2 * _TENTH_SIGMAS)
+        plant = replace(plant, boot_seconds=math.sqrt(low * high), boot_sigma=sigma)
+    prior = prior_of((row.name,), idle_window_seconds=plant.window_seconds)
+    told = (
+        f"{row.name}: boots of {plant.boot_seconds:.3g} s (sigma {plant.boot_sigma:.2g}"
+        f"{', assumed' if boots is None else ''}), kept for {plant.window_seconds:g} s"
+        f"{', assumed' if kept is None else ''}."
+    )
+    return Site(row.name, plant, row, prior, plant.window_seconds), told
 
 
 def route(

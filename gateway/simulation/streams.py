@@ -15,8 +15,10 @@ from pathlib import Path
 
 from gateway.comparison.trace_files import (
     DURATION,
+    INPUT_TOKENS,
     INSTANT,
     MINUTE_US,
+    OUTPUT_TOKENS,
     column_of,
     duration_us,
     instant_us,
@@ -63,6 +65,8 @@ class Reading:
     execute_seconds: float = 1.0
     """Of a request whose duration the trace does not say."""
     seed: int = 1
+    tokens_per_second: tuple[float, float] | None = None
+    """Tokens in, and tokens out, that a second takes: for a trace of tokens without durations."""
 
 
 def read_streams(path: Path, reading: Reading) -> Streams:
@@ -115,6 +119,8 @@ def of_rows(
 
 def _requests(head: Sequence[str], lines: Iterator[list[str]], reading: Reading) -> Streams:
     instant, duration = column_of(head, INSTANT), column_of(head, DURATION)
+    tokens = tuple(column_of(head, names) for names in (INPUT_TOKENS, OUTPUT_TOKENS))
+    rates = reading.tokens_per_second
     if reading.by is not None and reading.by.lower() not in head:
         raise BadQuery("by", f"--by: there is no column {reading.by!r}.")
     whose = column_of(head, WHOSE if reading.by is None else (reading.by.lower(),))
@@ -128,7 +134,7 @@ def _requests(head: Sequence[str], lines: Iterator[list[str]], reading: Reading)
                 (
                     "trace" if whose is None else line[whose],
                     instant_us(line[instant]),
-                    UNKNOWN if duration is None else duration_us(line[duration]),
+                    _execute_us(line, duration, tokens, rates),
                 )
             )
         except (ValueError, IndexError, OverflowError) as error:
@@ -136,6 +142,21 @@ def _requests(head: Sequence[str], lines: Iterator[list[str]], reading: Reading)
                 "trace", f"--trace: a line cannot be understood: {','.join(line)[:80]!r}."
             ) from error
     return of_rows(rows, reading)
+
+
+def _execute_us(
+    line: Sequence[str],
+    duration: int | None,
+    tokens: Sequence[int | None],
+    rates: tuple[float, float] | None,
+) -> int:
+    """How long a request of a line takes; by its tokens where it says nothing else."""
+    if duration is not None:
+        return duration_us(line[duration])
+    if rates is None or tokens[1] is None:
+        return UNKNOWN
+    counts = [0.0 if place is None else float(line[place] or 0) for place in tokens]
+    return duration_us(str(sum(count / rate for count, rate in zip(counts, rates, strict=True))))
 
 
 def _minutes(

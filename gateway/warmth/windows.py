@@ -106,8 +106,10 @@ def hold(masses: Sequence[float], stakes: Stakes) -> Windows:
     return ((0.0, best),)
 
 
-def gap_usd(windows: Windows, gap_seconds: float, stakes: Stakes, callers: float = 1.0) -> float:
-    """What a gap of this length costs under these windows."""
+def gap_parts(
+    windows: Windows, gap_seconds: float, stakes: Stakes, callers: float = 1.0
+) -> tuple[float, float]:
+    """What a gap of this length costs under these windows, USD, and the seconds that are waited."""
     boot_seconds, usd = stakes.boot_seconds, 0.0
     for begin, end in windows:
         if begin > 0:
@@ -115,13 +117,17 @@ def gap_usd(windows: Windows, gap_seconds: float, stakes: Stakes, callers: float
                 break
             usd += stakes.boot_usd
             if gap_seconds < begin:  # it comes while that boot is under way
-                rest = begin - gap_seconds
-                return usd + rest * stakes.wait_value_usd_per_second
+                return usd, begin - gap_seconds
         if gap_seconds <= end:
-            return usd + (gap_seconds - begin) * stakes.idle_usd_per_second
+            return usd + (gap_seconds - begin) * stakes.idle_usd_per_second, 0.0
         usd += (end - begin) * stakes.idle_usd_per_second
-    wait_usd = callers * boot_seconds * stakes.wait_value_usd_per_second
-    return usd + stakes.boot_usd + wait_usd
+    return usd + stakes.boot_usd, callers * boot_seconds
+
+
+def gap_usd(windows: Windows, gap_seconds: float, stakes: Stakes, callers: float = 1.0) -> float:
+    """The same in one figure, by what waiting is worth."""
+    usd, waited_seconds = gap_parts(windows, gap_seconds, stakes, callers)
+    return usd + waited_seconds * stakes.wait_value_usd_per_second
 
 
 def worst_excess_usd(windows: Windows, stakes: Stakes) -> float:

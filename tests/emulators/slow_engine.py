@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -89,11 +91,22 @@ class Engine(ThreadingHTTPServer):
         return time.monotonic() - self.begun_monotonic >= load_seconds
 
 
+def _boot_seconds(arguments: argparse.Namespace) -> float:
+    boot_seconds: float = arguments.boot_seconds
+    if not arguments.boot_sigma:
+        return boot_seconds
+    starts = len(arguments.starts_file.read_text().splitlines()) if arguments.starts_file else 0
+    dice = random.Random(f"{arguments.boot_seed}:{starts}")
+    return boot_seconds * math.exp(dice.gauss(0.0, arguments.boot_sigma))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--api-key", default=os.environ.get("SLOW_ENGINE_KEY", ""))
     parser.add_argument("--boot-seconds", type=float, default=0.0, help="before it listens")
+    parser.add_argument("--boot-sigma", type=float, default=0.0, help="boots are lognormal then")
+    parser.add_argument("--boot-seed", default="", help="of these, by the lines of --starts-file")
     parser.add_argument("--load-seconds", type=float, default=0.0, help="while it says 'loading'")
     parser.add_argument("--words", type=int, default=3)
     parser.add_argument("--word-seconds", type=float, default=0.0)
@@ -118,7 +131,7 @@ def main() -> None:
         os.kill(os.getpid(), arguments.die_of)
     if arguments.fail:
         sys.exit(7)
-    time.sleep(arguments.boot_seconds)
+    time.sleep(_boot_seconds(arguments))
     Engine(arguments).serve_forever()
 
 

@@ -171,12 +171,18 @@ def running_gateway(
     headers: Mapping[str, str] | None = None,
     *,
     clock: Clock | None = None,
+    log_attempts: bool = True,
 ) -> Iterator[Gateway]:
     """Serve a configuration in a thread, as ``gateway serve`` would."""
     scripts = scripts or Scripts()
     server_tree = {"data_dir": data_dir, **tree.get("server", {})}
     settings = Settings.model_validate({**tree, "server": server_tree})
-    app = create_app(settings, plugins={"scripted": scripts.plugin()}, clock=clock)
+    app = create_app(
+        settings,
+        plugins={"scripted": scripts.plugin()},
+        clock=clock,
+        log_attempts=log_attempts,
+    )
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(

@@ -108,6 +108,28 @@ def test_routes_stand_beside_each_other() -> None:
     assert cold["balanced"] == cold["one"] < min(cold["random"], cold["round_robin"])
 
 
+def test_providers_by_name_bring_their_billing_boots_and_keep_alive() -> None:
+    found = run(
+        *("simulate", "--synthetic", "gpu", "--streams", "3", "--days", "4", "--policy", "fixed"),
+        *("--providers", "modal-l4", "--providers", "modal-a100-80gb"),
+    )
+    notes = " ".join(found["trace"]["notes"])
+    assert "modal-l4: boots of 36.3 s" in notes and "modal-a100-80gb: boots" in notes
+    usd = {row["name"]: Decimal(row["total_usd"]) for row in found["routes"]}
+    assert usd["cheapest"] < usd["priority"] + usd["random"]  # each at its own price
+    assert usd["one"] < usd["random"]
+
+
+def test_durations_of_a_trace_of_tokens(tmp_path: Path) -> None:
+    trace = tmp_path / "tokens.csv"
+    trace.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n0,1000,100\n900,0,50\n")
+    asked = ("simulate", "--trace", str(trace), "--train-share", "0", "--policy", "fixed")
+    (by_tokens,) = run(*asked, "--tokens-per-second", "1000:50")["policies"]
+    assert by_tokens["busy_seconds"] == pytest.approx(1 + 2 + 1)
+    (assumed,) = run(*asked)["policies"]
+    assert assumed["busy_seconds"] == 2  # a second each, and said so
+
+
 def test_several_replicas_share_a_stream(tmp_path: Path) -> None:
     trace = tmp_path / "requests.csv"
     trace.write_text("timestamp,duration\n" + "\n".join(f"{at},100" for at in range(100)))
@@ -153,6 +175,9 @@ def test_a_plan_names_the_cheaper_machine_and_says_how_sure_it_is() -> None:
         (("simulate", "--synthetic", "gpu", "--price", "none"), "no price named"),
         (("simulate", "--synthetic", "gpu", "--wait-value-usd-per-second", "x"), "no number"),
         (("simulate", "--trace", "/nowhere.csv"), "cannot be read"),
+        (("simulate", "--synthetic", "gpu", "--providers", "none"), "--providers: there is no"),
+        (("simulate", "--synthetic", "gpu", "--providers", "0"), "--providers is 1 or more"),
+        (("simulate", "--synthetic", "gpu", "--tokens-per-second", "5"), "IN:OUT"),
         (("simulate", "--trace", "/nowhere.csv", "--calls-per-day", "5"), "LOW:HIGH"),
         (("plan", "--price", "modal-l4", "--policy", "learned"), "needs a table"),
     ],

@@ -53,6 +53,16 @@ def test_a_histogram_at_the_cost_of_a_fixed_window(
     assert found.bounds.keep_cold(found.fixed.replica_us) <= found.fixed.sum("cold")
 
 
+@pytest.mark.parametrize("seed", [2, 4])
+@pytest.mark.parametrize("boot_seconds", [20.0, 60.0])
+def test_what_a_night_has_shown_does_not_cost_the_day(seed: int, boot_seconds: float) -> None:
+    """The first half of one day trains: few gaps, and longer ones than those that are scored."""
+    streams = sources.of_kind("diurnal", 6, 1, seed)
+    stakes = Stakes(boot_seconds, 1.0, 1.0, 14.0)
+    (held,) = compare_policies(scene(streams, boot_seconds), stakes, ["histogram"]).held
+    assert held.change is not None and held.change <= 0.02
+
+
 def test_a_learned_table_is_never_worse_by_much_and_needs_nothing_at_run_time() -> None:
     pytest.importorskip("sklearn", reason="the extra learn is not installed")
     families: list[Family] = ["learned"]

@@ -3,8 +3,12 @@
 Two histograms of the gaps so far, one that trusts them soon and one that does so late, give two
 plans. Each gap that ends is also counted under both plans and under a plain window, the best one
 for a deployment of which nothing is known; a plan is used only while its lead over the plain window
-is larger than what chance would explain. So what has no pattern is kept for a fixed time. Whatever
-is used, ``Bank`` bounds what all gaps together can cost; beyond it the break-even window is held.
+is larger than what chance would explain, and that whether waiting is worth a third of what it is
+said to be or three times as much. A plan that only buys fewer waits with more idle time, or the
+other way round, is no better than another plain window, at this deployment or at the next: it has
+to save both, or one for nearly nothing of the other. So what has no pattern is kept for a fixed
+time. Whatever is used, ``Bank`` bounds what all gaps together can cost; beyond it the break-even
+window is held.
 """
 
 from __future__ import annotations
@@ -14,11 +18,13 @@ from collections.abc import Sequence
 
 from gateway.warmth.gaps import PRIOR, GapHistogram
 from gateway.warmth.policies.base import Bank, WindowPolicy
-from gateway.warmth.windows import Stakes, Windows, gap_usd, hold, plan, worst_excess_usd
+from gateway.warmth.windows import Stakes, Windows, gap_parts, hold, plan, worst_excess_usd
 
 PRIOR_GAPS = (3.0, 30.0)
 SLOW_DECAY = 0.995
 NEEDED_SIGMAS = 2.0
+WORTHS = (1 / 3, 3.0)
+"""Of waiting, as shares of what it is said to be: who leads at both leads between them too."""
 _ALLOWED_MISSES = 5.0
 _BANKED_MISSES = 200.0
 
@@ -26,30 +32,31 @@ _BANKED_MISSES = 200.0
 class Rival:
     """One way to plan gaps, and how far ahead of the break-even window it is so far."""
 
-    __slots__ = ("lead_usd", "spread", "windows", "worst_usd")
+    __slots__ = ("_leads", "windows", "worst_usd")
 
     def __init__(self, windows: Windows) -> None:
         self.windows = windows
         self.worst_usd = 0.0
         """What the worst gap costs above twice what it costs who knows it."""
-        self.lead_usd = 0.0
-        self.spread = 0.0
-        """The sum of the squared differences."""
+        self._leads = [(0.0, 0.0)] * len(WORTHS)
+        """At each worth of waiting: the lead, and the sum of the squared differences."""
 
     def set(self, windows: Windows, stakes: Stakes) -> None:
         """Its plan from now on."""
         self.windows = windows
         self.worst_usd = worst_excess_usd(windows, stakes)
 
-    def count(self, difference_usd: float, decay: float) -> None:
-        """One more gap, by which it would have been so much cheaper."""
-        self.lead_usd = self.lead_usd * decay + difference_usd
-        self.spread = self.spread * decay + difference_usd * difference_usd
+    def count(self, saved_usd: float, saved_wait_usd: float, decay: float) -> None:
+        """One more gap, in which so much less would have been paid, and waited for."""
+        for number, worth in enumerate(WORTHS):
+            lead, spread = self._leads[number]
+            usd = saved_usd + worth * saved_wait_usd
+            self._leads[number] = (lead * decay + usd, spread * decay + usd * usd)
 
     @property
     def sure_usd(self) -> float:
-        """The lead without what chance explains."""
-        return self.lead_usd - NEEDED_SIGMAS * math.sqrt(self.spread)
+        """The least lead of all worths, without what chance explains."""
+        return min(lead - NEEDED_SIGMAS * math.sqrt(spread) for lead, spread in self._leads)
 
 
 class Callers:
@@ -134,10 +141,11 @@ class Histogram(WindowPolicy):
 
     def _learn(self, now_us: int, gap_seconds: float) -> None:
         stakes, callers = self.stakes, self._callers.mean
-        base_usd = gap_usd(self._base.windows, gap_seconds, stakes, callers)
+        base_usd, base_waits = gap_parts(self._base.windows, gap_seconds, stakes, callers)
+        value = stakes.wait_value_usd_per_second
         for rival in self.rivals:
-            usd = gap_usd(rival.windows, gap_seconds, stakes, callers)
-            rival.count(base_usd - usd, self._decay)
+            usd, waits = gap_parts(rival.windows, gap_seconds, stakes, callers)
+            rival.count(base_usd - usd, (base_waits - waits) * value, self._decay)
         self._bank.book(self._used, gap_seconds, stakes)
         self._callers.begin(now_us)
         self._gaps.add(gap_seconds)

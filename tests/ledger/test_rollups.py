@@ -143,7 +143,7 @@ def by_rows(data_dir: Path, questions: Sequence[dict[str, Any]] = QUESTIONS) -> 
 def test_days_are_those_of_the_zones_clocks(data_dir: Path, time_zone: str, around: str) -> None:
     dice, middle = random.Random(time_zone), at(around)
     journal, shipper = Journal.open(journal_dir(data_dir)), Shipper(data_dir)
-    for number in range(300):
+    for number in range(150):
         at_us = max(0, middle + dice.randrange(-40 * HOUR_US, 40 * HOUR_US))
         journal.end(priced(begun(number, at_us=at_us), f"0.{number:03d}"))
     journal.close()

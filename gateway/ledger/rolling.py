@@ -16,6 +16,7 @@ from gateway.ledger.rollup import LineSums, Rollup, Series, Sheet, Sums, identit
 from gateway.ledger.schema import AMOUNTS, COUNTS, HOURS, QUARTERS, Grain, series
 
 _MOST_KNOWN = 20_000
+_PART = 500
 _FINER = ("finer_quantity", "finer_usd")
 _NOTHING_FINER = dict.fromkeys(_FINER)
 
@@ -106,9 +107,14 @@ class Roller:
                     for of in missing
                 ],
             )
-            for of in missing:
-                found = select(series.c.id).where(series.c.identity == identity(of))
-                self._ids[of] = connection.scalars(found).one()
+            by_identity = {identity(of): of for of in missing}
+            texts = list(by_identity)
+            for first in range(0, len(texts), _PART):
+                these = series.c.identity.in_(texts[first : first + _PART])
+                for text, id_ in connection.execute(
+                    select(series.c.identity, series.c.id).where(these)
+                ):
+                    self._ids[by_identity[text]] = id_
         return {of: self._ids[of] for of in wanted}
 
 

@@ -32,12 +32,13 @@ _BANKED_MISSES = 200.0
 class Rival:
     """One way to plan gaps, and how far ahead of the break-even window it is so far."""
 
-    __slots__ = ("_leads", "windows", "worst_usd")
+    __slots__ = ("_gaps", "_leads", "_miss_usd", "windows", "worst_usd")
 
     def __init__(self, windows: Windows) -> None:
         self.windows = windows
         self.worst_usd = 0.0
         """What the worst gap costs above twice what it costs who knows it."""
+        self._gaps = self._miss_usd = 0.0
         self._leads = [(0.0, 0.0)] * len(WORTHS)
         """At each worth of waiting: the lead, and the sum of the squared differences."""
 
@@ -45,9 +46,11 @@ class Rival:
         """Its plan from now on."""
         self.windows = windows
         self.worst_usd = worst_excess_usd(windows, stakes)
+        self._miss_usd = stakes.miss_usd
 
     def count(self, saved_usd: float, saved_wait_usd: float, decay: float) -> None:
         """One more gap, in which so much less would have been paid, and waited for."""
+        self._gaps = self._gaps * decay + 1.0
         for number, worth in enumerate(WORTHS):
             lead, spread = self._leads[number]
             usd = saved_usd + worth * saved_wait_usd
@@ -55,8 +58,19 @@ class Rival:
 
     @property
     def sure_usd(self) -> float:
-        """The least lead of all worths, without what chance explains."""
-        return min(lead - NEEDED_SIGMAS * math.sqrt(spread) for lead, spread in self._leads)
+        """The least lead of all worths, without what chance explains.
+
+        Chance: so many standard deviations of the sum, and one miss that has not come yet.
+        """
+        if not self._gaps:
+            return 0.0
+        return min(
+            lead - NEEDED_SIGMAS * self._deviation(lead, spread) for lead, spread in self._leads
+        )
+
+    def _deviation(self, lead: float, spread: float) -> float:
+        around_mean = max(0.0, spread - lead * lead / self._gaps)
+        return math.sqrt(around_mean + self._miss_usd * self._miss_usd)
 
 
 class Callers:

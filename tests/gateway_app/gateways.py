@@ -210,13 +210,13 @@ def running_gateway(
 
     def stop() -> None:
         server.should_exit = True
-        thread.join(15)
+        thread.join(60)
         assert not thread.is_alive(), "the gateway did not stop"
 
     gateway.stop = stop
     thread.start()
     try:
-        assert server.ready.wait(15), "the gateway did not start"
+        assert server.ready.wait(60), "the gateway did not start"
         yield gateway
     finally:
         gateway.http.close()

@@ -1,4 +1,4 @@
-"""Configuration: defaults < file < environment. Read once, in ``cli.py``, and passed down.
+"""Configuration: defaults < file < environment. Read once, in ``cli/``, and passed down.
 
 The file is YAML. ``${NAME}`` in it stands for an environment variable and ``${file:/path}`` for
 the text of a file; a missing one is an error that names the place. ``GATEWAY__SERVER__PORT=9000``

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway.cli import app
-from gateway.cli_simulate import price_row
+from gateway.cli.simulate import price_row
 from gateway.settings import Settings
 from gateway.warmth.policies.learned import Table
 

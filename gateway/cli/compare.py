@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli_options import (
+from gateway.cli.options import (
     ConfigOption,
     CsvOption,
     DataDirOption,
@@ -19,7 +19,7 @@ from gateway.cli_options import (
     JsonOption,
     StartOption,
 )
-from gateway.cli_output import cell, console, print_json, table
+from gateway.cli.output import cell, console, print_json, table
 from gateway.settings import ConfigError, load
 
 
@@ -144,7 +144,7 @@ def _answer(
     times: tuple[str | None, str | None],
     places: tuple[Path | None, Path | None],
 ) -> dict[str, Any]:
-    from gateway.cli_tables import range_of
+    from gateway.cli.tables import range_of
     from gateway.comparison.ask import ask_of
     from gateway.comparison.candidates import deployments_of
     from gateway.comparison.run import answer

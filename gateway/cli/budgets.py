@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from gateway.cli_output import Column, print_json, print_rows
+from gateway.cli.output import Column, print_json, print_rows
 from gateway.ledger.layout import keys_path
 from gateway.ledger.spend import SpendQuery, spent
 from gateway.limits.book import Balance

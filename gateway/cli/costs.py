@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from gateway.accounting.explain import explained
-from gateway.cli_options import instant
-from gateway.cli_output import Column, print_json, print_line, print_rows
+from gateway.cli.options import instant
+from gateway.cli.output import Column, print_json, print_line, print_rows
 from gateway.ledger.attempts import attempts_of, corrections_of, ended_attempts
 from gateway.ledger.correcting import catch_up, correct
 from gateway.ledger.errors import LedgerUnavailable

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli_options import ConfigOption, JsonOption
-from gateway.cli_output import cell, console, print_json, table
+from gateway.cli.options import ConfigOption, JsonOption
+from gateway.cli.output import cell, console, print_json, table
 from gateway.settings import ConfigError, load
 
 

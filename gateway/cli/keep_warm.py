@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli_context import form_of, ledger_of
-from gateway.cli_options import ConfigOption, CsvOption, DataDirOption, JsonOption, settings_of
-from gateway.cli_output import console, print_csv, print_json, table
+from gateway.cli.context import form_of, ledger_of, settings_of
+from gateway.cli.options import ConfigOption, CsvOption, DataDirOption, JsonOption
+from gateway.cli.output import console, print_csv, print_json, table
 from gateway.settings import ConfigError
 
 

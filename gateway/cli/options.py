@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gateway.settings import ConfigError, Settings, load
+from gateway.settings import ConfigError
 
 ConfigOption = Annotated[
     Path | None,
@@ -40,11 +39,6 @@ UrlOption = Annotated[
 KeyOption = Annotated[
     str | None, typer.Option("--api-key", envvar="GATEWAY_API_KEY", help="A key of that gateway.")
 ]
-
-
-def settings_of(config: Path | None, data_dir: Path | None) -> Settings:
-    """The configuration that a command was given. Raises ConfigError."""
-    return load(config, os.environ, {"server": {"data_dir": data_dir}} if data_dir else None)
 
 
 def instant(text: str, option: str) -> datetime:

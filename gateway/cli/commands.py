@@ -7,14 +7,14 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from gateway.cli_cold_starts import cold_starts
-from gateway.cli_compare import compare
-from gateway.cli_context import form_of, ledger_of, settings_of
-from gateway.cli_estimate import estimate
-from gateway.cli_import import import_app
-from gateway.cli_keep_warm import keep_warm
-from gateway.cli_ledger import ledger_app
-from gateway.cli_options import (
+from gateway.cli.cold_starts import cold_starts
+from gateway.cli.compare import compare
+from gateway.cli.context import form_of, ledger_of, settings_of
+from gateway.cli.estimate import estimate
+from gateway.cli.importing import import_app
+from gateway.cli.keep_warm import keep_warm
+from gateway.cli.ledger import ledger_app
+from gateway.cli.options import (
     BucketOption,
     ConfigOption,
     CsvOption,
@@ -28,11 +28,11 @@ from gateway.cli_options import (
     UrlOption,
     ZoneOption,
 )
-from gateway.cli_plan import plan
-from gateway.cli_pricebook import prices_app, reprice
-from gateway.cli_reconcile import reconcile
-from gateway.cli_simulate import simulate
-from gateway.cli_top import top
+from gateway.cli.plan import plan
+from gateway.cli.pricebook import prices_app, reprice
+from gateway.cli.reconcile import reconcile
+from gateway.cli.simulate import simulate
+from gateway.cli.top import top
 from gateway.ledger.errors import SchemaMismatch, StoreUnavailable
 from gateway.settings import ConfigError
 
@@ -77,7 +77,7 @@ def serve(
 ) -> None:
     """Serve until told to stop (SIGTERM, Ctrl-C)."""
     settings = settings_of(config, data_dir, host=host, port=port)
-    from gateway.cli_local import prepare_weights
+    from gateway.cli.local import prepare_weights
     from gateway.serving import serve as run
 
     prepare_weights(settings)
@@ -105,7 +105,7 @@ def generate(
     that is started for this call alone.
     """
     settings = settings_of(config, data_dir)
-    from gateway.cli_generate import ask
+    from gateway.cli.generate import ask
 
     sys.exit(ask(settings, prompt, model, max_output_tokens, url, api_key))
 
@@ -125,11 +125,11 @@ def check(
     --hardware: it asks the providers that can say it (Modal), which starts no machine.
     """
     settings = settings_of(config, data_dir)
-    from gateway.cli_tables import show_routes
+    from gateway.cli.tables import show_routes
 
     show_routes(settings)
     if hardware:
-        from gateway.cli_hardware import show_hardware
+        from gateway.cli.hardware import show_hardware
 
         if not show_hardware(settings):
             raise typer.Exit(1)
@@ -142,7 +142,7 @@ def providers(
 ) -> None:
     """List installed plugins, and how far each was tried."""
     settings = settings_of(config, None)
-    from gateway.cli_tables import show_providers
+    from gateway.cli.tables import show_providers
 
     show_providers(settings, presets=presets)
 
@@ -165,7 +165,7 @@ def costs(
     Read from the ledger in the data folder, whether or not a gateway runs. Unknown is shown as
     unknown, never as 0.
     """
-    from gateway.cli_tables import show_costs
+    from gateway.cli.tables import show_costs
 
     settings = settings_of(config, data_dir)
     query = _query(start_time, end_time, group_by, bucket_width, time_zone)
@@ -195,7 +195,7 @@ def budgets(
     Read from the ledger in the data folder, whether or not a gateway runs. What running attempts
     have set aside, only the gateway knows: GET /v1/budgets.
     """
-    from gateway.cli_budgets import show_budgets
+    from gateway.cli.budgets import show_budgets
 
     settings = settings_of(config, data_dir)
     ledger_of(settings)
@@ -215,7 +215,7 @@ def warmth(
     Learned from the newest attempts of the ledger, whether or not a gateway runs; nothing is woken.
     The state as a running gateway sees it: GET /v1/warmth.
     """
-    from gateway.cli_warmth import show_warmth
+    from gateway.cli.warmth import show_warmth
 
     settings = settings_of(config, data_dir)
     show_warmth(settings, ledger_of(settings), form_of(as_json, as_csv), plot=plot)
@@ -259,7 +259,7 @@ def keys_create(
 
     It is shown once. Its hash is kept in the data folder, where a running gateway finds it.
     """
-    from gateway import cli_keys
+    from gateway.cli import keys
 
     settings = settings_of(config, data_dir)
     given = {
@@ -273,12 +273,12 @@ def keys_create(
     if for_config:
         if budget:
             _fail("--budget: in the configuration a key's budgets stand under budgets")
-        cli_keys.make_for_configuration(given)
+        keys.make_for_configuration(given)
         return
     allowances = [
-        cli_keys.allowance(text, time_zone, allow_unpriced=allow_unpriced) for text in budget or ()
+        keys.allowance(text, time_zone, allow_unpriced=allow_unpriced) for text in budget or ()
     ]
-    cli_keys.make(settings, given, allowances)
+    keys.make(settings, given, allowances)
 
 
 @keys_app.command("list")
@@ -286,9 +286,9 @@ def keys_list(
     config: ConfigOption = None, data_dir: DataDirOption = None, as_json: JsonOption = False
 ) -> None:
     """List the keys of the configuration and of the data folder."""
-    from gateway import cli_keys
+    from gateway.cli import keys
 
-    cli_keys.show(settings_of(config, data_dir), as_json=as_json)
+    keys.show(settings_of(config, data_dir), as_json=as_json)
 
 
 @keys_app.command("rotate")
@@ -304,9 +304,9 @@ def keys_rotate(
 
     The present one stays good for a while, so that callers can change over.
     """
-    from gateway import cli_keys
+    from gateway.cli import keys
 
-    cli_keys.rotate(settings_of(config, data_dir), name, grace_seconds)
+    keys.rotate(settings_of(config, data_dir), name, grace_seconds)
 
 
 @keys_app.command("revoke")
@@ -316,9 +316,9 @@ def keys_revoke(
     data_dir: DataDirOption = None,
 ) -> None:
     """Refuse a key from now on. Its name stays taken."""
-    from gateway import cli_keys
+    from gateway.cli import keys
 
-    cli_keys.revoke(settings_of(config, data_dir), name)
+    keys.revoke(settings_of(config, data_dir), name)
 
 
 def _query(

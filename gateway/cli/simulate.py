@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from gateway.cli_context import form_of
-from gateway.cli_options import (
+from gateway.cli.context import form_of, settings_of
+from gateway.cli.options import (
     ConfigOption,
     CsvOption,
     DataDirOption,
     EndOption,
     JsonOption,
     StartOption,
-    settings_of,
 )
-from gateway.cli_output import cell, console, print_csv, print_json, table
+from gateway.cli.output import cell, console, print_csv, print_json, table
 from gateway.settings import ConfigError, Settings
 
 if TYPE_CHECKING:
@@ -231,8 +230,8 @@ def streams_of(
     times: tuple[str | None, str | None],
 ) -> Streams:
     """The streams that a command is about. Raises BadQuery and ConfigError."""
-    from gateway.cli_context import ledger_of
-    from gateway.cli_tables import range_of
+    from gateway.cli.context import ledger_of
+    from gateway.cli.tables import range_of
     from gateway.ledger.layout import database_path
     from gateway.ledger.query import ReportQuery
     from gateway.ledger.reports import Reports

@@ -11,19 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli_context import form_of
-from gateway.cli_options import (
-    ConfigOption,
-    CsvOption,
-    JsonOption,
-    KeyOption,
-    UrlOption,
-    settings_of,
-)
-from gateway.cli_output import console, print_csv, print_json
+from gateway.cli.context import form_of, settings_of
+from gateway.cli.options import ConfigOption, CsvOption, JsonOption, KeyOption, UrlOption
+from gateway.cli.output import console, print_csv, print_json
 
 if TYPE_CHECKING:
-    from gateway.cli_client import Asked
+    from gateway.cli.client import Asked
 
 
 def top(
@@ -46,7 +39,7 @@ def top(
     --minutes; its last failed attempt since the start; and what budgets have left. Ctrl-C ends it.
     In a pipe, and with --once, --json or --csv, it is printed once.
     """
-    from gateway.cli_client import Asked, configured_url
+    from gateway.cli.client import Asked, configured_url
 
     form = form_of(as_json, as_csv)
     where = url or configured_url(settings_of(config, None))
@@ -56,7 +49,7 @@ def top(
         elif form == "csv":
             print_csv(look(gateway, minutes)["deployments"])
         elif once or not sys.stdout.isatty():
-            from gateway.cli_top_view import Screen
+            from gateway.cli.top_view import Screen
 
             console().print(Screen(look(gateway, minutes)))
         else:
@@ -67,8 +60,8 @@ def _watch(gateway: Asked, minutes: int, every_seconds: float) -> None:
     """Until Ctrl-C. What was seen last stays while the gateway does not answer."""
     from rich.live import Live
 
-    from gateway.cli_client import NoAnswer
-    from gateway.cli_top_view import Screen
+    from gateway.cli.client import NoAnswer
+    from gateway.cli.top_view import Screen
 
     seen = look(gateway, minutes)  # one that cannot be asked at all is said without a screen
     with (

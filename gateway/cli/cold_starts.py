@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli_context import form_of, ledger_of, settings_of
-from gateway.cli_options import (
+from gateway.cli.context import form_of, ledger_of, settings_of
+from gateway.cli.options import (
     BucketOption,
     ConfigOption,
     CsvOption,
@@ -21,7 +21,7 @@ from gateway.cli_options import (
     StartOption,
     ZoneOption,
 )
-from gateway.cli_output import cell, console, print_json, table
+from gateway.cli.output import cell, console, print_json, table
 from gateway.settings import ConfigError
 
 _CAUSES = {
@@ -85,8 +85,8 @@ def cold_starts(
 
 
 def _show(data_dir: Path, query: dict[str, Any], form: str, *, plot: bool) -> None:
-    from gateway.cli_output import Column, print_rows
-    from gateway.cli_tables import group_columns, report_rows
+    from gateway.cli.output import Column, print_rows
+    from gateway.cli.tables import group_columns, report_rows
 
     rows = report_rows(data_dir, "cold_starts", query)
     if form == "json":
@@ -128,7 +128,7 @@ def _edge(row: dict[str, Any], name: str) -> float | None:
 
 def _plot(rows: list[dict[str, Any]]) -> None:
     """Cold rates with their intervals, and boots on one scale."""
-    from gateway.cli_plot import bar, fitting, interval_bar
+    from gateway.cli.plot import bar, fitting, interval_bar
 
     names = [
         " ".join("unknown" if value is None else str(value) for value in row["group"].values())
@@ -157,7 +157,7 @@ def _evidence(row: dict[str, Any]) -> str:
 def _explain(
     data_dir: Path, start_time: str | None, end_time: str | None, against: str, *, as_json: bool
 ) -> None:
-    from gateway.cli_tables import range_of
+    from gateway.cli.tables import range_of
     from gateway.ledger.errors import BadQuery
     from gateway.ledger.layout import database_path
     from gateway.ledger.query import ReportQuery, duration_us

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from gateway.cli_client import configured_url, headers_of
+from gateway.cli.client import configured_url, headers_of
 from gateway.settings import ConfigError, Settings
 
 
@@ -56,7 +56,7 @@ def _answers(url: str) -> bool:
 def _served(settings: Settings) -> Iterator[str]:
     """A gateway of our own on a free port, for as long as the block runs."""
     from gateway.app import create_app
-    from gateway.cli_local import prepare_weights
+    from gateway.cli.local import prepare_weights
     from gateway.serving import GatewayServer
 
     prepare_weights(settings)

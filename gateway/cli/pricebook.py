@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli_context import form_of, ledger_of, settings_of
-from gateway.cli_options import ConfigOption, CsvOption, DataDirOption, JsonOption
+from gateway.cli.context import form_of, ledger_of, settings_of
+from gateway.cli.options import ConfigOption, CsvOption, DataDirOption, JsonOption
 
 prices_app = typer.Typer(
     help="List the price book.", invoke_without_command=True, rich_markup_mode=None
@@ -32,7 +32,7 @@ def prices(
     """
     if context.invoked_subcommand is not None:
         return
-    from gateway.cli_prices import show_prices
+    from gateway.cli.prices import show_prices
 
     show_prices(settings_of(config, data_dir), name, form_of(as_json, as_csv))
 
@@ -53,7 +53,7 @@ def prices_fetch(
     New rows are appended to prices/ in the data folder and hold from today; a gateway takes them at
     its next start. Exit status 1 when a source could not be read.
     """
-    from gateway.cli_prices import fetch_prices
+    from gateway.cli.prices import fetch_prices
 
     settings = settings_of(config, data_dir)
     sys.exit(0 if fetch_prices(settings, tuple(source or ()), name, as_json=as_json) else 1)
@@ -74,7 +74,7 @@ def prices_explain(
     was counted, price of one, rule, rounding, price row with its source. Exit status 1 when that
     does not give the booked figure.
     """
-    from gateway.cli_costs import show_explanation
+    from gateway.cli.costs import show_explanation
 
     data_dir = ledger_of(settings_of(config, data_dir))
     sys.exit(0 if show_explanation(data_dir, id_, as_json=as_json) else 1)
@@ -97,7 +97,7 @@ def reprice(
     The price in force when an attempt began is used. With --apply, attempts whose cost differs are
     corrected: the old figures stay beside the new ones. A gateway may run meanwhile.
     """
-    from gateway.cli_costs import show_repricing
+    from gateway.cli.costs import show_repricing
 
     settings = settings_of(config, data_dir)
     ledger_of(settings)

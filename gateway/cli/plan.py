@@ -7,18 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli_context import form_of
-from gateway.cli_options import (
+from gateway.cli.context import form_of, settings_of
+from gateway.cli.options import (
     ConfigOption,
     CsvOption,
     DataDirOption,
     EndOption,
     JsonOption,
     StartOption,
-    settings_of,
 )
-from gateway.cli_output import cell, console, print_csv, print_json, table
-from gateway.cli_simulate import (
+from gateway.cli.output import cell, console, print_csv, print_json, table
+from gateway.cli.simulate import (
     BootOption,
     ByOption,
     CallsOption,

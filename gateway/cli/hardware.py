@@ -7,7 +7,7 @@ import time
 from decimal import Decimal
 
 from gateway.accounting.prices import PriceBook
-from gateway.cli_output import console, table
+from gateway.cli.output import console, table
 from gateway.registry import Registry, Target
 from gateway.settings import Settings
 from providers.contract import Describable, Hardware, ProviderError

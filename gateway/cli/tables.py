@@ -11,11 +11,11 @@ from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
 from typing import Any
 
-from gateway.cli_options import instant
-from gateway.cli_output import Column, print_json, print_line, print_rows
-from gateway.cli_output import cell as _cell
-from gateway.cli_output import console as _console
-from gateway.cli_output import table as _table
+from gateway.cli.options import instant
+from gateway.cli.output import Column, print_json, print_line, print_rows
+from gateway.cli.output import cell as _cell
+from gateway.cli.output import console as _console
+from gateway.cli.output import table as _table
 from gateway.ledger.errors import BadQuery
 from gateway.ledger.layout import database_path
 from gateway.ledger.query import MOST_ROWS
@@ -24,7 +24,7 @@ from gateway.settings import ConfigError, Settings
 
 def show_routes(settings: Settings) -> None:
     """Each model with the deployments behind it, as they were resolved."""
-    from gateway.cli_prices import check_warnings
+    from gateway.cli.prices import check_warnings
     from gateway.registry import Registry
     from providers.toolkit.http import open_http
 
@@ -115,7 +115,7 @@ def _at_most(text: str | None) -> str | None:
 
 def _plot_costs(rows: list[dict[str, Any]], groups: list[Column]) -> None:
     """Known dollars as bars on one scale; "?" stands where nothing is known, "+?" for a part."""
-    from gateway.cli_plot import bar, fitting
+    from gateway.cli.plot import bar, fitting
     from gateway.ledger.cost_report import known_usd
 
     known = [known_usd(row) for row in rows]

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gateway.cli_output import Column, cell, console, print_csv, print_json, table
-from gateway.cli_plot import bar
+from gateway.cli.output import Column, cell, console, print_csv, print_json, table
+from gateway.cli.plot import bar
 from gateway.settings import Settings
 
 _COLUMNS: Sequence[Column] = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.cli_output import Column, print_json, print_line, print_rows
+from gateway.cli.output import Column, print_json, print_line, print_rows
 from gateway.pricebook.listing import RATES, Listed, bills_text, listed, rates_text, today
 from gateway.settings import Settings
 

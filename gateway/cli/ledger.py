@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli_context import ledger_of, settings_of
-from gateway.cli_options import ConfigOption, DataDirOption, JsonOption, instant
+from gateway.cli.context import ledger_of, settings_of
+from gateway.cli.options import ConfigOption, DataDirOption, JsonOption, instant
 from gateway.settings import ConfigError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def info(
     as_json: JsonOption = False,
 ) -> None:
     """Files, rows, totals, and what is not in the database yet."""
-    from gateway.cli_tables import show_ledger_info
+    from gateway.cli.tables import show_ledger_info
 
     show_ledger_info(ledger_of(settings_of(config, data_dir)), as_json=as_json)
 

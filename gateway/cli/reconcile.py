@@ -10,15 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli_options import (
-    ConfigOption,
-    CsvOption,
-    DataDirOption,
-    JsonOption,
-    instant,
-    settings_of,
-)
-from gateway.cli_output import console, print_json, table
+from gateway.cli.context import settings_of
+from gateway.cli.options import ConfigOption, CsvOption, DataDirOption, JsonOption, instant
+from gateway.cli.output import console, print_json, table
 from gateway.settings import ConfigError
 
 if TYPE_CHECKING:

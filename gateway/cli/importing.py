@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli_options import ConfigOption, DataDirOption, JsonOption, instant, settings_of
+from gateway.cli.context import settings_of
+from gateway.cli.options import ConfigOption, DataDirOption, JsonOption, instant
 from gateway.settings import ConfigError, Settings
 
 if TYPE_CHECKING:

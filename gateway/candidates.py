@@ -76,17 +76,23 @@ def candidate_of(
     max_output_tokens: int | None,
 ) -> Candidate:
     """What is to be expected of a deployment at this moment."""
-    now = clock.monotonic()
+    now, wall_us = clock.monotonic(), clock.wall_us()
+    return _candidate(target, now, wall_us, input_bytes, max_output_tokens)
+
+
+def _candidate(
+    target: Target, now: float, wall_us: int, input_bytes: int, max_output_tokens: int | None
+) -> Candidate:
     return expected(
         (target.name, target.provider),
-        target.outlook(now),
+        target.warmth.expectation(now),
         target.usual,
-        None if target.tariff is None else target.tariff.at(clock.wall_us()),
+        None if target.tariff is None else target.tariff.at(wall_us),
         own_window_seconds=target.own_window_seconds,
         can_boot=target.can_boot_alone,
         input_tokens=target.estimator.estimate(input_bytes),
         max_output_tokens=max_output_tokens,
-        queue_seconds=_queue_seconds(target),
+        queue_seconds=_queue_seconds(target) if target.gate.queued else 0.0,
         closed=CORDONED if target.cordoned else target.circuit.closed(now),
     )
 
@@ -131,9 +137,9 @@ def arranged(
     if alone and not always and wish == _NO_WISH:
         return plan
     rules: ModelRules = plan.rules
+    now, wall_us = clock.monotonic(), clock.wall_us()
     candidates = [
-        candidate_of(target, clock, input_bytes=input_bytes, max_output_tokens=max_output_tokens)
-        for target in plan.targets
+        _candidate(target, now, wall_us, input_bytes, max_output_tokens) for target in plan.targets
     ]
     choice: Choice = choose(candidates, wish.strategy or strategy, wish, rules, draw)
     by_name = {target.name: target for target in plan.targets}
@@ -165,7 +171,5 @@ def considered_json(considered: Considered) -> dict[str, Any]:
 def _queue_seconds(target: Target) -> float:
     """Waiting for a place, by how many wait already."""
     waiting = target.gate.queued
-    if not waiting:
-        return 0.0
     usual = target.usual.execute_seconds or 1.0
     return usual * (waiting + 1) / target.limits.max_concurrency

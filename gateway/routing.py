@@ -196,15 +196,13 @@ def choose(
     Those that the wish leaves out are never tried. Those that are closed (cordoned, or failing for
     a while) come last: a request that has nowhere else to go may still find them mended.
     """
-    fitting: list[Candidate] = []
-    closed: list[Candidate] = []
-    considered: list[Considered] = []
-    narrows = bool(wish.only or wish.ignore or wish.max_cost_pico_usd is not None)
-    for candidate in candidates:
-        why = _left_out(candidate, wish) if narrows else None
-        considered.append(Considered(candidate, why or candidate.closed))
-        if why is None:
-            (fitting if candidate.closed is None else closed).append(candidate)
+    if wish.only or wish.ignore or wish.max_cost_pico_usd is not None:
+        considered = [Considered(c, _left_out(c, wish) or c.closed) for c in candidates]
+        candidates = [c for c in candidates if _left_out(c, wish) is None]
+    else:
+        considered = [Considered(c, c.closed) for c in candidates]
+    fitting = [c for c in candidates if c.closed is None]
+    closed = [c for c in candidates if c.closed is not None]
     ordered = _ordered(fitting, strategy, rules, draw)
     if wish.if_cold == "spill":
         ordered = sorted(ordered, key=lambda c: coldness(c.outlook))

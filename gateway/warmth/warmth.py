@@ -287,7 +287,8 @@ class Warmth:
         if self._idle_since is None:
             return max(_WILL_WAIT, self.prior.floor)
         gap = at - self._idle_since
-        p_curve = self._p_curve(gap if gap > 0.0 else 0.0)
+        gap = gap if gap > 0.0 else 0.0
+        p_curve = self.survival.chance(gap) if self._ready_gap is None else self._p_curve(gap)
         if not self.hours.differ:
             return p_curve
         return self.hours.adjusted(p_curve, self._hour(at))

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateway.ledger.carried import carried_of
 from gateway.ledger.errors import SchemaMismatch, StoreUnavailable
 from gateway.ledger.layout import database_path, journal_dir, journal_names
 from gateway.ledger.reading import reading
@@ -133,6 +132,7 @@ def _caught_up(connection: Connection, shipped: Mapping[str, int]) -> bool:
 
 
 def _sum(snapshot: Snapshot, query: SpendQuery, as_of: int) -> Spent:
+    from gateway.ledger.carried import carried_of
     from gateway.ledger.months import EVER_US
 
     end_at_us = EVER_US if query.end_at_us is None else query.end_at_us

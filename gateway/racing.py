@@ -215,13 +215,23 @@ class Race:
             if pending:
                 _, pending = await asyncio.wait(pending, timeout=LOSER_SECONDS)
                 self._run.leave_behind(pending)
-            return Raced(self._tasks[self._winner].result())
+            failure = self._tasks[self._winner].result()
+            return Raced(failure, {} if failure is None else self._tried())
         failures = {name: task.result() for name, task in self._tasks.items()}
-        tried = {
-            name: 1 if failure is not None and worth_repeating(failure) else sys.maxsize
-            for name, failure in failures.items()
-        }
+        tried = {name: _attempts_of(failure) for name, failure in failures.items()}
         return Raced(next(iter(failures.values())), tried)
+
+    def _tried(self) -> dict[str, int]:
+        """What each has had of a race whose winner has failed; one that was not asked, nothing."""
+        tried: dict[str, int] = {}
+        for name, lane in self._lanes.items():
+            if lane.attempt is None:
+                continue
+            if lane.stopped is None:
+                tried[name] = _attempts_of(self._tasks[name].result())
+            elif not self.boots:  # one that lost such a race was asked for nothing but a boot
+                tried[name] = 1
+        return tried
 
     async def _stop(self) -> None:
         """The operation is being stopped: so are all of its attempts, and each is booked."""
@@ -240,3 +250,8 @@ class Race:
             input_bytes=order.input_bytes,
             max_output_tokens=order.request.parameters.max_output_tokens,
         )
+
+
+def _attempts_of(failure: Failure | None) -> int:
+    """One, or as good as all where another would be of no use, or a second bill."""
+    return 1 if failure is not None and worth_repeating(failure) else sys.maxsize

@@ -18,7 +18,10 @@ from providers.contract import (
     Phases,
     ProbeState,
     ProviderError,
+    QuotaExhausted,
+    RateLimited,
     Started,
+    UpstreamTimeout,
     Usage,
 )
 from providers.testing.scripted import ScriptedDeployment, ScriptedOptions
@@ -232,6 +235,54 @@ def test_a_boot_that_fails_leaves_it_to_the_other(cold: Gateway, free: str) -> N
     rows = rows_of(cold, answer)
     assert (answer["deployment"], rows["b"]["status"]) == (f"{free}-a", "failed")
     assert rows["b"]["error_type"] == "CapacityUnavailable" and rows["b"]["cost_pico_usd"] == 0
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+@pytest.mark.parametrize(
+    "failure",
+    [
+        QuotaExhausted(),
+        RateLimited(retry_after_seconds=3.0),
+        UpstreamTimeout(may_have_run=True),
+    ],
+    ids=lambda failure: type(failure).__name__,
+)
+def test_one_that_is_up_first_and_then_fails_has_had_its_attempt(
+    tmp_path: Path, failure: ProviderError, attempts: int
+) -> None:
+    """A second one at once would be refused as well, or be a second job and a second bill."""
+    tree = {
+        "retries": {"attempts_per_deployment": attempts, "max_wait_seconds": 1.0},
+        "deployments": {f"m-{x}": deployment(f"m-{x}", TOKENS) for x in "ab"},
+        "models": {"m": {"deployments": ["m-a", "m-b"]}},
+    }
+    with running_gateway(tree, tmp_path, Boots()) as gateway:
+        boots = asleep(gateway, "m", QUICK, NEVER)
+        boots.only("m-a", (failure,))
+        answer = gateway.answer("m")
+        assert answer["deployment"] == "m-b"
+        assert (len(boots.calls("m-a")), len(boots.calls("m-b"))) == (1, 1)
+        rows = sorted(gateway.rows(answer["id"]), key=lambda row: row["ordinal"])
+        assert [(row["deployment"], row["status"]) for row in rows] == [
+            ("m-a", "failed"),
+            ("m-b", "lost_hedge"),
+            ("m-b", "succeeded"),
+        ]
+
+
+def test_one_that_fails_after_its_boot_is_asked_again_after_the_pause(tmp_path: Path) -> None:
+    tree = {
+        "deployments": {f"m-{x}": deployment(f"m-{x}", TOKENS) for x in "ab"},
+        "models": {"m": {"deployments": ["m-a", "m-b"]}},
+    }
+    with running_gateway(tree, tmp_path, Boots()) as gateway:
+        boots = asleep(gateway, "m", QUICK, NEVER)
+        boots.only("m-a", (RateLimited(retry_after_seconds=0.2),), END)
+        answer = gateway.answer("m")
+        assert answer["deployment"] == "m-a"
+        rows = [row for row in gateway.rows(answer["id"]) if row["deployment"] == "m-a"]
+        first, again = sorted(rows, key=lambda row: row["ordinal"])
+        assert again["begun_at_us"] - first["completed_at_us"] >= 200_000
 
 
 def test_the_provider_knows_the_call_alone(cold: Gateway, free: str) -> None:

@@ -109,7 +109,8 @@ def banner(settings: Settings, port: int, new_key: str | None, say: Callable[[st
     host = settings.server.host
     shown = "127.0.0.1" if host in ("0.0.0.0", "::", "localhost") else host  # noqa: S104
     url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
-    say(f"Serving {', '.join(settings.models) or 'no model'} at {url}  (API: {url}/docs)")
+    models = ", ".join(settings.models) or "no model"
+    say(f"Serving {models} at {url}  (dashboard: {url}/dashboard)")
     if new_key is not None:
         say(f"Your key, shown only now: {new_key}")
     model = next(iter(settings.models), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -13,6 +14,8 @@ from rich.table import Table
 
 Column = tuple[str, Callable[[dict[str, Any]], object]]
 
+_FIGURE = re.compile(r"unknown|no bound|[-+]?[\d.,]+(e[-+]?\d+)?|\d{4}-\d\d-\d\d( \d\d:\d\d)?")
+_ON_THE_MINUTE = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d):00(?:\.0+)?Z")
 _UNFOLDED = 10_000  # characters; tables are as wide as what is in them
 
 
@@ -45,10 +48,13 @@ def print_line(text: str) -> None:
 
 
 def cell(value: object) -> str:
-    """None is "unknown"; three digits of a number."""
+    """None is "unknown"; three digits of a number; of a full minute no seconds."""
     if value is None:
         return "unknown"
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    begun = _ON_THE_MINUTE.fullmatch(str(value))  # where days and hours begin
+    return str(value) if begun is None else f"{begun[1]} {begun[2]}".removesuffix(" 00:00")
 
 
 def console() -> Console:
@@ -73,7 +79,11 @@ def print_rows(rows: list[dict[str, Any]], columns: Sequence[Column], form: str)
         # An empty cell is "not known"; a known zero is 0.
         writer.writerows([[value(row) for _, value in columns] for row in rows])
     else:
+        shown = [[cell(value(row)) for _, value in columns] for row in rows]
         made = table(*names)
-        for row in rows:
-            made.add_row(*(cell(value(row)) for _, value in columns))
+        for column, texts in zip(made.columns, zip(*shown, strict=True), strict=False):
+            # On a narrow terminal names are folded, and figures are not.
+            column.no_wrap = all(_FIGURE.fullmatch(text) for text in texts)
+        for row_shown in shown:
+            made.add_row(*row_shown)
         console().print(made)

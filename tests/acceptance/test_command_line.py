@@ -125,6 +125,18 @@ def test_plots_on_a_terminal(past: Past, tmp_path: Path, columns: int) -> None:
             assert lines[begin + 1].startswith("unpriced")
 
 
+def test_days_on_a_narrow_terminal(past: Past, tmp_path: Path) -> None:
+    command = [*COMMAND, "costs", "--group-by", "deployment", "--bucket-width", "1d"]
+    terminal = Terminal(tmux(), tmp_path / "tmux", 80, [*command, "--data-dir", str(past.data_dir)])
+    with contextlib.ExitStack() as stack:
+        stack.callback(terminal.end)
+        until(lambda: "ended 0" in terminal.seen(), 30)
+        rows = [line for line in terminal.seen().splitlines() if " local-smollm" in line]
+    known_usd = sum(Decimal(row.split()[3]) for row in rows)  # whole on its line
+    operations = [*past.answers[:2], past.afterwards, past.last_events[-1][1]]
+    assert known_usd == sum(Decimal(operation["cost"]["total_usd"]) for operation in operations)
+
+
 def test_the_other_reports_as_csv(here: Here, past: Past, config: Path) -> None:
     where = ["--csv", "--config", config, "--data-dir", past.data_dir]
     warmth = list(csv.DictReader(io.StringIO(good(here("warmth", *where)))))

@@ -51,7 +51,7 @@ def _stands(found: dict[str, Any]) -> dict[str, Any]:
         word = f"{PAUSED}: {found['closed']}"
     expected = ""
     if found["state"] != UNKNOWN:
-        expected = f"warm with {percent(found['p_warm'])}, a boot takes "
+        expected = f"{percent(found['p_warm'])} to be warm, else a boot takes about "
         expected += f"{seconds(found['boot_seconds'])}"
     return {**found, "word": word, "expected": expected}
 

@@ -133,7 +133,7 @@ _TIMING = (
     Column("status", lambda row: row["status"], is_number=False),
     Column("error", lambda row: row["error"], _none, is_number=False),
     Column("begun at", lambda row: row["begun_at"], when, is_number=False),
-    _seconds("held", "held"),
+    Column("held", lambda row: row["held"], lambda held: "none" if held is None else seconds(held)),
     _seconds("queue", "queue"),
     _seconds("boot", "boot"),
     _seconds("wait (both)", "wait"),

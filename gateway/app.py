@@ -319,9 +319,11 @@ async def _keep_house(path: Path, journal: Journal, charging: Charging, budgets:
             os.utime(path)
         except OSError:
             logger.warning("cannot leave a sign of life: the data folder takes no writes")
-        journal.tick()
-        charging.tick()
-        budgets.expire()
+        for duty in (journal.tick, charging.tick, budgets.expire):
+            try:
+                duty()
+            except Exception:  # a fault in one of them must end neither itself nor the others
+                logger.exception("housekeeping: a fault of the gateway")
         await asyncio.sleep(_ALIVE_EVERY_SECONDS)
 
 

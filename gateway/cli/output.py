@@ -16,6 +16,7 @@ Column = tuple[str, Callable[[dict[str, Any]], object]]
 
 _FIGURE = re.compile(r"unknown|no bound|[-+]?[\d.,]+(e[-+]?\d+)?|\d{4}-\d\d-\d\d( \d\d:\d\d)?")
 _ON_THE_MINUTE = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d):00(?:\.0+)?Z")
+_ROOMY = 100  # characters; where there are fewer, one between columns has to do
 _UNFOLDED = 10_000  # characters; tables are as wide as what is in them
 
 
@@ -64,7 +65,8 @@ def console() -> Console:
 
 def table(*names: str) -> Table:
     """An empty one with these columns."""
-    made = Table(box=None, header_style="bold", pad_edge=False)
+    between = (0, 1) if console().width >= _ROOMY else (0, 1, 0, 0)
+    made = Table(box=None, header_style="bold", pad_edge=False, padding=between)
     for name in names:
         made.add_column(name, overflow="fold")
     return made

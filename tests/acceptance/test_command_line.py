@@ -131,8 +131,8 @@ def test_days_on_a_narrow_terminal(past: Past, tmp_path: Path) -> None:
     with contextlib.ExitStack() as stack:
         stack.callback(terminal.end)
         until(lambda: "ended 0" in terminal.seen(), 30)
-        rows = [line for line in terminal.seen().splitlines() if " local-smollm" in line]
-    known_usd = sum(Decimal(row.split()[3]) for row in rows)  # whole on its line
+        rows = [line for line in terminal.seen().splitlines() if " local-smollm2 " in line]
+    known_usd = sum(Decimal(row.split()[3]) for row in rows)  # neither is folded
     operations = [*past.answers[:2], past.afterwards, past.last_events[-1][1]]
     assert known_usd == sum(Decimal(operation["cost"]["total_usd"]) for operation in operations)
 

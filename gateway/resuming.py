@@ -50,7 +50,9 @@ async def resume_charges(
     try:
         until_us = await asyncio.to_thread(reports.standing_until, standing)
         for name in idle:
-            uses = await asyncio.to_thread(reports.uses, name, now_us - _LOOK_BACK_US)
+            since_us = now_us - _LOOK_BACK_US
+            uses = await asyncio.to_thread(reports.uses, name, since_us)
+            stays = await asyncio.to_thread(reports.stays, name, since_us)
             if len(uses) >= MOST_USES:
                 logger.warning(
                     "charges: of %s only the last %d attempts are looked at; machines that were "
@@ -59,7 +61,7 @@ async def resume_charges(
                     MOST_USES,
                 )
             cut_off = [row for row in interrupted if row.deployment == name]
-            _take_up(charging, targets[name], uses, cut_off, last_seen_us)
+            _take_up(charging, targets[name], uses, stays, cut_off, last_seen_us)
     except (StoreUnavailable, SchemaMismatch) as error:
         logger.error("charges of the time before this start are not booked: %s", error)
     for name in standing:
@@ -70,6 +72,7 @@ def _take_up(
     charging: Charging,
     target: Target,
     uses: Iterable[PastUse],
+    stays: Iterable[tuple[int, int]],
     cut_off: Sequence[AttemptRow],
     last_seen_us: int,
 ) -> None:
@@ -90,7 +93,8 @@ def _take_up(
         )
         for use in by_id.values()
     ]
-    gaps = take_up(machines, past, at(last_seen_us))
+    kept = [(at(begin_us), at(end_us)) for begin_us, end_us in stays]
+    gaps = take_up(machines, past, at(last_seen_us), stays=kept)
     if isinstance(target.deployment, EndsWithGateway):
         now = datetime.fromtimestamp(charging.clock.wall_us() / 1e6, UTC)
         ended_by = target.deployment.ended_by(now)

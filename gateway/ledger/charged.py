@@ -29,6 +29,15 @@ def standing_until(snapshot: Snapshot, deployments: Sequence[str]) -> dict[str, 
     return last
 
 
+def stays(snapshot: Snapshot, deployment: str, since_us: int) -> list[tuple[int, int]]:
+    """Begin and end of each stay that a keep-warm policy wanted, in microseconds of the epoch."""
+    c = charges.c
+    found = select(c.period_start_at_us, c.period_end_at_us).where(
+        c.kind == "keep_warm", c.deployment == deployment, c.period_start_at_us >= since_us
+    )
+    return [(begin, end) for begin, end in snapshot.charges(found, since_us, EVER_US)]
+
+
 @dataclass(slots=True)
 class KeptWarm:
     """What keeping one deployment warm came to, by whether it was of use (``rule``)."""

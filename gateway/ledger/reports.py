@@ -217,6 +217,13 @@ class Reports:
         with self._reading() as snapshot:
             return [] if snapshot is None else uses(snapshot, deployment, since_us)
 
+    def stays(self, deployment: str, since_us: int) -> list[tuple[int, int]]:
+        """See ``charged.stays``."""
+        from gateway.ledger import charged
+
+        with self._reading() as snapshot:
+            return [] if snapshot is None else charged.stays(snapshot, deployment, since_us)
+
     def standing_until(self, deployments: list[str]) -> dict[str, int]:
         """See ``charged.standing_until``."""
         from gateway.ledger import charged

@@ -262,3 +262,26 @@ def test_a_shared_machine_is_idle_after_the_last_of_all() -> None:
     machines = Machines(WINDOW, shared=True)
     assert take_up(machines, at_rest(10, 30, 20), stopped_at=40) == []
     assert [(gap.attempt_id, gap.since_seconds) for gap in machines.due(1000)] == [("a1", 30)]
+
+
+BEFORE = Use("a", -10, 0, "warm", worked=True)
+AHEAD = Use("b", 500, 600, "warm", worked=True)  # it joined a boot ahead, until 530
+
+
+@pytest.mark.parametrize(
+    ("uses", "stays", "paid_until"),
+    [
+        ([BEFORE], [(WINDOW, 3 * WINDOW)], 3 * WINDOW),
+        ([BEFORE], [(WINDOW, 3 * WINDOW), (3 * WINDOW, 4 * WINDOW)], 4 * WINDOW),
+        ([BEFORE, AHEAD], [(480.0, 500.0), (500.0, 530.0)], 600 + WINDOW),
+    ],
+)
+def test_what_a_policy_has_paid_for_is_not_idle_too_after_a_restart(
+    uses: list[Use], stays: list[tuple[float, float]], paid_until: float
+) -> None:
+    machines = Machines(WINDOW, shared=False)
+    take_up(machines, uses, stopped_at=1000, stays=stays)
+    machines.begin("next")
+    gap = machines.end("next", 1500, 1510, "warm", worked=True)
+    assert gap is not None and (gap.attempt_id, gap.part) == (uses[-1].attempt_id, 1)
+    assert (gap.since_seconds, gap.seconds) == (paid_until, Seconds(1500 - paid_until))

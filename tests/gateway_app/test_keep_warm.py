@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from gateway.cli import app
 from gateway.registry import Registry
 from gateway.settings import ConfigError, Settings
-from providers.contract import Delta, Finished
+from providers.contract import Delta, Finished, Started
 from providers.testing.scripted import ScriptedDeployment, ScriptedOptions
 from providers.toolkit.http import open_http
 from tests.gateway_app.gateways import Gateway, Scripts, eventually, running_gateway
@@ -139,6 +139,29 @@ def test_it_is_held_let_go_and_booked(tmp_path: Path) -> None:
     asked = ["simulate", "--data-dir", str(tmp_path), "--train-share", "0", "--json"]
     replayed = json.loads(CliRunner().invoke(app, asked).stdout)
     assert [policy["requests"] for policy in replayed["policies"]] == [3, 3, 3]
+
+
+def test_a_restart_does_not_book_what_was_kept_as_idle_too(tmp_path: Path) -> None:
+    scripts = Warmed(Scales)
+    warm = (Started(evidence="scale_state"), *ANSWER)
+    with running_gateway(tree(), tmp_path, scripts) as gateway:
+        scripts.only("own", warm)
+        gateway.answer("own")
+        eventually(lambda: len(kept(gateway)) == 1)
+        (stay,) = kept(gateway)
+    with running_gateway(tree(), tmp_path, scripts) as gateway:
+        scripts.only("own", warm)
+        gateway.answer("own")
+
+        def rest() -> list[Any]:
+            charges = [line["charge"] for line in gateway.journal() if line["kind"] == "charge"]
+            return [charge for charge in charges if charge["charge_id"].endswith("_1")]
+
+        eventually(lambda: len(rest()) == 1)  # it outlived its time, until the next attempt
+        (idle,) = rest()
+    kept_us = stay["period_end_at_us"] - stay["period_start_at_us"]
+    lag_us = idle["period_start_at_us"] - stay["period_end_at_us"]
+    assert idle["kind"] == "idle" and abs(lag_us) < kept_us / 2  # the rest begins where it ends
 
 
 def test_a_month_whose_budget_is_used_up_holds_nothing(tmp_path: Path) -> None:

@@ -82,6 +82,7 @@ def test_a_start_and_a_page(data_dir: Path, journal: Journal) -> None:
     with listening() as told:
         reports.warm_history(NOON_US * 2)
         reports.uses("local-smollm2", NOON_US)
+        reports.stays("local-smollm2", NOON_US)
         reports.standing_until(["local-smollm2"])
         reports.as_of()
         for narrowed in ({}, {"key_id": "k1"}, {"filters": {"provider": ("local",)}}):

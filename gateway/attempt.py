@@ -170,7 +170,7 @@ class Attempt:
                 if timeline.has_output:
                     raise
                 self._stop_sharing(operation.clock.monotonic(), keep=False)
-                if timeline.booting is None:
+                if timeline.booting is None or timeline.booted_before:
                     self._observe(Booting(loading.evidence, detail=loading.detail))
                 now = operation.clock.monotonic()
                 target.waking.boots(loading.evidence, now)
@@ -185,10 +185,21 @@ class Attempt:
         await boot(self.target.deployment, self._observe)
         if not contest.is_first(self):
             raise asyncio.CancelledError
-        if self.timeline.booting is not None:
-            self.timeline.booted_before = True
-            self._asked_at = self._operation.clock.monotonic()
-            self._share_mark = self.target.sharing.begin(self._asked_at)
+        timeline = self.timeline
+        if timeline.booting is not None:
+            at = self._operation.clock.monotonic()
+            timeline.booted_before = True
+            self._start(at, at)
+            self._asked_at = at
+            self._share_mark = self.target.sharing.begin(at)
+            self.target.waking.works(at)
+            self._arm(at)
+
+    def _start(self, since: float, at: float) -> None:
+        """The boot is over, ``since`` then; the provider has not said so."""
+        started = Started()
+        self.timeline.observe(started, since)
+        self._operation.log.append(at, self.row.attempt_id, started)
 
     async def _consume(self, request: GenerateRequest) -> None:
         log, answer, hold = self._operation.log, self._answer, self._hold
@@ -213,15 +224,20 @@ class Attempt:
         operation, timeline = self._operation, self.timeline
         at = operation.clock.monotonic()
         if isinstance(event, Booting):
-            self._asked_at = None  # it still booted when we asked this time
+            asked_at, self._asked_at = self._asked_at, None  # it still booted when we asked
             if timeline.booting is not None:
                 self._stop_sharing(at, keep=False)
+                if asked_at is not None and timeline.work_began:
+                    # It was taken for up, and was not.
+                    timeline.boots_on()
+                    self.target.waking.boots(event.evidence, at)
+                    self._arm(at)
                 return  # told before
-        elif self._asked_at is not None and timeline.waiting:
-            # It was loading and now it answers: the boot was over when we asked this time.
-            started, asked_at, self._asked_at = Started(), self._asked_at, None
-            timeline.observe(started, asked_at)
-            operation.log.append(at, self.row.attempt_id, started)
+        elif self._asked_at is not None:
+            if timeline.waiting:
+                # It was loading and now it answers: the boot was over when we asked this time.
+                self._start(self._asked_at, at)
+            self._asked_at = None
         worked_before = timeline.work_began
         timeline.observe(event, at)
         if timeline.work_began and not worked_before:

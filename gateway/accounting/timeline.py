@@ -61,6 +61,10 @@ class Timeline:
             case _:
                 pass
 
+    def boots_on(self) -> None:
+        """The begin of work that was taken in last was none: it still boots."""
+        self.started = self._started_at = None
+
     def end(self, at: float, phases: Phases | None = None) -> None:
         """The attempt is over; ``phases`` where a failure carried the provider's account."""
         self._ended_at = at

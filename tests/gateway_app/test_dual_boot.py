@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from providers.contract import (
+    Booting,
     CapacityUnavailable,
     Delta,
     Finished,
+    ModelLoading,
     Phases,
     ProbeState,
     ProviderError,
@@ -24,7 +26,8 @@ from providers.contract import (
     UpstreamTimeout,
     Usage,
 )
-from providers.testing.scripted import ScriptedDeployment, ScriptedOptions
+from providers.testing import Wait
+from providers.testing.scripted import ScriptedDeployment, ScriptedOptions, Step
 from tests.gateway_app.gateways import Gateway, Scripts, eventually, running_gateway
 from tests.local.engines import slow_command
 
@@ -94,7 +97,7 @@ def deployment(name: str, price: Any) -> dict[str, Any]:
     return {"provider": "scripted", "model": name, "price": price, **more}
 
 
-_FRESH = iter(range(8))
+_FRESH = iter(range(11))
 
 
 @pytest.fixture
@@ -106,7 +109,7 @@ def free() -> str:
 @pytest.fixture(scope="module")
 def cold(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     pairs = {
-        **{f"free{number}": (TOKENS, {}) for number in range(8)},
+        **{f"free{number}": (TOKENS, {}) for number in range(11)},
         "billed": (SECONDS, {}),
         "agreed": (SECONDS, {"hedge": "when_cold"}),
         "tight": (SECONDS, {"hedge": "when_cold"}),
@@ -283,6 +286,51 @@ def test_one_that_fails_after_its_boot_is_asked_again_after_the_pause(tmp_path: 
         rows = [row for row in gateway.rows(answer["id"]) if row["deployment"] == "m-a"]
         first, again = sorted(rows, key=lambda row: row["ordinal"])
         assert again["begun_at_us"] - first["completed_at_us"] >= 200_000
+
+
+def test_the_boots_time_ends_with_the_boot(tmp_path: Path) -> None:
+    """What comes after it is work, though the provider has not said a word of it yet."""
+    limited = {"timeouts": {"boot_seconds": 1.0}}
+    tree = {
+        "retries": {"attempts_per_deployment": 1},
+        "deployments": {f"m-{x}": {**deployment(f"m-{x}", SECONDS), **limited} for x in "ab"},
+        "models": {"m": {"deployments": ["m-a", "m-b"], "hedge": "when_cold"}},
+    }
+    with running_gateway(tree, tmp_path, Boots()) as gateway:
+        boots = asleep(gateway, "m", QUICK, NEVER)
+        boots.only("m-a", (Wait(1.2), *END))
+        answer = gateway.answer("m")
+        row = rows_of(gateway, answer)["a"]
+        assert (answer["deployment"], row["verdict"]) == ("m-a", "cold")
+        assert row["boot_seconds"] < 1.0 < row["execute_seconds"]
+
+
+def test_a_failure_without_a_word_comes_after_the_boot(cold: Gateway, free: str) -> None:
+    boots = asleep(cold, free, QUICK, NEVER)
+    boots.only(f"{free}-a", (Wait(0.3), CapacityUnavailable()))
+    row = rows_of(cold, cold.answer(free))["a"]
+    assert row["status"] == "failed" and row["boot_seconds"] >= QUICK * 0.8
+    assert row["execute_seconds"] >= 0.3 * 0.8
+
+
+@pytest.mark.parametrize(
+    "script",
+    [(Booting("phase_reported"), Wait(0.3), *END), None],
+    ids=["told", "refused"],
+)
+def test_one_that_was_up_only_by_its_own_word_boots_on(
+    cold: Gateway, free: str, script: tuple[Step, ...] | None
+) -> None:
+    boots = asleep(cold, free, QUICK, NEVER)
+    if script is None:
+        loading = ModelLoading(evidence="phase_reported", retry_after_seconds=0.3)
+        boots.only(f"{free}-a", (loading,), END)
+    else:
+        boots.only(f"{free}-a", script)
+    answer = cold.answer(free)
+    row = rows_of(cold, answer)["a"]
+    assert (answer["deployment"], row["status"]) == (f"{free}-a", "succeeded")
+    assert row["boot_seconds"] >= (QUICK + 0.3) * 0.8
 
 
 def test_the_provider_knows_the_call_alone(cold: Gateway, free: str) -> None:

@@ -103,8 +103,7 @@ class Race:
         try:
             return await self._ended()
         except asyncio.CancelledError:
-            await self._stop()
-            raise self._run.lane.interruption() from None
+            return await self._stopped()
         finally:
             for target in pair:
                 target.boots_beside = False
@@ -124,8 +123,7 @@ class Race:
                 self._ask_second(known, others)
             return await self._ended()
         except asyncio.CancelledError:
-            await self._stop()
-            raise run.lane.interruption() from None
+            return await self._stopped()
 
     def _enter(self, target: Target) -> asyncio.Task[Failure | None]:
         lane = self._lanes[target.name] = Lane(self)
@@ -233,14 +231,22 @@ class Race:
                 tried[name] = 1
         return tried
 
-    async def _stop(self) -> None:
-        """The operation is being stopped: so are all of its attempts, and each is booked."""
+    async def _stopped(self) -> Raced:
+        """The operation is being stopped: so are all of its attempts, and each is booked.
+
+        Raises OperationCancelled, unless the answer was whole before.
+        """
         why = self._run.lane.stopped
         if why is not None:  # else the event loop is being torn down, and stops them itself
             for lane in self._lanes.values():
                 lane.stop(why)
         if self._tasks:
             await asyncio.wait(set(self._tasks.values()))
+        interruption = self._run.lane.interruption()
+        winner = None if self._winner is None else self._tasks[self._winner]
+        if winner is not None and not winner.cancelled() and winner.result() is None:
+            return Raced(None)
+        raise interruption
 
     def _candidate(self, target: Target) -> Candidate:
         order = self._run.order

@@ -18,6 +18,7 @@ from providers.contract import (
 from providers.testing import Wait
 from tests.gateway_app.gateways import (
     Gateway,
+    events_of,
     eventually,
     running_gateway,
 )
@@ -137,6 +138,24 @@ def test_an_answer_does_not_wait_for_ever_for_the_loser(two: Gateway) -> None:
     assert rows["clings"]["status"] == "lost_hedge" and rows["clings"]["known_pico_usd"] > 0
     operation = two.operation(answer["id"])
     assert operation["cost"]["status"] == "estimated" and operation["status"] == "succeeded"
+
+
+@pytest.mark.parametrize("how", ["cancelled", "hung up"])
+def test_a_whole_answer_is_kept_while_the_loser_ends(two: Gateway, how: str) -> None:
+    """It is paid for; who repeats the call gets it."""
+    body = {"model": "clings", "input": "Hi", "stream": True, "routing": HEDGE}
+    key = {"idempotency-key": f"whole, {how}"}
+    with two.http.stream("POST", "/v1/generate", json=body, headers=key) as response:
+        operation_id = response.headers["x-request-id"]
+        eventually(lambda: two.rows(operation_id) != [])
+        if how == "cancelled":
+            two.http.post(f"/v1/operations/{operation_id}/cancel").raise_for_status()
+            assert [event.name for event in events_of(response)][-1] == "finished"
+    eventually(lambda: not two.running())
+    assert two.operation(operation_id)["status"] == "succeeded"
+    again = two.http.post("/v1/generate", json=body, headers=key)
+    assert "event: finished" in again.text and len(two.scripts.calls("b")) == 1
+    eventually(lambda: len(two.rows(operation_id)) == 2)
 
 
 def test_an_adapter_that_swallows_its_end_has_lost_all_the_same(two: Gateway) -> None:

@@ -114,6 +114,8 @@ def _print(statement: Statement, form: str) -> None:
         writer = csv.writer(sys.stdout)
         writer.writerow([name for name, _ in _COLUMNS])
         writer.writerows([[value(group) for _, value in _COLUMNS] for group in statement.groups])
+        if statement.left_out_lines:
+            typer.echo(_left_out(statement), err=True)
         return
     screen = console()
     shown = table(*_TABLE)
@@ -153,7 +155,13 @@ def _summary(screen: Console, statement: Statement, total: dict[str, Any]) -> No
             f"  unexplained: {total['unexplained_usd']} USD, {total['unexplained']} of them",
             highlight=False,
         )
+    if statement.left_out_lines:
+        screen.print(_left_out(statement), highlight=False)
     screen.print(f"Reconciled through {statement.until}, {statement.provider}.", highlight=False)
+
+
+def _left_out(statement: Statement) -> str:
+    return f"Lines of the bill that begin outside the period, left out: {statement.left_out_lines}."
 
 
 def _plain(usd: Any) -> str | None:

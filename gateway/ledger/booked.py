@@ -15,8 +15,9 @@ _HOUR_US = 3600 * 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Booked:
-    """One attempt, or one charge (``charge`` is then its kind), as money. ``high_pico_usd`` None:
-    nothing bounds it; ``seconds``: what was billed by the second, in all.
+    """One attempt, or one charge (``charge`` is then its kind, ``rule`` why it was booked), as
+    money. ``high_pico_usd`` None: nothing bounds it; ``seconds``: what was billed by the second,
+    in all.
     """
 
     at_us: int
@@ -34,6 +35,7 @@ class Booked:
     price_id: str | None
     bills_idle: bool
     charge: str | None = None
+    rule: str | None = None
 
 
 def booked(data_dir: Path, provider: str, since_us: int, until_us: int) -> Iterator[Booked]:
@@ -114,4 +116,5 @@ def _charge(row: Any) -> Booked:
         price_id=None,
         bills_idle=False,
         charge=row["kind"],
+        rule=row["rule"],
     )

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from gateway.ledger.booked import Booked
 from gateway.reconciliation.bill import BillLine
-from gateway.reconciliation.statement import EXACT, Group, Statement, Sum, judge, plain
+from gateway.reconciliation.statement import EXACT, TAX, Group, Statement, Sum, judge, plain
 
 ZONES_US = 14 * 3600 * 1_000_000  # the furthest that a clock on earth is from UTC
 _SAME_RATIO = Decimal("0.001")
@@ -36,7 +36,7 @@ def compare_jobs(
     beside = _Billed()  # traffic that the bill puts on no job
     for line in bill:
         if not line.traffic:
-            add_no_traffic(statement, line)
+            _add_no_traffic(statement, line)
             continue
         if line.job_id is None:
             beside.usd += line.usd
@@ -107,11 +107,14 @@ def name_by_ratio(groups: Sequence[Group]) -> None:
             group.detail += f": {plain(implied)} for one, not {plain(used)} ({ids})"
 
 
-def add_no_traffic(statement: Statement, line: BillLine) -> None:
-    """A tax or a credit: named by the bill itself."""
-    what = line.model or line.sku or "a line without a name"
-    group = Group(what, line.usd, line.off_by_usd, Sum(), "provider_only")
-    group.name, group.detail = "tax or credit", "the bill says so"
+def no_traffic_name(line: BillLine) -> str:
+    """What a bill calls a tax or a credit."""
+    return line.model or line.sku or "a line without a name"
+
+
+def _add_no_traffic(statement: Statement, line: BillLine) -> None:
+    group = Group(no_traffic_name(line), line.usd, line.off_by_usd, Sum(), "provider_only")
+    group.name, group.detail = TAX, "the bill says so"
     statement.groups.append(group)
 
 

@@ -11,8 +11,17 @@ from typing import TypeAlias
 
 from gateway.ledger.booked import Booked
 from gateway.reconciliation.bill import BillLine
-from gateway.reconciliation.by_jobs import add_no_traffic, name_by_ratio
-from gateway.reconciliation.statement import EXACT, Group, Statement, Sum, judge, plain
+from gateway.reconciliation.by_jobs import name_by_ratio, no_traffic_name
+from gateway.reconciliation.statement import (
+    EXACT,
+    TAX,
+    Group,
+    Statement,
+    Sum,
+    judge,
+    plain,
+    rule_of,
+)
 
 Key: TypeAlias = tuple[str, str | None]
 Interval: TypeAlias = tuple[int, int]
@@ -37,7 +46,7 @@ def intervals_of(bill: Sequence[BillLine], since_us: int, until_us: int) -> list
 
     def end_of(start: datetime) -> datetime:
         end = ends[start]
-        if end is not None:
+        if end is not None and end > start:
             return end
         if monthly:
             return (start + timedelta(days=32)).replace(day=1)
@@ -57,11 +66,17 @@ def compare_sums(
     ``names_of`` gives the names under which a bill may know a row's model, the likeliest first.
     """
     billed: dict[Key, dict[Interval, Group]] = {}
+    taxes: dict[tuple[str, Interval], Group] = {}
     models = {line.model for line in bill if line.traffic}
     slots: dict[Key, dict[int, Sum]] = defaultdict(lambda: defaultdict(Sum))
     skus = {line.sku for line in bill if line.traffic}
     hardware: set[str | None] = set()
     for row in rows:
+        if row.rule == rule_of(TAX):
+            within = _containing(intervals, row.at_us)
+            if within is not None:
+                _tax(taxes, row.deployment, within).ours.add(row)
+            continue
         name = next((name for name in names_of(row) if name in models), None)
         if models == {None}:
             name = None
@@ -74,12 +89,12 @@ def compare_sums(
     if not by_sku:
         slots = _without_sku(slots)
     for line in bill:
-        if not line.traffic:
-            add_no_traffic(statement, line)
-            continue
-        key = (line.model or "", line.sku if by_sku else None)
         interval = _interval(intervals, line.start)
-        group = billed.setdefault(key, {}).setdefault(interval, _group(key, interval))
+        if line.traffic:
+            key = (line.model or "", line.sku if by_sku else None)
+            group = billed.setdefault(key, {}).setdefault(interval, _group(key, interval))
+        else:
+            group = _tax(taxes, no_traffic_name(line), interval)
         group.bill_usd = (group.bill_usd or Decimal(0)) + line.usd
         group.off_by_usd += line.off_by_usd
         if line.quantity is not None:
@@ -93,6 +108,12 @@ def compare_sums(
             group.verdict = judge(group.bill_usd, group.off_by_usd, group.ours)
         _name(key, groups, ours, intervals)
         statement.groups += groups
+    for group in taxes.values():
+        group.verdict = judge(group.bill_usd, group.off_by_usd, group.ours)
+        if group.verdict != "matched":
+            said = "the bill says so" if group.bill_usd is not None else "an earlier bill said so"
+            group.name, group.detail = TAX, said
+        statement.groups.append(group)
 
 
 def _name(
@@ -194,12 +215,20 @@ def _group(key: Key, interval: Interval) -> Group:
     start, end = (datetime.fromtimestamp(at_us / 1e6, UTC) for at_us in interval)
     period = f"{start:%Y-%m-%dT%H:%MZ}/{end:%Y-%m-%dT%H:%MZ}"
     what = " ".join(part for part in (model, sku) if part) or "everything"
-    return Group(what, None, Decimal(0), Sum(), "matched", period, interval=interval)
+    return Group(what, None, Decimal(0), Sum(), "matched", period, interval=interval, model=model)
+
+
+def _tax(taxes: dict[tuple[str, Interval], Group], what: str, interval: Interval) -> Group:
+    return taxes.setdefault((what, interval), _group((what, None), interval))
 
 
 def _interval(intervals: Sequence[Interval], start: datetime | None) -> Interval:
-    found = None if start is None else _containing(intervals, _micros(start))
-    return intervals[0] if found is None else found
+    """Of a line: the first, where it names no time. The bill was cut to the period before."""
+    if start is None:
+        return intervals[0]
+    found = _containing(intervals, _micros(start))
+    assert found is not None
+    return found
 
 
 def _containing(intervals: Sequence[Interval], at_us: int) -> Interval | None:

@@ -40,21 +40,28 @@ class Question:
 def compare(settings: Settings, question: Question) -> Statement:
     """The statement, which is kept as well. Raises ConfigError, StoreUnavailable."""
     data_dir, provider = settings.server.data_dir, question.provider
-    bill = read_bill(question.bill, provider, question.mapped)
-    if not bill:
+    whole = read_bill(question.bill, provider, question.mapped)
+    if not whole:
         raise ConfigError(f"{question.bill}: the bill has no lines")
-    since_us, until_us = _period(bill, question.since, question.until)
+    since_us, until_us = _period(whole, question.since, question.until)
+    bill = [x for x in whole if x.start is None or since_us <= _micros(x.start) < until_us]
+    if not bill:
+        raise ConfigError(f"{question.bill}: no line begins within --since and --until")
     if not bring_in(data_dir):
         raise ConfigError("the database is behind the journal; try again")
-    by = question.by or ("jobs" if any(line.job_id for line in bill) else "sums")
+    by = question.by or ("jobs" if any(line.job_id for line in whole) else "sums")
     if question.apply and by == "jobs":
         raise ConfigError("--apply books a period's differences: compare --by sums for that")
     statement = Statement(provider, by, rfc3339(since_us), rfc3339(until_us))
+    statement.left_out_lines = len(whole) - len(bill)
     rows = booked(data_dir, provider, since_us - ZONES_US, until_us + ZONES_US)
     if by == "jobs":
         compare_jobs(statement, bill, rows, since_us, until_us)
     else:
-        intervals = intervals_of(bill, since_us, until_us)
+        # Of the whole bill: how long its lines last shows only there.
+        every = intervals_of(whole, since_us, until_us)
+        inside = [interval for interval in every if since_us <= interval[0] < until_us]
+        intervals = inside or [(since_us, until_us)]
         compare_sums(statement, bill, rows, intervals, _names(settings, question.named))
     statement.groups.sort(key=lambda g: (g.verdict == "matched", -abs(g.difference_usd)))
     digest = hashlib.sha256(question.bill.read_bytes()).hexdigest()

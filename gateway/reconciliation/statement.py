@@ -21,6 +21,7 @@ Name: TypeAlias = Literal[
     "not billed",
 ]
 EXACT = Context(prec=50)
+TAX: Name = "tax or credit"
 _PICO = Decimal("1E-12")
 
 
@@ -93,6 +94,7 @@ class Group:
     jobs: int = 1
     interval: tuple[int, int] | None = None
     quantity: Decimal | None = None
+    model: str | None = None
 
     @property
     def difference_usd(self) -> Decimal:
@@ -103,6 +105,11 @@ class Group:
     def is_explained(self) -> bool:
         """Matched, or a difference that has a name."""
         return self.verdict == "matched" or self.name is not None
+
+
+def rule_of(name: Name | None) -> str:
+    """Why an adjustment is booked, as it stands with the charge."""
+    return f"reconciled: {name or 'unexplained'}"
 
 
 def judge(bill_usd: Decimal | None, off_by_usd: Decimal, ours: Sum) -> Verdict:
@@ -116,13 +123,14 @@ def judge(bill_usd: Decimal | None, off_by_usd: Decimal, ours: Sum) -> Verdict:
 
 @dataclass(slots=True)
 class Statement:
-    """All groups of one comparison."""
+    """All groups of one comparison. ``left_out_lines``: of the bill, from outside the period."""
 
     provider: str
     by: str
     since: str
     until: str
     groups: list[Group] = field(default_factory=list)
+    left_out_lines: int = 0
 
     def count(self, verdict: Verdict) -> int:
         """How many jobs, or sums, came out so."""
@@ -140,6 +148,7 @@ class Statement:
                 named[group.name] = named.get(group.name, Decimal(0)) + group.difference_usd
         unexplained = [group for group in self.groups if not group.is_explained]
         return {
+            "left_out_lines": self.left_out_lines,
             "bill_usd": plain(bill),
             "ledger_usd": plain(ours.usd),
             "range_usd": {"low": plain(ours.low_usd), "high": plain(ours.high_usd)},

@@ -15,7 +15,7 @@ from typing import Any
 
 from gateway.ledger.housekeeping import write_whole
 from gateway.ledger.rows import ChargeRow
-from gateway.reconciliation.statement import Group, Statement
+from gateway.reconciliation.statement import TAX, Group, Statement, rule_of
 
 _MOST = 120
 _PICO = 12
@@ -82,16 +82,19 @@ def adjustments(
             continue
         start_us, end_us = group.interval or (since_us, until_us)
         key = f"{statement.provider}\n{bill_sha256}\n{start_us}\n{end_us}\n{group.what}"
+        if group.name == TAX:  # a tax may bear the name of the model that it is on
+            key += f"\n{TAX}"
         deployments = group.ours.deployments
+        only = next(iter(deployments)) if len(deployments) == 1 else None
         charges.append(
             ChargeRow(
                 charge_id=f"chg_{hashlib.sha256(key.encode()).hexdigest()[:22]}",
                 kind="adjustment",
-                deployment=next(iter(deployments)) if len(deployments) == 1 else group.what,
+                deployment=only or group.model or group.what,
                 provider=statement.provider,
                 period_start_at_us=start_us,
                 period_end_at_us=end_us,
-                rule=f"reconciled: {group.name or 'unexplained'}",
+                rule=rule_of(group.name),
                 status="measured",
                 cost_pico_usd=pico_usd,
             )

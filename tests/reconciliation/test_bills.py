@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -15,75 +13,21 @@ from typer.testing import CliRunner
 from gateway.cli import app
 from gateway.ledger.imports import ImportJournal
 from gateway.ledger.inspect import verify
-from gateway.ledger.rows import AttemptRow
 from gateway.reconciliation.statements import Statements
 from gateway.settings import ConfigError
-from tests.ledger.samples import NOON_US, idle_charge, line
+from tests.ledger.samples import NOON_US, idle_charge
+from tests.reconciliation.bills import (
+    H100,
+    HOUR_US,
+    L40S,
+    bill_of,
+    day,
+    groups,
+    modal_bill,
+    ran,
+    reconciled,
+)
 from tests.reconciliation.rows import broken_off, price
-
-HOUR_US = 3600 * 1_000_000
-L40S = Decimal("0.000975")
-CONFIG = """
-deployments:
-  my-llm: {provider: modal, model: m, app: my-app, function: f, price: modal-h100}
-providers:
-  modal: {token_id: ak-x, token_secret: as-x}
-models:
-  llm: {deployments: [my-llm]}
-"""
-
-
-def ran(number: int, seconds: str, *, hours: float = 0, **changes: Any) -> AttemptRow:
-    """An attempt that ran for so long on an L40S, some hours after noon of 22 November."""
-    at_us = NOON_US + round(hours * HOUR_US)
-    pico = int(Decimal(seconds) * L40S * 10**12)
-    usd = format(Decimal(pico).scaleb(-12), "f")
-    lines = [line("execute_seconds", seconds, usd)]
-    lines[0] |= {"unit_price_usd": str(L40S), "price_id": "replicate-gpu-l40s@2026-05-07"}
-    usual: dict[str, Any] = {
-        "status": "succeeded",
-        "error_type": None,
-        "begun_at_us": at_us,
-        "operation_at_us": at_us,
-        "completed_at_us": at_us + 10 * 10**6,
-        "provider_model": "owner/model",
-        "cost_status": "measured",
-        "cost_pico_usd": pico,
-        "known_pico_usd": pico,
-        "low_pico_usd": pico,
-        "high_pico_usd": pico,
-        "cost_lines": lines,
-        "pending": [],
-    }
-    return replace(broken_off(number), **(usual | changes))
-
-
-def reconciled(
-    tmp_path: Path, rows: Iterable[AttemptRow], bill: str, *options: str, status: int = 0
-) -> Any:
-    """What the command says in JSON."""
-    data_dir, path = tmp_path / "data", tmp_path / "bill.csv"
-    with ImportJournal(data_dir) as journal:
-        journal.write(rows)
-    path.write_text(bill)
-    given = ["--bill", str(path), "--data-dir", str(data_dir), "--json", *options]
-    if "--provider" not in options:
-        given += ["--provider", "replicate"]
-    result = CliRunner().invoke(app, ["reconcile", *given])
-    assert result.exit_code == status, (result.output, result.exception)
-    return json.loads(result.output)
-
-
-def groups(said: Any) -> dict[str, Any]:
-    return {group["what"]: group for group in said["groups"]}
-
-
-def bill_of(*lines: str, header: str = "job_id,start_time,model,cost_usd") -> str:
-    return "\n".join([header, *lines]) + "\n"
-
-
-def day(text: str = "22T12:00") -> str:
-    return f"2026-11-{text}:00Z"
 
 
 def test_jobs_that_match_are_told_in_one_line(tmp_path: Path) -> None:
@@ -158,27 +102,6 @@ def test_what_only_one_side_knows(tmp_path: Path) -> None:
     assert said["unexplained"] == 2  # job-1 and job-2: nothing says why they are not billed
     edge = reconciled(tmp_path, [], bill_of(*lines), "--until", day("23T00:00"), status=0)
     assert groups(edge)["job-1"]["name"] == "period or time zone"
-
-
-MODAL = "Object ID,Description,Environment,Interval Start,Cost\n"
-H100: dict[str, Any] = {
-    "provider": "modal",
-    "deployment": "my-llm",
-    "provider_model": "m",
-    "pending": ["idle"],
-    "price": price("modal-h100"),
-}
-
-
-def modal_bill(*costs: tuple[str, str, str]) -> str:
-    lines = [f"ap-1,{app},main,2026-11-{day}T00:00:00,{usd}" for app, day, usd in costs]
-    return MODAL + "\n".join(lines) + "\n"
-
-
-@pytest.fixture
-def modal(tmp_path: Path) -> tuple[str, ...]:
-    (tmp_path / "gateway.yml").write_text(CONFIG)
-    return ("--provider", "modal", "--config", str(tmp_path / "gateway.yml"))
 
 
 def test_modals_own_report_by_app_and_day(tmp_path: Path, modal: tuple[str, ...]) -> None:
@@ -261,18 +184,6 @@ def test_the_same_seconds_at_another_price(tmp_path: Path) -> None:
     assert "the bill says 0.00117 USD a second, the ledger 0.000975" in group["detail"]
 
 
-def test_applying_books_the_difference_once(tmp_path: Path, modal: tuple[str, ...]) -> None:
-    rows = [ran(0, "1000", **H100), ran(1, "2000", hours=24, **H100)]
-    bill = modal_bill(("my-app", "22", "0.875"), ("my-app", "23", "2.1"))
-    before = reconciled(tmp_path, rows, bill, *modal, "--apply", status=1)
-    assert before["difference_usd"] == "0.05"
-    after = reconciled(tmp_path, [], bill, *modal, "--apply")
-    assert (after["difference_usd"], after["matched"]) == ("0", 2)
-    again = reconciled(tmp_path, [], bill, *modal)
-    assert again["ledger_usd"] == again["bill_usd"] == "2.975"
-    assert len(Statements(tmp_path / "data").read("modal")) == 1
-
-
 @pytest.mark.parametrize(
     ("bill", "options", "words"),
     [
@@ -284,6 +195,11 @@ def test_applying_books_the_difference_once(tmp_path: Path, modal: tuple[str, ..
         ("job_id,cost_usd,currency\nx,1,EUR\n", (), "only USD can be compared, not EUR"),
         ("job_id,cost_usd\nx,1\n", (), "give --since and --until"),
         ("job_id,cost_usd\n", (), "the bill has no lines"),
+        (
+            "job_id,start_time,cost_usd\nx,2026-11-01,1\n",
+            ("--since", day()),
+            "no line begins within",
+        ),
         ("", ("--by", "guess"), "jobs or sums"),
         ("job_id,start_time,cost_usd\nx,2026-11-01,1\n", ("--apply",), "compare --by sums"),
     ],

@@ -345,8 +345,6 @@ class Attempt:
                 failure = interrupted
         self.worked = spends or timeline.work_began
         timeline.end(at, phases)
-        if target.keeper is not None:
-            target.keeper.ended(self._joined_until_us())
         if failure is None:
             row.status = "succeeded"
             assert operation.finished is not None
@@ -386,19 +384,6 @@ class Attempt:
             settle_unknown(row)
         if self._held is not None:
             self._held.book(row)
-        if failure is None:
-            cold = row.verdict == "cold"
-            target.usual.observe(
-                output_tokens=row.output_tokens,
-                execute_seconds=row.execute_seconds,
-                first_output_seconds=None if cold else row.first_output_seconds,
-                in_pieces=self._says_when_it_begins,
-            )
-        if failure is None and usage is not None:
-            if usage.input_tokens is not None:
-                target.estimator.observe(operation.order.input_bytes, usage.input_tokens)
-            if usage.output_tokens is not None:
-                target.estimator.observe(self._answer.text_bytes, usage.output_tokens)
         now = operation.clock.monotonic()
         row.gateway_seconds = round((row.gateway_seconds or 0.0) + (now - at), 6)
         operation.idle_since = now
@@ -412,4 +397,28 @@ class Attempt:
             self._hold.settle()
         if failure is None and operation.finished is not None:
             operation.log.append(at, row.attempt_id, operation.finished)
+        try:
+            self._learn(usage, succeeded=failure is None)
+        except Exception:
+            # It is booked and answered: neither is lost for what could not be learnt.
+            logger.exception("nothing was learnt from attempt %s", row.attempt_id)
         return failure
+
+    def _learn(self, usage: Usage | None, *, succeeded: bool) -> None:
+        """What its deployment usually does, by an attempt that is booked."""
+        target, row = self.target, self.row
+        if target.keeper is not None:
+            target.keeper.ended(self._joined_until_us())
+        if not succeeded:
+            return
+        target.usual.observe(
+            output_tokens=row.output_tokens,
+            execute_seconds=row.execute_seconds,
+            first_output_seconds=None if row.verdict == "cold" else row.first_output_seconds,
+            in_pieces=self._says_when_it_begins,
+        )
+        if usage is not None:
+            if usage.input_tokens is not None:
+                target.estimator.observe(self._operation.order.input_bytes, usage.input_tokens)
+            if usage.output_tokens is not None:
+                target.estimator.observe(self._answer.text_bytes, usage.output_tokens)

@@ -359,15 +359,15 @@ class Run(Operation):
             raise lane.interruption() from None
 
     def _begin(self, target: Target, row: AttemptRow, hold: Hold | None) -> None:
-        """Write the attempt down. Raises LedgerUnavailable: then nothing may be spent."""
-        row.ordinal = len(self.rows)
-        considered = self.order.plan.considered
-        if not self.rows and considered:
-            row.choice = [considered_json(one) for one in considered]
-            self._tell(row)
+        """Write the attempt down. Raises LedgerUnavailable; after any error, spend nothing."""
         try:
+            row.ordinal = len(self.rows)
+            considered = self.order.plan.considered
+            if not self.rows and considered:
+                row.choice = [considered_json(one) for one in considered]
+                self._tell(row)
             self.journal.begin(row)
-        except LedgerUnavailable:
+        except Exception:
             if hold is not None:
                 hold.release()
             raise

@@ -15,7 +15,10 @@ import httpx
 import openai
 import pytest
 
+from gateway.accounting.metering import TokenEstimator
 from gateway.ledger.inspect import verify
+from gateway.ledger.journal import Journal
+from gateway.ledger.rows import AttemptRow
 from providers.contract import Delta, Finished, Output, Started, UpstreamFailed, Usage
 from providers.testing import Until, Wait
 from tests.gateway_app.conftest import KEYS
@@ -353,3 +356,40 @@ def test_metrics_tell_what_is_left(gateway: Gateway) -> None:
     here = budget(gateway, "lenient")
     told_now = {name: Decimal(value) for name, value in told().items()}
     assert told_now == {name: Decimal(here[f"{name}_usd"]) for name in ("limit", "spent", "left")}
+
+
+# -- faults of ours ---------------------------------------------------------------------------
+
+
+def test_what_was_set_aside_comes_back_if_the_attempt_cannot_be_written_down(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(journal: Journal, row: AttemptRow) -> None:
+        raise RuntimeError("a fault")
+
+    gateway.scripts.only("dollar", used(1))
+    before = budget(gateway, "roomy")["spent_usd"]
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "begin", broken)
+        status, _ = gateway.error("dollar", tags={"of": "roomy"}, **TEN)
+    assert status == 500 and not gateway.scripts.calls("dollar")
+    told = budget(gateway, "roomy")
+    assert (told["reserved_usd"], told["spent_usd"]) == ("0", before)
+
+
+def test_an_answer_is_booked_though_nothing_can_be_learnt_from_it(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(estimator: TokenEstimator, size_bytes: int, tokens: int) -> None:
+        raise RuntimeError("a fault")
+
+    gateway.scripts.only("cent", used(1))
+    before = Decimal(budget(gateway, "roomy")["spent_usd"])
+    with monkeypatch.context() as patched:
+        patched.setattr(TokenEstimator, "observe", broken)
+        answer = gateway.answer("cent", tags={"of": "roomy"}, **TEN)
+    (row,) = gateway.rows(answer["id"])
+    told = settled(gateway, "roomy")
+    assert row["status"] == answer["status"] == "succeeded"
+    assert Decimal(told["spent_usd"]) - before == Decimal(row["cost_pico_usd"]) / 10**12 > 0
+    assert "nothing was learnt" in caplog.text

@@ -69,6 +69,7 @@ def compare_sums(
     taxes: dict[tuple[str, Interval], Group] = {}
     models = {line.model for line in bill if line.traffic}
     slots: dict[Key, dict[int, Sum]] = defaultdict(lambda: defaultdict(Sum))
+    first_us = intervals[0][0]  # slots begin there, or what lies before the first would be lost
     skus = {line.sku for line in bill if line.traffic}
     hardware: set[str | None] = set()
     for row in rows:
@@ -84,7 +85,7 @@ def compare_sums(
             name = names_of(row)[0]
         hardware.add(row.hardware)
         sku = row.hardware if row.hardware in skus else None
-        slots[name or "", sku][row.at_us // _SLOT_US].add(row)
+        slots[name or "", sku][row.at_us - (row.at_us - first_us) % _SLOT_US].add(row)
     by_sku = bool(hardware) and None not in hardware and hardware <= skus
     if not by_sku:
         slots = _without_sku(slots)
@@ -178,7 +179,7 @@ def _fitting_zone(
     for offset in sorted(_OFFSETS, key=abs):
         found: dict[Interval, Sum] = defaultdict(Sum)
         for slot, part in ours.items():
-            interval = _containing(intervals, (slot + offset) * _SLOT_US)
+            interval = _containing(intervals, slot + offset * _SLOT_US)
             if interval is not None:
                 found[interval].merge(part)
         sides = {group.interval: (group.bill_usd, group.off_by_usd) for group in groups}
@@ -197,7 +198,7 @@ def _fill(
     intervals: Sequence[Interval],
 ) -> None:
     for slot, part in ours.items():
-        interval = _containing(intervals, slot * _SLOT_US)
+        interval = _containing(intervals, slot)
         if interval is not None:
             groups.setdefault(interval, _group(key, interval)).ours.merge(part)
 

@@ -137,3 +137,11 @@ def test_a_line_that_ends_when_it_begins_is_of_its_own_day(
     bill = bill_of(*lines, header="model,start_time,end_time,cost_usd")
     said = reconciled(tmp_path, rows, bill, *modal, "--until", day("24T00:00"))
     assert [group["verdict"] for group in said["groups"]] == ["matched", "matched"]
+
+
+def test_a_period_that_begins_at_an_odd_minute_leaves_nothing_out(tmp_path: Path) -> None:
+    """Sums without --since begin with the bill's first line."""
+    rows = [ran(0, "1000", hours=0.13)]
+    bill = bill_of(f"owner/model,{day('22T12:07')},0.975", header="model,start_time,cost_usd")
+    said = reconciled(tmp_path, rows, bill, "--by", "sums", "--until", day("22T13:00"))
+    assert (said["matched"], said["ledger_usd"], said["bill_usd"]) == (1, "0.975", "0.975")

@@ -16,6 +16,7 @@ from gateway.answer import Answer
 from gateway.booting import boot, loading_pause_seconds
 from gateway.errors import BudgetRanOut, GatewayError, OperationCancelled
 from gateway.lane import Contest
+from gateway.learning import learn
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.rows import AttemptRow
 from gateway.limits.hold import Hold, Progress
@@ -307,13 +308,6 @@ class Attempt:
         reports = self.target.deployment.capabilities.reports_seconds
         return reports and spends and self._sent and not said
 
-    def _joined_until_us(self) -> int | None:
-        """When the boot was over that it waited for and had not caused; None: there was none."""
-        booting, began = self.timeline.booting, self.timeline.working_since
-        if booting is None or booting.caused_boot is not False or began is None:
-            return None
-        return self.row.begun_at_us + round((began - self.timeline.begun_at) * 1e6)
-
     def tell_warmth(self) -> None:
         """What this attempt has shown of its deployment, once it is settled."""
         self.target.waking.ended(self.row, self.timeline, self._held, worked=self.worked)
@@ -348,9 +342,7 @@ class Attempt:
         if failure is None:
             row.status = "succeeded"
             assert operation.finished is not None
-            row.finish_reason = (
-                operation.finished.reasons[0] if operation.finished.reasons else None
-            )
+            row.finish_reason = next(iter(operation.finished.reasons), None)
         else:
             cancelled = self.lost or isinstance(failure, OperationCancelled)
             row.status = "cancelled" if cancelled else "failed"
@@ -398,27 +390,8 @@ class Attempt:
         if failure is None and operation.finished is not None:
             operation.log.append(at, row.attempt_id, operation.finished)
         try:
-            self._learn(usage, succeeded=failure is None)
+            learn(target, row, observed, in_pieces=self._says_when_it_begins)
         except Exception:
             # It is booked and answered: neither is lost for what could not be learnt.
             logger.exception("nothing was learnt from attempt %s", row.attempt_id)
         return failure
-
-    def _learn(self, usage: Usage | None, *, succeeded: bool) -> None:
-        """What its deployment usually does, by an attempt that is booked."""
-        target, row = self.target, self.row
-        if target.keeper is not None:
-            target.keeper.ended(self._joined_until_us())
-        if not succeeded:
-            return
-        target.usual.observe(
-            output_tokens=row.output_tokens,
-            execute_seconds=row.execute_seconds,
-            first_output_seconds=None if row.verdict == "cold" else row.first_output_seconds,
-            in_pieces=self._says_when_it_begins,
-        )
-        if usage is not None:
-            if usage.input_tokens is not None:
-                target.estimator.observe(self._operation.order.input_bytes, usage.input_tokens)
-            if usage.output_tokens is not None:
-                target.estimator.observe(self._answer.text_bytes, usage.output_tokens)

@@ -15,7 +15,7 @@ from tests.serving import Emulators, serve
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--rounds", type=int, default=5, help="how often acceptance tests kill a busy gateway"
+        "--rounds", type=int, default=3, help="how often acceptance tests kill a busy gateway"
     )
 
 

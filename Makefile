@@ -9,9 +9,9 @@ READY  := $(VENV)/.ready
 run: $(READY)
 	@$(BIN)/gateway serve $(ARGS)
 
-# All of it: several files at once. With ARGS: as they say.
+# All of it, four files at once: much of it waits. With ARGS: as they say.
 test: $(READY)
-	@$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),--numprocesses auto --maxprocesses 4 --dist loadfile)
+	@$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),--numprocesses 4 --dist loadfile)
 
 lint: $(READY)
 	@$(BIN)/ruff check .

@@ -1,4 +1,8 @@
-"""What an operation that runs has cost so far: by the same rules as when it ends, on a copy."""
+"""What an operation that runs has cost so far: by the rules of its bill, on a copy.
+
+An estimate, and not yet all of those rules: what may go on at the provider after a cancellation, a
+boot that several waited for, and which attempt of a race has answered count only when it ends.
+"""
 
 from __future__ import annotations
 

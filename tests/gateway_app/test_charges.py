@@ -247,3 +247,18 @@ def test_standing_goes_on_where_it_was_left(tmp_path: Path) -> None:
         answer = gateway.answer("own")
         assert (answer["cost"]["total_usd"], answer["cost"]["status"]) == ("0", "measured")
         assert charges(gateway) == []  # no hour is over
+
+
+def test_a_fault_in_one_duty_of_the_housekeeping_ends_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults: list[object] = []
+
+    def fault(charging: Charging) -> None:
+        faults.append(charging)
+        raise ArithmeticError("no charge can be computed")
+
+    monkeypatch.setattr(Charging, "tick", fault)  # no figure that a configuration takes does it
+    with running_gateway(tree(), tmp_path) as gateway:
+        eventually(lambda: len(faults) > 1)
+        assert gateway.http.get("/healthz").status_code == 200

@@ -25,7 +25,7 @@ bench: $(READY)
 storm: $(READY)
 	@$(BIN)/python -m tests.storm $(ARGS)
 
-# The reference tables in gateway/README.md, dashboards and alert rules in deploy/: from the code.
+# The reference tables of the guides, dashboards and alert rules in deploy/: from the code.
 docs: $(READY)
 	@$(BIN)/python -m gateway.reference
 	@$(BIN)/python -m gateway.telemetry.deploy_files

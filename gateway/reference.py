@@ -1,4 +1,4 @@
-"""The reference tables of ``gateway/README.md``, made from the code that they describe.
+"""The reference tables of the guides, made from the code that they describe.
 
 ``python -m gateway.reference`` writes them anew between their markers; ``--check`` only says, by
 its exit status, whether they are current. The sources are attribute docstrings, error classes and
@@ -49,7 +49,7 @@ from gateway.telemetry.definitions import DEFINITIONS
 from gateway.telemetry_settings import TelemetrySettings
 from providers.contract import ProviderError, ProviderSettings
 
-README = Path(__file__).parent / "README.md"
+HERE = Path(__file__).parent
 DISTRIBUTION = "serverless-inference-gateway"
 
 _WORDS: Mapping[Any, str] = {
@@ -130,7 +130,7 @@ def ledger_reference() -> str:
             for name, hint in hints.items()
         ]
         table = _table("column|type|unit|meaning", rows)
-        parts.append(f"#### `{title}`\n\n{_intro(row)}{table}")
+        parts.append(f"### `{title}`\n\n{_intro(row)}{table}")
     return "\n".join(parts)
 
 
@@ -157,34 +157,37 @@ def metrics_reference() -> str:
     return _table("metric|type|labels|meaning", rows)
 
 
-SECTIONS: Mapping[str, Callable[[], str]] = {
-    "configuration": configuration_reference,
-    "ledger": ledger_reference,
-    "errors": error_reference,
-    "metrics": metrics_reference,
+SECTIONS: Mapping[str, tuple[Path, Callable[[], str]]] = {
+    "configuration": (HERE / "CONFIGURATION.md", configuration_reference),
+    "ledger": (HERE / "ledger" / "README.md", ledger_reference),
+    "errors": (HERE / "http" / "README.md", error_reference),
+    "metrics": (HERE / "telemetry" / "README.md", metrics_reference),
 }
+"""Each table by its marker: the guide that it stands in, and what makes it."""
 
 
-def refreshed(text: str) -> str:
-    """``text`` with each marked part made anew. Raises ValueError where a marker is missing."""
-    for name, make in SECTIONS.items():
-        begin, end = f"<!-- begin: {name} -->", f"<!-- end: {name} -->"
-        pattern = re.compile(f"{re.escape(begin)}\n.*?{re.escape(end)}", re.DOTALL)
-        whole = f"{begin}\n{make()}{end}"
-        text, count = pattern.subn(lambda _, whole=whole: whole, text)  # type: ignore[misc]
-        if count != 1:
-            raise ValueError(f"{begin} ... {end} stands there {count} times, not once")
+def refreshed(name: str, text: str) -> str:
+    """A guide's ``text`` with one table made anew. Raises ValueError where a marker is missing."""
+    begin, end = f"<!-- begin: {name} -->", f"<!-- end: {name} -->"
+    whole = f"{begin}\n{SECTIONS[name][1]()}{end}"
+    pattern = re.compile(f"{re.escape(begin)}\n.*?{re.escape(end)}", re.DOTALL)
+    text, count = pattern.subn(lambda _: whole, text)
+    if count != 1:
+        raise ValueError(f"{begin} ... {end} stands there {count} times, not once")
     return text
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write, or with ``--check`` compare: 1 when the text was not current."""
-    text = README.read_text(encoding="utf-8")
-    current = refreshed(text)
-    if "--check" in arguments:
-        return 0 if text == current else 1
-    README.write_text(current, encoding="utf-8")
-    return 0
+    """Write, or with ``--check`` compare: 1 when a table was not current."""
+    stale = 0
+    for name, (page, _) in SECTIONS.items():
+        text = page.read_text(encoding="utf-8")
+        current = refreshed(name, text)
+        if text != current:
+            stale = 1
+            if "--check" not in arguments:
+                page.write_text(current, encoding="utf-8")
+    return stale if "--check" in arguments else 0
 
 
 def _section(
@@ -203,7 +206,7 @@ def _section(
             meaning = like.model_fields[name].description
         kind = _type(field.annotation) + _bounds(field)
         rows.append((f"`{name}`", kind, _default(field), meaning or ""))
-    return f"#### `{title}`\n\n{_intro(model)}{_table('key|type|default|meaning', rows)}"
+    return f"## `{title}`\n\n{_intro(model)}{_table('key|type|default|meaning', rows)}"
 
 
 def _intro(described: type) -> str:

@@ -8,18 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PAGES = [
-    ROOT / name
-    for name in (
-        "README.md",
-        "CONTRIBUTING.md",
-        "CHANGELOG.md",
-        "gateway/README.md",
-        "providers/EXAMPLES.md",
-        "providers/modal/EXAMPLE.md",
-        "providers/README.md",
-    )
+GUIDES = [
+    page
+    for package in ("gateway", "providers")
+    for page in sorted((ROOT / package).rglob("*.md"))
+    if "licenses" not in page.parts and not page.name.startswith("LICENSE")
 ]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *GUIDES]
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)

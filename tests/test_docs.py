@@ -34,7 +34,8 @@ from tests.documents import PAGES, ROOT, anchors, blocks, codes, links, shell_li
 from tests.gateways import post, running
 from tests.test_provider_page import acme_gateway
 
-README, GATEWAY, PROVIDERS = ROOT / "README.md", ROOT / "gateway/README.md", PAGES[-1]
+README, PROVIDERS = ROOT / "README.md", ROOT / "providers/README.md"
+API, COMMANDS = ROOT / "gateway/http/README.md", ROOT / "gateway/cli/README.md"
 ENVIRONMENT = {
     "ACME_API_KEY": "a",
     "GROQ_API_KEY": "b",
@@ -132,7 +133,7 @@ def assert_shape(shown: Any, real: Any, where: str) -> None:
 
 
 def test_the_error_has_the_shape_that_is_shown(gateway_url: str) -> None:
-    (block,) = blocks("json", pages=[GATEWAY])
+    (block,) = blocks("json", pages=[API])
     with pytest.raises(urllib.error.HTTPError) as caught:
         post(f"{gateway_url}/v1/generate", {"model": "none", "input": "hi"})
     with caught.value as answer:
@@ -205,7 +206,7 @@ def paths() -> dict[str, set[str]]:
 
 def test_the_table_of_routes_is_whole() -> None:
     told: dict[str, set[str]] = {}
-    for code in codes(README):
+    for code in codes(API):
         method, _, path = code.partition(" ")
         if path.startswith("/"):
             told.setdefault(path, set()).add(method)
@@ -213,7 +214,7 @@ def test_the_table_of_routes_is_whole() -> None:
 
 
 def test_the_table_of_commands_is_whole() -> None:
-    told = {tuple(code.split()[1:]) for code in codes(README) if code.startswith("gateway ")}
+    told = {tuple(code.split()[1:]) for code in codes(COMMANDS) if code.startswith("gateway ")}
     told = {tuple(word for word in words if word.isidentifier() or "-" in word) for words in told}
     there: set[tuple[str, ...]] = set()
     for name, command in COMMAND.commands.items():
@@ -238,13 +239,14 @@ def test_links_lead_somewhere(page: Path) -> None:
 # -- tables -------------------------------------------------------------------------------------
 
 
-def test_the_reference_is_current() -> None:
-    text = GATEWAY.read_text(encoding="utf-8")
-    assert reference.refreshed(text) == text, "make docs"
+@pytest.mark.parametrize("name", reference.SECTIONS)
+def test_the_reference_is_current(name: str) -> None:
+    text = reference.SECTIONS[name][0].read_text(encoding="utf-8")
+    assert reference.refreshed(name, text) == text, "make docs"
 
 
 def test_the_reference_has_a_meaning_for_everything() -> None:
-    for make in reference.SECTIONS.values():
+    for _, make in reference.SECTIONS.values():
         for line in make().splitlines():
             if line.startswith("| `"):
                 assert not line.endswith("|  |"), line
@@ -252,7 +254,7 @@ def test_the_reference_has_a_meaning_for_everything() -> None:
 
 def test_a_missing_marker_is_found() -> None:
     with pytest.raises(ValueError, match="begin: configuration"):
-        reference.refreshed("nothing")
+        reference.refreshed("configuration", "nothing")
 
 
 def test_every_error_code_is_explained() -> None:
@@ -267,7 +269,7 @@ def test_every_error_code_is_explained() -> None:
             ):
                 said |= strings(node.value)
     assert {"unknown_field", "missing_field", "route_not_found", "refused"} <= said
-    assert said <= codes(GATEWAY)
+    assert said <= codes(API)
 
 
 def strings(node: ast.AST) -> set[str]:
@@ -296,7 +298,8 @@ def test_every_metric_is_explained(gateway_url: str) -> None:
         time.sleep(0.05)
     there = set(re.findall(r"^# TYPE (\w+) ", exposed, re.MULTILINE))
     there = {name for name in there if not name.endswith("_created")}
-    told = {code for code in codes(GATEWAY) if re.match(r"(gateway|gen_ai)_\w+$", code)}
+    page, _ = reference.SECTIONS["metrics"]
+    told = {code for code in codes(page) if re.match(r"(gateway|gen_ai)_\w+$", code)}
     known = {label for definition in DEFINITIONS for label in definition.labels}
     assert told - set(ATTEMPT_COLUMNS) - known == there == set(BY_NAME)
 
@@ -304,7 +307,7 @@ def test_every_metric_is_explained(gateway_url: str) -> None:
 def test_every_kind_of_line_and_evidence_is_explained() -> None:
     kinds = re.findall(r"^    (\w+) +\{", rows.__doc__ or "", re.MULTILINE)
     assert len(kinds) == 5
-    assert {*kinds, *get_args(Evidence)} <= codes(GATEWAY)
+    assert {*kinds, *get_args(Evidence)} <= codes(reference.SECTIONS["ledger"][0])
 
 
 def test_every_provider_is_named_with_its_status() -> None:

@@ -49,7 +49,7 @@ _UNITS = {
 _KINDS = {"boot_seconds": "boot", "queue_seconds": "queue", "idle_seconds": "idle"}
 _ACCOUNT = "serverless-inference-gateway"
 TO_THE_ATTEMPT_BEFORE = "to-the-attempt-before"
-"""The one method of allocation that there is, as ``gateway/README.md`` describes it."""
+"""The one method of allocation that there is, as ``gateway/ledger/README.md`` describes it."""
 
 
 def attempt(row: Any) -> Iterator[Sequence[object]]:

@@ -40,7 +40,7 @@ class Format:
     source: str
 
 
-_GENERIC = Format({name: name for name in OURS}, "gateway/README.md")
+_GENERIC = Format({name: name for name in OURS}, "gateway/reconciliation/README.md")
 FORMATS: Mapping[str, tuple[Format, ...]] = {
     "modal": (
         Format(

@@ -288,7 +288,7 @@ def test_modal_s_generators_go_on_and_their_cost_says_so(six: Six) -> None:
     low, high = Decimal(cost["range_usd"]["low"]), Decimal(cost["range_usd"]["high"])
     assert 0 <= low <= Decimal(cost["total_usd"]) < high
     assert high >= 900 * Decimal("0.001097")  # as long as an operation may take
-    documented = (Path(__file__).parents[2] / "gateway" / "README.md").read_text()
+    documented = (Path(__file__).parents[2] / "gateway" / "CONFIGURATION.md").read_text()
     assert "Work that streams cannot be cancelled through Modal's SDK" in documented
 
 

@@ -1,4 +1,4 @@
-"""What README.md shows of ``gateway compare`` is what it says today."""
+"""What the guide shows of ``gateway compare`` is what it says today."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.documents import ROOT, blocks, shell_lines
 def test_the_example(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    readme = ROOT / "README.md"
+    readme, guide = ROOT / "README.md", ROOT / "gateway/comparison/README.md"
     (config,) = blocks("yaml", pages=[readme])
     path = tmp_path / "gateway.yml"
     path.write_text(config.text, encoding="utf-8")
@@ -28,7 +28,7 @@ def test_the_example(
         main()
     assert not end.value.code
     told = [row.split() for row in capfd.readouterr().out.splitlines()]
-    (shown,) = [b.text for b in blocks("text", pages=[readme]) if "The cheapest" in b.text]
+    (shown,) = [b.text for b in blocks("text", pages=[guide]) if "The cheapest" in b.text]
     first, *table = shown.splitlines()
     assert first.split() == told[0]
     names = {row[0] for row in told if row}

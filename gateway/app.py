@@ -46,7 +46,7 @@ from gateway.http.doors import Doors, Keyring
 from gateway.http.errors import HttpError, error_response
 from gateway.http.idempotency import Idempotency
 from gateway.http.state import State
-from gateway.keep_warm import keepers
+from gateway.keeping.starting import keepers
 from gateway.ledger.errors import LedgerUnavailable, SchemaMismatch, StoreUnavailable
 from gateway.ledger.journal import Journal
 from gateway.ledger.lag import LagMeter

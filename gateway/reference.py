@@ -25,7 +25,7 @@ from pydantic_core import PydanticUndefined
 from gateway.accounting.prices import PriceRow, TokenTier
 from gateway.alert_settings import AlertSettings
 from gateway.http.errors import STATUSES
-from gateway.keep_warm_settings import KeepWarmSettings, Schedule
+from gateway.keeping.settings import KeepWarmSettings, Schedule
 from gateway.ledger.rows import AttemptRow, ChargeRow
 from gateway.model_settings import ModelSettings
 from gateway.price_settings import PriceBookSettings, PriceSourceSettings

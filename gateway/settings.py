@@ -31,7 +31,7 @@ from gateway.alert_settings import AlertSettings
 from gateway.configuration import PREFIX, from_environment, from_file, merge
 from gateway.configuration import ConfigError as ConfigError
 from gateway.configuration import is_loopback as is_loopback
-from gateway.keep_warm_settings import KeepWarmSettings
+from gateway.keeping.settings import KeepWarmSettings
 from gateway.model_settings import ModelSettings
 from gateway.price_settings import InlinePrice as InlinePrice
 from gateway.price_settings import PriceBookSettings

@@ -28,7 +28,7 @@ def keep_warm(
     """
     form = form_of(as_json, as_csv)
     settings = settings_of(config, data_dir)
-    from gateway.keep_warm_statement import month_of
+    from gateway.keeping.statement import month_of
 
     try:
         begin_us, end_us = month_of(month)
@@ -57,7 +57,7 @@ def keep_warm(
 
 
 def _statement(settings: Any, begin_us: int, end_us: int) -> list[dict[str, Any]]:
-    from gateway.keep_warm_statement import statement
+    from gateway.keeping.statement import statement
     from gateway.ledger.layout import database_path
     from gateway.ledger.reports import Reports
 

@@ -21,7 +21,7 @@ from gateway.charging import Charging
 from gateway.clock import Clock
 from gateway.execution import Run
 from gateway.executor import Executor
-from gateway.keeping import Keeper
+from gateway.keeping.keeper import Keeper
 from gateway.ledger.journal import Journal
 from gateway.ledger.layout import database_path, journal_dir
 from gateway.ledger.reports import Reports

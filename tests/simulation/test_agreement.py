@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from gateway.keep_warm import remember
+from gateway.keeping.starting import remember
 from gateway.ledger.layout import database_path
 from gateway.ledger.query import ReportQuery
 from gateway.ledger.reports import Reports

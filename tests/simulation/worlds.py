@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.accounting.prices import PriceRow
-from gateway.keep_warm import policy_of
+from gateway.keeping.starting import policy_of
 from gateway.registry import Registry
 from gateway.routing import Strategy
 from gateway.settings import Settings

@@ -19,7 +19,7 @@ from gateway.http.dashboard.view import View, read
 from gateway.http.dashboard.visits import Visit
 from gateway.http.reports import caught_up
 from gateway.http.state import State
-from gateway.keep_warm_statement import month_of, statement
+from gateway.keeping.statement import month_of, statement
 from gateway.ledger.errors import BadQuery
 from gateway.registry import Target
 

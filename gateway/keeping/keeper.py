@@ -17,9 +17,9 @@ from decimal import Decimal
 from gateway.accounting.lines import Line
 from gateway.accounting.pricing import Seconds, second_line
 from gateway.charging import Charging
-from gateway.keep_warm_settings import KeepWarmSettings
+from gateway.keeping.settings import KeepWarmSettings
+from gateway.keeping.stays import Stay, Stays
 from gateway.registry import Target
-from gateway.stays import Stay, Stays
 from gateway.warmth.policies.base import Action, Arrived, Idled, Policy
 from providers.contract import ProviderError, Scalable, Warmable
 

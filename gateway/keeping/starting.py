@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 
 from gateway.charging import Charging
 from gateway.configuration import ConfigError
-from gateway.keep_warm_settings import KeepWarmSettings, Schedule
-from gateway.keeping import Keeper
+from gateway.keeping.keeper import Keeper
+from gateway.keeping.settings import KeepWarmSettings, Schedule
 from gateway.ledger.errors import SchemaMismatch, StoreUnavailable
 from gateway.ledger.query import ReportQuery
 from gateway.ledger.reports import Reports

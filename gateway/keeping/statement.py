@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from gateway.keep_warm_settings import KeepWarmSettings
+from gateway.keeping.settings import KeepWarmSettings
+from gateway.keeping.stays import REST, UNUSED, USED
 from gateway.ledger.charged import KeptWarm
 from gateway.settings import DeploymentSettings
-from gateway.stays import REST, UNUSED, USED
 
 _PICO = Decimal("1E-12")
 

@@ -1,0 +1,1 @@
+"""Keeping deployments warm: who decides, who acts, and what it has cost."""

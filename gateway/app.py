@@ -32,6 +32,7 @@ from gateway.http import (
     comparison,
     deployments,
     docs,
+    entrance,
     generate,
     keys,
     reports,
@@ -137,7 +138,7 @@ def create_app(
         redoc_url=None,
     )
     asked = (generate, chat, reports, comparison, deployments, budget_routes, warmth, keys)
-    for module in (*asked, webhooks, system, docs, dashboard):
+    for module in (*asked, webhooks, system, entrance, docs, dashboard):
         app.include_router(module.router)
     app.add_exception_handler(HttpError, _refuse)
     app.add_exception_handler(GatewayError, _refuse)

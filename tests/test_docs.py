@@ -201,7 +201,7 @@ def paths() -> dict[str, set[str]]:
     served: dict[str, set[str]] = {}
     for path, methods in app.openapi()["paths"].items():
         served[path] = {method.upper() for method in methods}
-    return served | {path: {"GET"} for path in ("/openapi.json", "/docs", "/dashboard")}
+    return served | {path: {"GET"} for path in ("/", "/openapi.json", "/docs", "/dashboard")}
 
 
 def test_the_table_of_routes_is_whole() -> None:

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.errors import GatewayError, InternalError
 from gateway.http.body import ClientGone
@@ -29,7 +29,8 @@ Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 class HotRoutes:
     """An ASGI application before another: POST to one of ``routes`` goes straight to its handler.
 
-    ``doors`` is asked first, as it is for everything else.
+    ``doors`` is asked first, as it is for everything else. HEAD is GET without the body, wherever
+    GET is answered: FastAPI's own routes know no HEAD.
     """
 
     def __init__(self, app: ASGIApp, doors: Doors, routes: Mapping[str, Handler]) -> None:
@@ -47,11 +48,24 @@ class HotRoutes:
                 return
             if scope["method"] == "POST":
                 handler = self._routes.get(scope["path"])
+            elif scope["method"] == "HEAD":
+                scope, send = {**scope, "method": "GET"}, without_body(send)
         if handler is None:
             await self._app(scope, receive, send)
             return
         response = await answer(handler, Request(scope, receive, send))
         await response(scope, receive, send)
+
+
+def without_body(send: Send) -> Send:
+    """Headers as they are, and nothing after them."""
+
+    async def send_head(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await send(message)
+
+    return send_head
 
 
 async def answer(handler: Handler, request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""``/docs``: the OpenAPI document as a page that asks no other server for anything.
+"""The OpenAPI document as a page that asks no other server for anything.
 
 The files are Swagger UI's, as the package ``fastapi-swagger`` carries them; FastAPI's own page
 would load them from a content network. The policy in the header makes the browser hold to it.
@@ -26,6 +26,7 @@ _PAGE = b"""<!doctype html>
 <link rel="stylesheet" href="docs/swagger-ui.css">
 </head>
 <body>
+<p><a href="docs/guides">Guides</a></p>
 <div id="swagger-ui"></div>
 <noscript>This needs JavaScript; the document itself: <a href="openapi.json">here</a>.</noscript>
 <script src="docs/swagger-ui-bundle.js"></script>

@@ -114,7 +114,7 @@ def _print(statement: Statement, form: str) -> None:
         writer = csv.writer(sys.stdout)
         writer.writerow([name for name, _ in _COLUMNS])
         writer.writerows([[value(group) for _, value in _COLUMNS] for group in statement.groups])
-        if statement.left_out_lines:
+        if statement.left_out:
             typer.echo(_left_out(statement), err=True)
         return
     screen = console()
@@ -155,13 +155,18 @@ def _summary(screen: Console, statement: Statement, total: dict[str, Any]) -> No
             f"  unexplained: {total['unexplained_usd']} USD, {total['unexplained']} of them",
             highlight=False,
         )
-    if statement.left_out_lines:
+    if statement.left_out:
         screen.print(_left_out(statement), highlight=False)
     screen.print(f"Reconciled through {statement.until}, {statement.provider}.", highlight=False)
 
 
 def _left_out(statement: Statement) -> str:
-    return f"Lines of the bill that begin outside the period, left out: {statement.left_out_lines}."
+    left = statement.left_out
+    bill, ledger = _plain(left.bill_usd), _plain(left.ours.usd)
+    return (
+        f"Left out, outside the period: {left.lines} lines of the bill ({bill} USD), "
+        f"{left.ours.rows} rows of the ledger ({ledger} USD)."
+    )
 
 
 def _plain(usd: Any) -> str | None:

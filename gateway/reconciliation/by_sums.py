@@ -5,13 +5,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TypeAlias
 
 from gateway.ledger.booked import Booked
 from gateway.reconciliation.bill import BillLine
 from gateway.reconciliation.by_jobs import name_by_ratio, no_traffic_name
+from gateway.reconciliation.periods import SLOT_US, Interval, Window, containing, micros
 from gateway.reconciliation.statement import (
     EXACT,
     TAX,
@@ -24,57 +25,36 @@ from gateway.reconciliation.statement import (
 )
 
 Key: TypeAlias = tuple[str, str | None]
-Interval: TypeAlias = tuple[int, int]
 
-_SLOT_US = 900_000_000  # clocks differ by whole quarter hours
 _OFFSETS = [slots for slots in range(-12 * 4, 14 * 4 + 1) if slots]
 _SAME_QUANTITY = Decimal("0.001")
-
-
-def intervals_of(bill: Sequence[BillLine], since_us: int, until_us: int) -> list[Interval]:
-    """The periods that a bill's lines are about; the whole, where it names less than two.
-
-    A line without an end lasts for a day where all begin at midnight, a month where all begin on a
-    first, else an hour.
-    """
-    starts = sorted({line.start for line in bill if line.start is not None})
-    if len(starts) < 2 or any(_micros(start) % _SLOT_US for start in starts):
-        return [(since_us, until_us)]
-    ends = {line.start: line.end for line in bill if line.start is not None}
-    at_midnight = all((start.hour, start.minute) == (0, 0) for start in starts)
-    monthly = at_midnight and all(start.day == 1 for start in starts)
-
-    def end_of(start: datetime) -> datetime:
-        end = ends[start]
-        if end is not None and end > start:
-            return end
-        if monthly:
-            return (start + timedelta(days=32)).replace(day=1)
-        return start + (timedelta(days=1) if at_midnight else timedelta(hours=1))
-
-    return [(_micros(start), _micros(end_of(start))) for start in starts]
 
 
 def compare_sums(
     statement: Statement,
     bill: Sequence[BillLine],
     rows: Iterable[Booked],
-    intervals: Sequence[Interval],
+    window: Window,
     names_of: Callable[[Booked], Sequence[str]],
 ) -> None:
     """Fill the statement. ``rows`` reach 14 hours beyond the period, for clocks in other zones;
     ``names_of`` gives the names under which a bill may know a row's model, the likeliest first.
     """
+    intervals = window.intervals
     billed: dict[Key, dict[Interval, Group]] = {}
     taxes: dict[tuple[str, Interval], Group] = {}
     models = {line.model for line in bill if line.traffic}
     slots: dict[Key, dict[int, Sum]] = defaultdict(lambda: defaultdict(Sum))
-    first_us = intervals[0][0]  # slots begin there, or what lies before the first would be lost
+    slot_of = _slotting(window)
     skus = {line.sku for line in bill if line.traffic}
     hardware: set[str | None] = set()
     for row in rows:
+        if window.since_us <= row.at_us < window.until_us and not (
+            intervals[0][0] <= row.at_us < intervals[-1][1]
+        ):
+            statement.left_out.ours.add(row)
         if row.rule == rule_of(TAX):
-            within = _containing(intervals, row.at_us)
+            within = containing(intervals, row.at_us)
             if within is not None:
                 _tax(taxes, row.deployment, within).ours.add(row)
             continue
@@ -85,12 +65,12 @@ def compare_sums(
             name = names_of(row)[0]
         hardware.add(row.hardware)
         sku = row.hardware if row.hardware in skus else None
-        slots[name or "", sku][row.at_us - (row.at_us - first_us) % _SLOT_US].add(row)
+        slots[name or "", sku][slot_of(row.at_us)].add(row)
     by_sku = bool(hardware) and None not in hardware and hardware <= skus
     if not by_sku:
         slots = _without_sku(slots)
     for line in bill:
-        interval = _interval(intervals, line.start)
+        interval = _interval(window, line.start)
         if line.traffic:
             key = (line.model or "", line.sku if by_sku else None)
             group = billed.setdefault(key, {}).setdefault(interval, _group(key, interval))
@@ -179,7 +159,7 @@ def _fitting_zone(
     for offset in sorted(_OFFSETS, key=abs):
         found: dict[Interval, Sum] = defaultdict(Sum)
         for slot, part in ours.items():
-            interval = _containing(intervals, slot + offset * _SLOT_US)
+            interval = containing(intervals, slot + offset * SLOT_US)
             if interval is not None:
                 found[interval].merge(part)
         sides = {group.interval: (group.bill_usd, group.off_by_usd) for group in groups}
@@ -198,7 +178,7 @@ def _fill(
     intervals: Sequence[Interval],
 ) -> None:
     for slot, part in ours.items():
-        interval = _containing(intervals, slot)
+        interval = containing(intervals, slot)
         if interval is not None:
             groups.setdefault(interval, _group(key, interval)).ours.merge(part)
 
@@ -223,22 +203,23 @@ def _tax(taxes: dict[tuple[str, Interval], Group], what: str, interval: Interval
     return taxes.setdefault((what, interval), _group((what, None), interval))
 
 
-def _interval(intervals: Sequence[Interval], start: datetime | None) -> Interval:
-    """Of a line: the first, where it names no time. The bill was cut to the period before."""
+def _slotting(window: Window) -> Callable[[int], int]:
+    """The begin of the slot that an instant lies in: a quarter hour, cut where an interval ends."""
+    first_us = (window.billed or window.intervals)[0][0]
+    cuts = sorted({at for interval in window.intervals for at in interval})
+
+    def slot_of(at_us: int) -> int:
+        slot = at_us - (at_us - first_us) % SLOT_US
+        place = bisect_right(cuts, at_us) - 1
+        return max(slot, cuts[place]) if place >= 0 else slot
+
+    return slot_of
+
+
+def _interval(window: Window, start: datetime | None) -> Interval:
+    """Of a line of the window: the bill's first, where it names no time."""
     if start is None:
-        return intervals[0]
-    found = _containing(intervals, _micros(start))
+        return window.billed[0]
+    found = containing(window.billed, micros(start))
     assert found is not None
     return found
-
-
-def _containing(intervals: Sequence[Interval], at_us: int) -> Interval | None:
-    place = bisect_right(intervals, (at_us, 1 << 62)) - 1
-    if place >= 0 and intervals[place][0] <= at_us < intervals[place][1]:
-        return intervals[place]
-    return None
-
-
-def _micros(at: datetime | None) -> int:
-    assert at is not None
-    return round(at.timestamp() * 1e6)

@@ -122,15 +122,29 @@ def judge(bill_usd: Decimal | None, off_by_usd: Decimal, ours: Sum) -> Verdict:
 
 
 @dataclass(slots=True)
+class LeftOut:
+    """What was not compared, since it lies outside the period or in a sum that reaches beyond it:
+    lines of the bill, and rows of the ledger that are of the period all the same.
+    """
+
+    lines: int = 0
+    bill_usd: Decimal = Decimal(0)
+    ours: Sum = field(default_factory=Sum)
+
+    def __bool__(self) -> bool:
+        return bool(self.lines or self.ours.rows)
+
+
+@dataclass(slots=True)
 class Statement:
-    """All groups of one comparison. ``left_out_lines``: of the bill, from outside the period."""
+    """All groups of one comparison, and what was left out of it."""
 
     provider: str
     by: str
     since: str
     until: str
     groups: list[Group] = field(default_factory=list)
-    left_out_lines: int = 0
+    left_out: LeftOut = field(default_factory=LeftOut)
 
     def count(self, verdict: Verdict) -> int:
         """How many jobs, or sums, came out so."""
@@ -148,7 +162,10 @@ class Statement:
                 named[group.name] = named.get(group.name, Decimal(0)) + group.difference_usd
         unexplained = [group for group in self.groups if not group.is_explained]
         return {
-            "left_out_lines": self.left_out_lines,
+            "left_out_lines": self.left_out.lines,
+            "left_out_bill_usd": plain(self.left_out.bill_usd),
+            "left_out_rows": self.left_out.ours.rows,
+            "left_out_ledger_usd": plain(self.left_out.ours.usd),
             "bill_usd": plain(bill),
             "ledger_usd": plain(ours.usd),
             "range_usd": {"low": plain(ours.low_usd), "high": plain(ours.high_usd)},

@@ -123,7 +123,7 @@ def test_jobs_outside_the_period_are_left_out_and_counted(tmp_path: Path) -> Non
     given = ["--bill", str(tmp_path / "bill.csv"), "--data-dir", str(tmp_path / "data"), *period]
     for form in ([], ["--csv"]):
         shown = CliRunner().invoke(app, ["reconcile", "--provider", "replicate", *given, *form])
-        assert "begin outside the period, left out: 1." in shown.output
+        assert "outside the period: 1 lines of the bill (0.975 USD), 0 rows" in shown.output
 
 
 def test_a_line_that_ends_when_it_begins_is_of_its_own_day(

@@ -27,6 +27,7 @@ from gateway.limits.circuit import Circuit
 from gateway.limits.gate import Gate
 from gateway.pricebook.stored import stored_rows
 from gateway.pricebook.token_prices import Hints, is_reference, token_tariff
+from gateway.prospect import Prospect
 from gateway.settings import (
     ConfigError,
     DeploymentSettings,
@@ -99,8 +100,19 @@ class Target:
     bounded: Bounded | None = None
     """Its deployment, where that can know a bound on its output."""
     can_boot_alone: bool = False
+    prospect: Prospect = field(init=False)
     boots_beside: bool = False
     """Whether it is booted beside another now, for a request that gets the first that is up."""
+
+    def __post_init__(self) -> None:
+        self.prospect = Prospect(
+            self.name,
+            self.provider,
+            self.usual,
+            self.estimator,
+            own_window_seconds=self.own_window_seconds,
+            can_boot=self.can_boot_alone,
+        )
 
     def outlook(self, at: float) -> Outlook:
         """What a call that is sent at ``at`` (monotonic) can expect."""
@@ -181,6 +193,7 @@ class Registry:
             raise ConfigError(f"{place}: {error}") from error
         tariff = tariff_of(name, given, self.prices, self._settings.providers)
         limits, warmth = given.limits, Warmth(_prior(plugin.name, given, tariff, deployment))
+        known = given.idle_window_seconds or deployment.capabilities.keep_alive_seconds
         gate = Gate[Held](limits.max_concurrency, limits.max_queued, limits.max_queued_bytes)
         target = Target(
             name=name,
@@ -196,11 +209,10 @@ class Registry:
             warmth=warmth,
             waking=Waking(gate, warmth, limits.max_concurrency_cold, limits.cold_proof_seconds),
             standing=given.standing_machines,
+            own_window_seconds=known,
             bounded=deployment if isinstance(deployment, Bounded) else None,
             can_boot_alone=can_boot_alone(deployment),
         )
-        known = given.idle_window_seconds or deployment.capabilities.keep_alive_seconds
-        target.own_window_seconds = known
         if given.keep_warm is not None:
             if not isinstance(deployment, Scalable | Warmable):
                 raise ConfigError(f"{place}.keep_warm: its provider can neither scale nor boot it")

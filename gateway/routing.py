@@ -20,7 +20,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from gateway.warmth.outlook import Outlook
 
@@ -135,8 +135,9 @@ class Wish:
     hedge: bool = False
 
 
-class Candidate(NamedTuple):  # as an Outlook is
-    """What is expected of one deployment for one request.
+@dataclass(slots=True)  # not frozen, as an Outlook is not
+class Candidate:
+    """What is expected of one deployment for one request; never changed.
 
     ``expected_pico_usd`` None: nobody knows its price. ``warm_seconds``: until its first output,
     usually, when it is warm. ``closed``: why nothing is sent there now; None: it is open.
@@ -164,7 +165,8 @@ class Candidate(NamedTuple):  # as an Outlook is
         return self.outlook.wait_seconds + self.queue_seconds
 
 
-class Considered(NamedTuple):
+@dataclass(slots=True)
+class Considered:
     """A candidate and what became of it; ``excluded`` None: it stands in the order."""
 
     candidate: Candidate
@@ -201,8 +203,8 @@ def choose(
         candidates = [c for c in candidates if _left_out(c, wish) is None]
     else:
         considered = [Considered(c, c.closed) for c in candidates]
-    fitting = [c for c in candidates if c.closed is None]
     closed = [c for c in candidates if c.closed is not None]
+    fitting = [c for c in candidates if c.closed is None] if closed else candidates
     ordered = _ordered(fitting, strategy, rules, draw)
     if wish.if_cold == "spill":
         ordered = sorted(ordered, key=lambda c: coldness(c.outlook))
@@ -240,11 +242,14 @@ def _left_out(candidate: Candidate, wish: Wish) -> str | None:
 
 
 def _ordered(
-    candidates: list[Candidate], strategy: Strategy, rules: ModelRules, draw: Callable[[], float]
+    candidates: Sequence[Candidate],
+    strategy: Strategy,
+    rules: ModelRules,
+    draw: Callable[[], float],
 ) -> list[Candidate]:
     match strategy:
         case "priority":
-            return candidates
+            return list(candidates)
         case "cheapest":
             return sorted(candidates, key=lambda c: (*_cost(c), c.wait_seconds))
         case "fastest":
@@ -253,8 +258,9 @@ def _ordered(
             return _drawn(candidates, rules, draw)
         case "balanced":
             value = rules.wait_value_usd_per_second
-            ordered = sorted(candidates, key=lambda c: (coldness(c.outlook), _burden(c, value)))
-            return _break_even(ordered, value)
+            ranks = [_rank(c, value) for c in candidates]
+            places = sorted(range(len(ranks)), key=ranks.__getitem__)
+            return _break_even([candidates[place] for place in places], value)
 
 
 def _break_even(ordered: list[Candidate], wait_value_usd_per_second: float) -> list[Candidate]:
@@ -264,7 +270,7 @@ def _break_even(ordered: list[Candidate], wait_value_usd_per_second: float) -> l
     """
     if not ordered or ordered[0].own or coldness(ordered[0].outlook):
         return ordered
-    unknown, most_usd = _burden(ordered[0], wait_value_usd_per_second)
+    _, unknown, most_usd = _rank(ordered[0], wait_value_usd_per_second)
     best: Candidate | None = None
     for candidate in ordered:
         known = candidate.expected_pico_usd
@@ -295,18 +301,23 @@ def _cost(candidate: Candidate) -> tuple[bool, int]:
     return known is None, known or 0
 
 
-def _burden(candidate: Candidate, wait_value_usd_per_second: float) -> tuple[bool, float]:
-    """USD and waiting in one figure, for comparing only; an unknown price comes last."""
+def _rank(candidate: Candidate, wait_value_usd_per_second: float) -> tuple[int, bool, float]:
+    """Coldness; whether its price is unknown, which comes last; USD and waiting in one figure, for
+    comparing only.
+    """
     known, outlook = candidate.expected_pico_usd, candidate.outlook
+    state, p_warm = outlook.state, outlook.p_warm
     wait_seconds = outlook.booting_left_seconds
     if wait_seconds is None:
-        wait_seconds = (1.0 - outlook.p_warm) * outlook.boot_seconds
+        wait_seconds = (1.0 - p_warm) * outlook.boot_seconds
     waiting_usd = (wait_seconds + candidate.queue_seconds) * wait_value_usd_per_second
-    return known is None, ((known or 0) + candidate.replica_pico_usd) / _PICO + waiting_usd
+    usd = ((known or 0) + candidate.replica_pico_usd) / _PICO + waiting_usd
+    cold = 1 if state == "booting" else 0 if state == "warm" or p_warm >= _WARM else 2
+    return cold, known is None, usd
 
 
 def _drawn(
-    candidates: list[Candidate], rules: ModelRules, draw: Callable[[], float]
+    candidates: Sequence[Candidate], rules: ModelRules, draw: Callable[[], float]
 ) -> list[Candidate]:
     """One by weight; the others follow as fallbacks, in the order of the configuration."""
     weights = [max(0.0, rules.weights.get(c.name, 1.0)) for c in candidates]
@@ -315,4 +326,4 @@ def _drawn(
         left -= weight
         if left < 0:
             return [candidate, *(c for c in candidates if c is not candidate)]
-    return candidates
+    return list(candidates)

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from array import array
 
-from gateway.accounting.prices import PriceRow
-
 _SHARE = 1 / 16  # of each new answer: settled after a few dozen, and following a change
 _FIRST_SECONDS = 1.0  # of work, where a deployment has answered nothing yet
-_FIRST_TOKENS = 256
 _KEPT = 64  # of first outputs, for their quantiles
 _FEWEST = 8
-_PICO = 10**12
 
 
 class Usual:
@@ -20,12 +16,14 @@ class Usual:
     __slots__ = (
         "_pieces",
         "_whole",
+        "answers",
         "execute_seconds",
         "first_output_seconds",
         "output_tokens",
     )
 
     def __init__(self) -> None:
+        self.answers = 0  # that were learnt from
         self.output_tokens: float | None = None
         self.execute_seconds: float | None = None
         self.first_output_seconds: float | None = None
@@ -44,6 +42,7 @@ class Usual:
 
         ``in_pieces``: it could show something before all of it was made.
         """
+        self.answers += 1
         self.output_tokens = _moved(self.output_tokens, output_tokens)
         self.execute_seconds = _moved(self.execute_seconds, execute_seconds)
         self.first_output_seconds = _moved(self.first_output_seconds, first_output_seconds)
@@ -67,28 +66,6 @@ class Usual:
     def work_seconds(self) -> float:
         """Work on an answer, usually."""
         return _FIRST_SECONDS if self.execute_seconds is None else self.execute_seconds
-
-    def expected_pico_usd(
-        self,
-        row: PriceRow | None,
-        *,
-        input_tokens: int,
-        max_output_tokens: int | None,
-        boot_seconds: float,
-    ) -> int | None:
-        """What an answer may be expected to cost, in pico-USD; None: nobody knows the price.
-
-        ``boot_seconds``: those to be expected, weighed with their chance.
-        """
-        if row is None:
-            return None
-        tokens = _FIRST_TOKENS if self.output_tokens is None else self.output_tokens
-        if max_output_tokens is not None:
-            tokens = tokens if tokens < max_output_tokens else max_output_tokens
-        rough = row.rough
-        usd = rough.answer + input_tokens * rough.input_token + tokens * rough.output_token
-        usd += boot_seconds * rough.boot_second + self.work_seconds * rough.execute_second
-        return round(usd * _PICO)
 
 
 class _Latest:

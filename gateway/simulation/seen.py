@@ -10,9 +10,10 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass
 
+from gateway.accounting.metering import TokenEstimator
 from gateway.accounting.prices import PriceRow
 from gateway.accounting.usual import Usual
-from gateway.candidates import expected
+from gateway.prospect import Prospect
 from gateway.routing import Candidate
 from gateway.warmth.kept import Kept, Served
 from gateway.warmth.priors import Prior
@@ -35,7 +36,7 @@ class Seen:
     provider keeps it up.
     """
 
-    __slots__ = ("_count", "_due", "kept", "name", "own_window_seconds", "row", "usual", "warmth")
+    __slots__ = ("_count", "_due", "_prospect", "kept", "name", "row", "usual", "warmth")
 
     def __init__(
         self,
@@ -46,11 +47,18 @@ class Seen:
         own_window_seconds: float | None,
     ) -> None:
         self.name = name
-        self.own_window_seconds = own_window_seconds
         self.kept = kept
         self.row = row
         self.warmth = Warmth(prior)
         self.usual = Usual()
+        self._prospect = Prospect(
+            name,
+            name,
+            self.usual,
+            TokenEstimator(),
+            own_window_seconds=own_window_seconds,
+            can_boot=True,
+        )
         self._due: list[tuple[int, int, bool, _Running]] = []  # at which work begins, or ends
         self._count = 0
 
@@ -66,15 +74,7 @@ class Seen:
 
     def candidate(self, at_us: int) -> Candidate:
         """What routing is told of it. After ``advance``."""
-        outlook = self.warmth.expectation(at_us / 1e6)
-        return expected(
-            (self.name, self.name),
-            outlook,
-            self.usual,
-            self.row,
-            own_window_seconds=self.own_window_seconds,
-            can_boot=True,
-        )
+        return self._prospect.candidate(self.warmth.expectation(at_us / 1e6), self.row)
 
     def arrive(self, at_us: int, execute_us: int) -> Served:
         """A request of this instant is served. After ``advance``."""

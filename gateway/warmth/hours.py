@@ -21,10 +21,11 @@ _MOST_COUNT = 600
 class Hours:
     """Residuals of the curve, and the step that takes them away, by hour of the day in UTC."""
 
-    __slots__ = ("_most", "_values")
+    __slots__ = ("_values", "differ")
 
     def __init__(self) -> None:
-        self._most = 0.0  # outcomes of the hour that has had most
+        self.differ = 0
+        """Which hours show a difference, a bit for each; 0: none does."""
         self._values: array[float] | None = None
         """Five runs of 24: outcomes, residuals, variances, steps, variances behind the steps."""
 
@@ -37,7 +38,6 @@ class Hours:
             for run in range(3):
                 values[run * 24 + hour] *= 0.5
         values[hour] += 1.0
-        self._most = max(self._most, values[hour])
         values[24 + hour] += warm - p_curve
         values[48 + hour] += p_curve * (1.0 - p_curve)
         chance = _moved(p_curve, values[72 + hour])
@@ -45,6 +45,7 @@ class Hours:
         values[96 + hour] = variance
         step = values[72 + hour] + (warm - chance) / (variance + _DRAW)
         values[72 + hour] = min(_MOST_STEP, max(-_MOST_STEP, step))
+        self._judge(hour)
 
     def absorb(self, older: Hours) -> None:
         """Take in what another has seen; of the steps, those of whom more is behind."""
@@ -54,34 +55,34 @@ class Hours:
         mine = self._values
         if mine is None:
             self._values = array("f", theirs)
-            self._most = older._most
+            self.differ = older.differ
             return
-        self._most += older._most
         for place in range(3 * 24):
             mine[place] += theirs[place]
         for hour in range(24):
             if theirs[96 + hour] > mine[96 + hour]:
                 mine[72 + hour], mine[96 + hour] = theirs[72 + hour], theirs[96 + hour]
-
-    @property
-    def differ(self) -> bool:
-        """Whether enough was seen of any hour for it to have a difference."""
-        return self._most >= _FEWEST
+            self._judge(hour)
 
     def step(self, hour: int) -> float:
         """The hour's own difference, in log-odds; 0 where nothing shows one."""
         values = self._values
-        if values is None:
-            return 0.0
-        residual, variance = values[24 + hour], values[48 + hour]
-        if values[hour] < _FEWEST or residual * residual <= _SURE * _SURE * variance:
-            return 0.0
-        return values[72 + hour]
+        return values[72 + hour] if values is not None and self.differ >> hour & 1 else 0.0
 
     def adjusted(self, p_curve: float, hour: int) -> float:
         """The curve's prediction, moved by the hour's difference."""
         step = self.step(hour)
         return p_curve if step == 0.0 else _moved(p_curve, step)
+
+    def _judge(self, hour: int) -> None:
+        """Whether enough was seen of an hour, and the curve is off by more than chance explains."""
+        values = self._values
+        assert values is not None
+        residual, variance = values[24 + hour], values[48 + hour]
+        if values[hour] >= _FEWEST and residual * residual > _SURE * _SURE * variance:
+            self.differ |= 1 << hour
+        else:
+            self.differ &= ~(1 << hour)
 
 
 def _moved(chance: float, step: float) -> float:

@@ -71,14 +71,17 @@ class Warmth:
     __slots__ = (
         "_beside_cold",
         "_beside_warm",
+        "_boot_seconds",
         "_booting_since",
         "_down",
         "_idle_since",
         "_instance_id",
+        "_lasting",
         "_pending",
         "_ready",
         "_ready_gap",
         "_revision",
+        "_since",
         "boots",
         "counts",
         "hours",
@@ -105,11 +108,17 @@ class Warmth:
         self._beside_warm, self._beside_cold = _BESIDE_PRIOR
         self._instance_id: str | None = None
         self._revision: str | None = None
+        # What routing is told, from one fact to the next: the same outlook at any time, or one
+        # that only the time since then changes.
+        self._lasting: Outlook | None = None
+        self._since: float | None = None
+        self._boot_seconds = 0.0
 
     # -- facts ----------------------------------------------------------------------------------
 
     def began(self, attempt_id: str, at: float) -> None:
         """An attempt is sent."""
+        self._lasting = self._since = None
         hour = self._hour(at)
         if self._pending or self._booting_since is not None:
             pending = _Pending(self.outlook(at).p_warm, 0.0, hour)
@@ -125,11 +134,13 @@ class Warmth:
 
     def booting(self, at: float) -> None:
         """A boot was seen to begin, or to go on. One beside work that runs is another machine's."""
+        self._lasting = self._since = None
         if self._booting_since is None and not (self._ready and self._pending):
             self._booting_since = at
 
     def ready(self, at: float) -> None:
         """Work has begun: a machine is up."""
+        self._lasting = self._since = None
         self._ready, self._booting_since, self._down = True, None, False
 
     def ended(
@@ -151,6 +162,7 @@ class Warmth:
         last one found it up, whatever the provider says. ``held``: it waited for another's boot
         before it was sent, so its verdict says nothing of how it found the deployment.
         """
+        self._lasting = self._since = None
         pending = self._pending.pop(attempt_id, None)
         if verdict == "unknown" and instance_id is not None and instance_id == self._instance_id:
             verdict = "warm"
@@ -173,6 +185,7 @@ class Warmth:
 
     def probed(self, state: Probe, at: float) -> None:
         """Its state was read, without waking it."""
+        self._lasting = self._since = None
         if state == "booting":
             self.booting(at)
         elif state == "ready":
@@ -189,6 +202,7 @@ class Warmth:
 
     def absorb(self, older: Warmth) -> None:
         """Take in what another has seen of the same deployment before this one saw anything."""
+        self._lasting = self._since = None
         for mine, theirs in (
             (self.survival, older.survival),
             (self.hours, older.hours),
@@ -227,8 +241,32 @@ class Warmth:
         return Outlook(self._state(p_warm), p_warm, boot_seconds)
 
     def expectation(self, at: float) -> Outlook:
-        """The outlook as routing takes it: what nothing at all is known of passes for warm."""
-        return self.outlook(at) if self.counts.warm or self.informed else _NOTHING_KNOWN
+        """The outlook as routing takes it: what nothing at all is known of passes for warm.
+
+        It is asked of every candidate of every decision. What holds until the next fact is kept.
+        """
+        since = self._since
+        if since is None:
+            return self._lasting or self._expectation(at)
+        gap, hours = at - since, self.hours
+        p_warm = self.survival.chance(gap if gap > 0.0 else 0.0)
+        if hours.differ:
+            p_warm = hours.adjusted(p_warm, self._hour(at))
+        return Outlook("warm" if p_warm >= 0.5 else "off", p_warm, self._boot_seconds)
+
+    def _expectation(self, at: float) -> Outlook:
+        """The first after a fact; what the next ones need of it is kept."""
+        if not (self.counts.warm or self.informed):
+            self._lasting = _NOTHING_KNOWN
+            return _NOTHING_KNOWN
+        outlook = self.outlook(at)
+        if self._booting_since is not None:
+            return outlook  # a boot changes as time passes, and goes on for a while only
+        if self._pending or self._down or self._idle_since is None:
+            self._lasting = outlook
+        elif self._ready_gap is None and outlook.state != "unknown":
+            self._since, self._boot_seconds = self._idle_since, outlook.boot_seconds
+        return outlook
 
     def warm_until_at(self, at: float) -> float | None:
         """The instant at which the chance to find it up has halved: then the outlook changes though
@@ -289,9 +327,7 @@ class Warmth:
         gap = at - self._idle_since
         gap = gap if gap > 0.0 else 0.0
         p_curve = self.survival.chance(gap) if self._ready_gap is None else self._p_curve(gap)
-        if not self.hours.differ:
-            return p_curve
-        return self.hours.adjusted(p_curve, self._hour(at))
+        return self.hours.adjusted(p_curve, self._hour(at)) if self.hours.differ else p_curve
 
     def _p_curve(self, gap: float) -> float:
         chance = self.survival.chance(gap)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.accounting.usual import Usual
@@ -28,7 +30,7 @@ def candidate(name: str, outlook: Outlook = COLD, milli_usd: int | None = 1) -> 
 
 
 def changed(given: Candidate, **changes: object) -> Candidate:
-    return given._replace(**changes)  # type: ignore[arg-type]
+    return replace(given, **changes)  # type: ignore[arg-type]
 
 
 def test_the_delay_is_the_silence_of_one_warm_answer_in_twenty() -> None:

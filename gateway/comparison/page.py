@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from gateway.comparison.chart import Dot, scatter
+from gateway.comparison.figures import dollars
 
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1c2230;--soft:#5b6475;--paper:#fff;--line:#dde1e8;
@@ -31,7 +32,8 @@ table{border-collapse:collapse;width:100%;font-size:.88rem;font-variant-numeric:
 th,td{padding:7px 8px;text-align:right;border-bottom:1px solid var(--line);vertical-align:top}
 th{color:var(--soft);font-weight:500;white-space:nowrap}
 th:nth-child(-n+2),td:nth-child(-n+2){text-align:left}
-td small{display:block;color:var(--soft)}
+td small{display:block;color:var(--soft)}td:nth-child(2){min-width:15em}
+.scroll{overflow-x:auto;max-width:100%}summary{cursor:pointer;margin:24px 0 8px}
 tr.cheapest{background:var(--tint)}
 tr.cheapest td:nth-child(2) b{color:var(--best)}
 .nil{color:var(--soft);opacity:.6}
@@ -46,11 +48,12 @@ thead{display:none}table,tbody,tr,td{display:block;width:100%}
 tr{border-bottom:1px solid var(--line);padding:10px 8px}
 td{border:0;padding:2px 0;text-align:right;display:flex;justify-content:space-between;gap:16px}
 td::before{content:attr(data-name);color:var(--soft);flex:none}
-td:nth-child(1),td.nil{display:none}
-td:nth-child(2){display:block;text-align:left}td:nth-child(2)::before{content:none}
+td:nth-child(1),td.nil{display:none}td span{text-align:right}
+td:nth-child(2){display:block;min-width:0}td:nth-child(2)::before{content:none}
+td:nth-child(2) span{text-align:left}
 td:nth-child(2) small{margin-bottom:4px}}
 """
-_COLUMNS = ("#", "candidate", "total", "range", "work", "boots", "idle", "tokens", "own")
+_COLUMNS = ("#", "candidate", "total", "work", "boots", "idle", "tokens", "own")
 _WAITS = ("cold", "p50", "p95", "p99")
 
 
@@ -70,6 +73,8 @@ def page(found: dict[str, Any]) -> str:
 def body(found: dict[str, Any]) -> str:
     """What stands below the sentence, escaped: drawing, table, what is not known, its basis."""
     candidates = found["candidates"]
+    if not found["traffic"]["requests"]:
+        return f"{_traffic(found)}<h2>What it rests on</h2>{_list(_basis(found))}"
     dots = [
         Dot(
             number,
@@ -99,7 +104,7 @@ def body(found: dict[str, Any]) -> str:
         f"{_traffic(found)}{drawing}"
         f"<h2>All candidates, cheapest first</h2>{_table(found)}"
         f"<h2>Not known</h2>{_list(_unknown(candidates))}"
-        f"<h2>What it rests on</h2>{_list(_basis(found))}"
+        f"<details><summary>What it rests on</summary>{_list(_basis(found))}</details>"
     )
 
 
@@ -138,12 +143,11 @@ def _table(found: dict[str, Any]) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in (*_COLUMNS, *_WAITS))
     rows = []
     for number, candidate in enumerate(found["candidates"], 1):
-        span, waits = candidate["range_usd"], candidate["waits"]
+        waits = candidate["waits"]
         cells = [
             str(number),
             _name(number, candidate),
-            _usd(candidate["total_usd"]),
-            _span(span),
+            _total(candidate["total_usd"], candidate["range_usd"]),
             *(_usd(candidate[f"{part}_usd"]) for part in ("active", "boot", "idle")),
             _both(candidate["tokens_usd"], candidate["other_usd"]),
             _usd(candidate["standing_usd"]),
@@ -152,16 +156,19 @@ def _table(found: dict[str, Any]) -> str:
         ]
         kind = ' class="cheapest"' if candidate["name"] == found["cheapest"] else ""
         body = "".join(
-            f'<td data-name="{escape(name)}"{_faint(name, cell)}>{cell}</td>'
+            f'<td data-name="{escape(name)}"{_faint(name, cell)}><span>{cell}</span></td>'
             for name, cell in zip((*_COLUMNS, *_WAITS), cells, strict=True)
         )
         rows.append(f"<tr{kind}>{body}</tr>")
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    return (
+        '<div class="scroll" role="region" tabindex="0" aria-label="All candidates">'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
 
 
 def _faint(name: str, cell: str) -> str:
     """A part of the cost that is 0 stands back, and gives way where there is little room."""
-    return ' class="nil"' if cell == "$0.00" and name != "total" else ""
+    return ' class="nil"' if cell == "$0" and name != "total" else ""
 
 
 _UNKNOWN = '<span class="unknown">unknown</span>'
@@ -181,24 +188,21 @@ def _both(tokens: str | None, other: str | None) -> str:
     return _usd(str(Decimal(tokens) + Decimal(other)))
 
 
-def _span(span: dict[str, str] | None) -> str:
-    if span is None:
-        return _UNKNOWN
-    low, high = _usd(span["low"]), _usd(span["high"])
-    return low if low == high else f"{low} to {high}"
+def _total(total_usd: str | None, span: dict[str, str] | None) -> str:
+    """The total, and below it from where to where it may lie, where that is not one figure."""
+    said = _usd(total_usd)
+    low, high = (None, None) if span is None else (_usd(span["low"]), _usd(span["high"]))
+    return said if low == high else f"{said}<small>{low} to {high}</small>"
 
 
 def _usd(text: str | None) -> str:
-    if text is None:
-        return _UNKNOWN
-    usd = Decimal(text)
-    if usd >= 1000:
-        return f"${usd:,.0f}"
-    return f"${usd:.2f}" if usd >= Decimal("0.01") or not usd else f"${float(usd):.3g}"
+    return _UNKNOWN if text is None else dollars(Decimal(text))
 
 
 def _seconds(seconds: float | None) -> str:
-    return _UNKNOWN if seconds is None else f"{seconds:.3g} s"
+    if seconds is None:
+        return _UNKNOWN
+    return f"{seconds:,.0f} s" if seconds >= 100 else f"{seconds:.3g} s"
 
 
 def _unknown(candidates: list[dict[str, Any]]) -> list[str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
 
 from gateway.comparison.evaluate import Outcome
+from gateway.comparison.figures import dollars
 from gateway.warmth.arrivals import Traffic
 
 
@@ -87,12 +87,10 @@ def _rival(outcomes: Sequence[Outcome], cheapest: Outcome, limit: float | None) 
 
 def _span(outcome: Outcome) -> str:
     assert outcome.total_usd is not None
-    said = f"${_round(outcome.total_usd)}"
+    said = dollars(outcome.total_usd)
     if outcome.low_usd is not None and outcome.high_usd is not None:
-        if _round(outcome.low_usd) != _round(outcome.high_usd):
-            said += f" ({outcome.status}, ${_round(outcome.low_usd)} to {_round(outcome.high_usd)})"
-        else:
-            said += f" ({outcome.status})"
+        low, high = dollars(outcome.low_usd), dollars(outcome.high_usd)
+        said += f" ({outcome.status}" + (f", {low} to {high})" if low != high else ")")
     return said
 
 
@@ -109,12 +107,6 @@ def _length(days: float) -> str:
     if days >= 2:
         return f"{days:.3g} days"
     return f"{days * 24:.3g} hours" if days * 24 >= 2 else f"{days * 1440:.3g} minutes"
-
-
-def _round(usd: Decimal) -> str:
-    if usd >= 1000:
-        return f"{usd:,.0f}"
-    return f"{usd:.2f}" if usd >= 1 or not usd else f"{float(usd):.3g}"
 
 
 def _names(names: Sequence[str]) -> str:

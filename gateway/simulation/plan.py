@@ -101,7 +101,7 @@ def plan(streams: Streams, candidates: Sequence[Candidate], terms: Terms) -> dic
             "The same requests chose and measured it: expect somewhat less of others.",
         ],
     }
-    found["sentence"] = _sentence(found)
+    found["sentence"] = _sentence(found, today)
     return found
 
 
@@ -199,14 +199,28 @@ def _month(usd: Decimal, days: int) -> str:
     return str((usd / days * Decimal(str(MONTH_DAYS))).quantize(Decimal("0.000001")))
 
 
-def _sentence(found: dict[str, Any]) -> str:
+def _usd(amount: Decimal) -> str:
+    return f"{'-' if amount < 0 else ''}${abs(amount):,.2f}"
+
+
+def _sentence(found: dict[str, Any], today: Candidate) -> str:
     best, saving = found["recommended"], Decimal(found["saving_usd_per_month"])
     low, high = (Decimal(usd) for usd in found["interval_usd_per_month"])
     if saving <= 0 or low <= 0:
-        sure = "" if saving <= 0 else f" (the best of the others saves {low:,.2f} to {high:,.2f})"
+        sure = ""
+        if saving > 0:
+            sure = f" (the best of the others saves {_usd(low)} to {_usd(high)} a month)"
         return f"Nothing beats what there is today, {found['today']}, for sure{sure}."
+    # What stays as it is needs no second name: two policies at one price, or one at two.
+    if best["price"] == today.row.name:
+        new, old = f"The keep_warm policy {best['policy']}", f"{today.family} at the same price"
+    elif best["policy"] == today.family:
+        new, old = f"The price {best['price']}", f"{today.row.name} with the same policy"
+    else:
+        new = f"The keep_warm policy {best['policy']} at the price {best['price']}"
+        old = f"{today.family} at {today.row.name}"
     return (
-        f"Price {best['price']} with keep_warm policy {best['policy']} saves {saving:,.2f} USD a "
-        f"month ({low:,.2f} to {high:,.2f}), waiting counted at what it is worth, against "
-        f"{found['today']}. Over two such deployments, {best['routing']} is the better routing."
+        f"{new} saves {_usd(saving)} a month ({_usd(low)} to {_usd(high)}, waiting counted at "
+        f"what it is worth) against {old}. Over two such deployments, {best['routing']} is the "
+        "better routing."
     )

@@ -87,12 +87,19 @@ def test_it_says_the_answer_and_shows_everything(written: tuple[Page, Any]) -> N
     assert 2 <= len(drawn) < len(candidates)
 
 
+def test_the_sentence_and_the_table_have_the_same_figures(written: tuple[Page, Any]) -> None:
+    page, found = written
+    said = re.findall(r"\$[0-9.,]*[0-9]", found["sentence"])
+    below = " ".join(text for text in page.text if text != found["sentence"])
+    assert said and all(re.search(re.escape(figure) + r"(?![0-9.])", below) for figure in said)
+
+
 def test_what_others_wrote_is_escaped(run: Run, tmp_path: Path, ledger: int) -> None:
     path = tmp_path / "page.html"
     run("llama", "--html", path)
     text = path.read_text(encoding="utf-8")
     assert "&lt;b&gt;ours&lt;/b&gt;" in text and "<b>ours" not in text
-    assert re.search(r"<td[^>]*>1</td>", text)
+    assert re.search(r"<td[^>]*><span>1</span></td>", text)
 
 
 def test_a_page_without_anything_to_draw(run: Run, tmp_path: Path, ledger: int) -> None:

@@ -113,8 +113,8 @@ def test_an_action_and_the_focus_that_stays(browser: Browser, shown: Gateway) ->
     assert urlsplit(browser.value("location.href")).path == "/dashboard"
     assert "out of service" in browser.value("document.body.innerText")
     browser.value("document.getElementById('uncordon-unpriced').focus()")
-    before = browser.value("document.getElementById('beat').textContent")
-    browser.until(f"document.getElementById('beat').textContent !== {before!r}")
+    before = browser.value("document.getElementById('as-of').dateTime")
+    browser.until(f"document.getElementById('as-of').dateTime !== {before!r}")
     assert browser.value("document.activeElement.id") == "uncordon-unpriced"
     browser.submit("document.activeElement.click()")
     assert "out of service" not in browser.value("document.body.innerText")

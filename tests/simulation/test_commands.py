@@ -156,7 +156,8 @@ def test_a_plan_names_the_cheaper_machine_and_says_how_sure_it_is() -> None:
     assert found["recommended"]["price"] == "modal-l4"
     low, high = (Decimal(usd) for usd in found["interval_usd_per_month"])
     assert 0 < low <= Decimal(found["saving_usd_per_month"]) <= high
-    assert found["resampled"] == "deployments" and "modal-l4" in found["sentence"]
+    assert found["resampled"] == "deployments"
+    assert found["sentence"].count("modal-l4") == found["sentence"].count("modal-a100-80gb") == 1
     burdens = [Decimal(row["burden_usd_per_month"]) for row in found["candidates"]]
     assert burdens == sorted(burdens) and len(burdens) == 6
     few = run(*asked, "--synthetic", "gpu", "--streams", "2", "--days", "9")
@@ -165,6 +166,8 @@ def test_a_plan_names_the_cheaper_machine_and_says_how_sure_it_is() -> None:
         "plan", "--price", "modal-l4", "--policy", "fixed", *asked[3:3], "--synthetic", "gpu"
     )
     assert only["sentence"].startswith("Nothing beats")
+    same = run("plan", *asked[3:], "--synthetic", "gpu", "--streams", "10", "--days", "4")
+    assert "fixed at the same price" in same["sentence"] and "modal-l4" not in same["sentence"]
 
 
 @pytest.mark.parametrize(

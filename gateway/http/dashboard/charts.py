@@ -1,15 +1,16 @@
-"""Where the marks of a chart go. Drawn by ``templates/charts.html``, as SVG without a script."""
+"""Where the marks of a chart go. Drawn by ``templates/parts.html``, as SVG without a script."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 WIDE, NARROW = (1040, 260), (347, 230)
 COLOURS = 7  # the last one is for all others
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 10, 20, 26
 _LINE = 30
 _LETTER = 6.8  # pixels, of a text of 12
+_INSET = 5  # of a text beside an axis, which must not go through it
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +84,7 @@ def bars(
         y = height - _BOTTOM - value / top * up
         drawing.grid.append((room, y, width - _RIGHT, y))
         drawing.labels.append(Label(room - 8, y + 4, text, "end"))
-    for at_us, text in times:
-        drawing.labels.append(Label(x(at_us), height - 6, text))
+    drawing.labels += _apart([Label(x(at_us), height - 6, text) for at_us, text in times], width)
     for bar in stacks:
         left, right = x(bar.start_us), x(bar.end_us)
         gap = min(2.0, (right - left) * 0.2)
@@ -160,9 +160,11 @@ def curves(
     for value, text in up:
         drawing.grid.append((_LEFT, y(value), width - 2 * _RIGHT, y(value)))
         drawing.labels.append(Label(_LEFT - 8, y(value) + 4, text, "end"))
-    for value, text in across:
-        anchor = "end" if value == most_x else "middle"
-        drawing.labels.append(Label(x(value), height - 6, text, anchor))
+    marks = [
+        Label(x(value), height - 6, text, "end" if value == most_x else "middle")
+        for value, text in across
+    ]
+    drawing.labels += _apart(marks, width)
     for kind, points in series:
         path = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in points)
         drawing.paths.append((kind, path))
@@ -197,24 +199,40 @@ def lying(
     drawing = Drawing(width, len(lines) * (_LINE + 16) + _BOTTOM, title)
     across = width - 2 * _RIGHT
     bottom = drawing.height - _BOTTOM
+    marks = []
     for value, text in scale:
         share = value / (most or 1.0)
         x = _RIGHT + share * across
         drawing.grid.append((x, 0, x, bottom))
         anchor = "start" if share < 0.02 else "end" if share > 0.98 else "middle"
-        drawing.labels.append(Label(x, bottom + 16, text, anchor))
+        marks.append(Label(x, bottom + 16, text, anchor))
+    drawing.labels += _apart(marks, width)
     for number, line in enumerate(lines):
         y = number * (_LINE + 16) + 16
-        room = max(8, int(across / _LETTER) - len(line.note) - 2)
+        room = max(8, int((across - 2 * _INSET) / _LETTER) - len(line.note) - 2)
         name = line.name if len(line.name) <= room else f"{line.name[: room - 1]}…"
-        drawing.labels.append(Label(_RIGHT, y - 3, name, "start"))
+        drawing.labels.append(Label(_RIGHT + _INSET, y - 3, name, "start"))
         for kind, begin, length, said in line.parts:
             left = _RIGHT + begin / (most or 1.0) * across
             long = max(1.0, length / (most or 1.0) * across)
             drawing.marks.append(Mark(left, y, long, _LINE - 12, kind, said))
         if line.note:
-            drawing.labels.append(Label(width - _RIGHT, y - 3, line.note, "end"))
+            drawing.labels.append(Label(width - _RIGHT - _INSET, y - 3, line.note, "end"))
     return drawing
+
+
+def _apart(labels: Sequence[Label], width: float) -> list[Label]:
+    """Those of one line that can be read beside each other and inside; the last one stays."""
+    kept: list[Label] = []
+    free = float(width)
+    for label in sorted(labels, key=lambda one: -one.x):
+        long = len(label.text) * _LETTER
+        before = {"start": 0.0, "middle": long / 2, "end": long}[label.anchor]
+        x = min(max(label.x, before), width - long + before)
+        if x - before + long <= free:
+            kept.insert(0, replace(label, x=x))
+            free = x - before - _LETTER
+    return kept
 
 
 def round_scale(most: float) -> list[float]:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import Request
 
-from gateway.clock import rfc3339
 from gateway.http.dashboard import charts, spread, warmth
 from gateway.http.dashboard.asking import Asked, whole
-from gateway.http.dashboard.figures import percent, seconds, when
+from gateway.http.dashboard.figures import minute, percent, seconds, when
 from gateway.http.dashboard.over_time import extent, micros, times
 from gateway.http.dashboard.tables import Column, Link, Row, Table
 from gateway.http.dashboard.view import View, read
 from gateway.http.dashboard.visits import Visit
 from gateway.http.warmth import listed
-from gateway.ledger.query import MOST_ROWS, ReportQuery
+from gateway.ledger.query import MOST_ROWS, ReportQuery, zone
 from gateway.ledger.reports import Reports
 
 GROUPS = ("deployment", "provider", "model", "key")
@@ -141,7 +141,7 @@ def _by_time(asked: Asked) -> list[Column]:
         return Column(name, lambda row: row[name], link=link)
 
     return [
-        Column("from", lambda row: row["start_time"], lambda at: at[:16].replace("T", " ")),
+        Column("from", lambda row: row["start_time"], minute, is_number=False, title="from (UTC)"),
         counted("attempts"),
         *(counted(verdict, verdict=verdict) for verdict in ("cold", "warm", "unknown")),
         counted("boots", verdict="cold"),
@@ -230,7 +230,9 @@ def _strips(query: ReportQuery, operations: Sequence[Row], size: tuple[int, int]
         # What was cold is drawn last: it must not be hidden by the warm calls around it.
         parts.sort(key=lambda part: part[0] == "cold")
         lines.append(charts.Line(name, parts, f"{len(parts)} attempt{'s' * (len(parts) != 1)}"))
-    scale = [(0.0, f"from {when(rfc3339(begin_us))[5:16]}")]
+    scale = [
+        (0.0, f"from {datetime.fromtimestamp(begin_us / 1e6, zone(query.time_zone)):%d %b %H:%M}")
+    ]
     scale += [
         (float(at_us - begin_us), text)
         for at_us, text in times(query, begin_us, query.end_at_us, 11 if wide else 4)

@@ -12,7 +12,7 @@ from fastapi import Request
 
 from gateway.http.dashboard import charts
 from gateway.http.dashboard.asking import Asked, whole
-from gateway.http.dashboard.figures import UNKNOWN, usd
+from gateway.http.dashboard.figures import UNKNOWN, minute, usd
 from gateway.http.dashboard.over_time import colours, extent, micros, times
 from gateway.http.dashboard.tables import Column, Link, Row, Table
 from gateway.http.dashboard.view import View, read
@@ -154,7 +154,7 @@ def _bound(value: str | None) -> str:
 def _series_columns(query: ReportQuery, asked: Asked) -> list[Column]:
     behind = _behind(asked, query, in_bucket=True)
     return [
-        Column("from", lambda row: row["start_time"], lambda at: at[:16].replace("T", " ")),
+        Column("from", lambda row: row["start_time"], minute, is_number=False, title="from (UTC)"),
         *_group_columns(query),
         Column("attempts", lambda row: row["attempts"], link=behind),
         Column("known_usd", known_usd, usd, behind),

@@ -50,6 +50,11 @@ def when(text: str | None) -> str:
     return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M:%S}"
 
 
+def minute(text: str) -> str:
+    """An RFC 3339 instant to the minute, as it is written there."""
+    return text[:16].replace("T", " ")
+
+
 def said(value: Any) -> str:
     """Whatever it is: None is unknown, a truth is yes or no, thousands are set apart."""
     if value is None:

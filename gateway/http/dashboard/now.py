@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import Request
 
+from gateway.clock import rfc3339
 from gateway.http.dashboard.asking import Asked
 from gateway.http.dashboard.figures import UNKNOWN, percent, seconds, usd
 from gateway.http.dashboard.tables import Column, Table
@@ -37,6 +38,7 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
     shown = {
         "running": Table("Operations that run", _RUNNING, running[:_SHOWN]),
         "count": len(running),
+        "as_of": rfc3339(now_us),
         "deployments": [_stands(one) for one in found],
         "may_act": visited.caller.may("admin"),
     }

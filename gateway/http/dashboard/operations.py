@@ -12,7 +12,7 @@ from gateway.accounting.explain import explained
 from gateway.clock import rfc3339
 from gateway.http.dashboard import charts
 from gateway.http.dashboard.asking import Asked
-from gateway.http.dashboard.figures import seconds, usd, when
+from gateway.http.dashboard.figures import percent, seconds, usd, when
 from gateway.http.dashboard.tables import Column, Table
 from gateway.http.dashboard.view import View, read
 from gateway.http.dashboard.visits import Visit
@@ -70,7 +70,7 @@ async def build_one(visited: Visit, asked: Asked, request: Request) -> View:
     shown = {
         "operation": found,
         "drawings": _waterfalls(rows),
-        "phases": _PHASES,
+        "phases": _drawn_phases(rows),
         "told": told,
         **tables,
     }
@@ -92,12 +92,12 @@ _LIST = (
     Column("status", lambda row: row["status"], is_number=False),
     Column("start", lambda row: row["cold_start"]["verdict"], is_number=False),
     Column("cost_usd", lambda row: row["cost"]["total_usd"], usd),
-    Column("cost_status", lambda row: row["cost"]["status"], is_number=False),
+    Column("cost_status", lambda row: row["cost"]["status"], is_number=False, is_extra=True),
     Column("first_output_seconds", lambda row: row["timing"]["first_output_seconds"], seconds),
     Column("total_seconds", lambda row: row["timing"]["total_seconds"], seconds),
-    Column("attempts", lambda row: len(row["attempts"])),
-    Column("tags", _tags, is_number=False, is_long=True),
-    Column("id", lambda row: row["id"], is_number=False),
+    Column("attempts", lambda row: len(row["attempts"]), is_extra=True),
+    Column("tags", _tags, is_number=False, is_long=True, is_extra=True),
+    Column("id", lambda row: row["id"], is_number=False, is_extra=True),
 )
 
 
@@ -158,7 +158,7 @@ _LINES = (
     Column("price of one", lambda row: row["unit_price_usd"], usd),
     Column("booked", lambda row: row["booked_usd"], usd),
     Column("status", lambda row: row["status"], is_number=False),
-    Column("price row", lambda row: row["price_id"], _none, is_number=False),
+    Column("price row", lambda row: row["price_id"], _none, is_number=False, is_long=True),
     Column("rule", lambda row: row["rule"], is_number=False, is_long=True),
 )
 
@@ -174,7 +174,7 @@ _CANDIDATES = (
     Column("expected cost", lambda row: row["expected_usd"], usd),
     Column("expected wait", lambda row: row["expected_wait_seconds"], seconds),
     Column("state", lambda row: row["state"], is_number=False),
-    Column("P(warm)", lambda row: row["p_warm"]),
+    Column("P(warm)", lambda row: row["p_warm"], percent),
     Column("boot", lambda row: row["boot_seconds"], seconds),
     Column("left out because", lambda row: row["excluded"], _none, is_number=False),
     Column("beside another", _beside, _none, is_number=False),
@@ -198,6 +198,12 @@ def _waterfalls(rows: list[AttemptRow]) -> list[charts.Drawing]:
     scale = charts.quarters(most, "s")
     sizes = (charts.WIDE, charts.NARROW)
     return [charts.lying(title, lines, size[0], most, scale) for size in sizes]
+
+
+def _drawn_phases(rows: list[AttemptRow]) -> list[tuple[str, str]]:
+    """The key has the phases that are drawn, no others."""
+    there = {kind for row in rows for kind, _, _ in _spans(row)}
+    return [phase for phase in _PHASES if phase[0] in there]
 
 
 def _spans(row: AttemptRow) -> list[tuple[str, float, float]]:

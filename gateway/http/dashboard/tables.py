@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from gateway.http.dashboard.figures import UNKNOWN, said
+from gateway.http.dashboard.heads import head_of
 
 Row: TypeAlias = dict[str, Any]
 Link: TypeAlias = Callable[[Row], "str | None"]
@@ -27,6 +28,16 @@ class Column:
     is_number: bool = True
     is_long: bool = False
     """Folded where it would make the table wide."""
+    is_extra: bool = False
+    """Left out on a phone, where each row is a card."""
+
+    title: str = ""
+    """The head where the name's own is not it."""
+
+    @property
+    def head(self) -> str:
+        """The name as people read it."""
+        return self.title or head_of(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +48,8 @@ class Cell:
     kind: str
     link: str | None
     exact: str | None
+    head: str
+    plain: Any
 
 
 @dataclass(slots=True)
@@ -47,6 +60,8 @@ class Table:
     columns: Sequence[Column]
     rows: Sequence[Row] = field(default_factory=list)
     csv_link: str | None = None
+    feeds_chart: bool = False
+    """Its cells carry what CSV holds, for the script that draws them."""
 
     def drawn(self) -> Iterable[list[Cell]]:
         """The cells, row by row."""
@@ -67,11 +82,14 @@ def _cell(column: Column, row: Row) -> Cell:
     value = column.value(row)
     text = column.show(value)
     kinds = ["number"] if column.is_number else ["long"] if column.is_long else []
+    if column.is_extra or not text:
+        kinds.append("extra")
     if text == UNKNOWN:
         kinds.append("unknown")
     link = None if column.link is None else column.link(row)
     exact = None if value is None or str(value) == text else str(value)
-    return Cell(text, " ".join(kinds), link, exact if column.is_number else None)
+    exact = exact if column.is_number else None
+    return Cell(text, " ".join(kinds), link, exact, column.head, value)
 
 
 def _plain(value: Any) -> Any:

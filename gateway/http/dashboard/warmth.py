@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from gateway.http.dashboard import charts
-from gateway.http.dashboard.figures import percent, seconds
+from gateway.http.dashboard.figures import UNKNOWN, percent, seconds
 from gateway.http.dashboard.over_time import colours
 from gateway.http.dashboard.tables import Column, Row, Table
 
@@ -105,6 +105,10 @@ def _behind(row: Row) -> str:
     return "operations?" + urlencode({"deployment": row["deployment"]})
 
 
+def _score(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.4f}"
+
+
 _NOW = (
     Column("deployment", lambda row: row["deployment"], link=_behind, is_number=False),
     _text("state"),
@@ -116,7 +120,7 @@ _NOW = (
         for name in ("p50", "p90", "p99")
     ),
     Column("predictions", lambda row: row["calibration"]["predictions"], link=_behind),
-    Column("brier_score", lambda row: row["calibration"]["brier_score"]),
+    Column("brier_score", lambda row: row["calibration"]["brier_score"], _score),
     Column("calibration_error", lambda row: row["calibration"]["error"], percent),
 )
 _POINTS = (

@@ -12,7 +12,7 @@
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const fresh = page.getElementById("live");
       if (!answer.ok || !fresh) {
-        say("Not live any more: load the page again.");
+        say("Not live any more, load the page again:");
         clearInterval(timer);
         return;
       }
@@ -23,12 +23,13 @@
       live.replaceChildren(...fresh.childNodes);
       [...live.querySelectorAll(".scroll")].forEach((box, n) => { box.scrollLeft = scrolled[n] || 0; });
       if (at) document.getElementById(at)?.focus({ preventScroll: true });
-      say(`Live: as of ${new Date().toLocaleTimeString()}.`);
+      document.getElementById("as-of").replaceWith(page.getElementById("as-of"));
+      say("Live:");
     } catch {
-      say("The gateway does not answer; trying again.");
+      say("The gateway does not answer, trying again:");
     }
   }
 
   const timer = setInterval(refresh, every);
-  say(`Live: as of ${new Date().toLocaleTimeString()}.`);
+  say("Live:");
 })();

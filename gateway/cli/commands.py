@@ -31,6 +31,7 @@ from gateway.cli.options import (
 from gateway.cli.plan import plan
 from gateway.cli.pricebook import prices_app, reprice
 from gateway.cli.reconcile import reconcile
+from gateway.cli.rows import charges, operations
 from gateway.cli.simulate import simulate
 from gateway.cli.top import top
 from gateway.ledger.errors import SchemaMismatch, StoreUnavailable
@@ -172,6 +173,8 @@ def costs(
     show_costs(ledger_of(settings), query, form_of(as_json, as_csv), plot=plot)
 
 
+app.command()(charges)
+app.command()(operations)
 app.command()(top)
 app.command("cold-starts")(cold_starts)
 app.command()(compare)

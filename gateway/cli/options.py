@@ -28,7 +28,8 @@ PlotOption = Annotated[bool, typer.Option("--plot", help="Draw bars.")]
 GroupOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--group-by", help="provider deployment model key verdict status tag:<name>; repeatable."
+        "--group-by",
+        help="provider deployment model key verdict evidence status origin tag:<name>; repeatable.",
     ),
 ]
 BucketOption = Annotated[str, typer.Option("--bucket-width", help="1h, 1d or all.")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,6 +23,8 @@ from gateway.ledger import views
 from gateway.ledger.errors import BadQuery
 from gateway.ledger.query import ReportQuery, duration_us
 from gateway.ledger.reports import Reports
+from gateway.ledger.row_filters import OF_CHARGES, OF_OPERATIONS
+from gateway.settings import Scope
 from gateway.sofar import so_far_json
 
 router = APIRouter()
@@ -41,7 +43,22 @@ async def operations(request: Request) -> Response:
 
     A page may have fewer than ``limit``, or none: go on until ``next_cursor`` is null.
     """
-    return await _report(request, lambda reports, query: reports.operations(query))
+    return await _report(
+        request, lambda reports, query: reports.operations(query), only=OF_OPERATIONS
+    )
+
+
+@router.get("/v1/charges", response_class=Response)
+async def charges(request: Request) -> Response:
+    """Money that belongs to no single attempt, newest first: idle, standing, keep-warm, fees,
+    adjustments.
+
+    Each has its period, the rule by which it is allocated, and the attempt that it is for, if any.
+    Pages as those of operations.
+    """
+    return await _report(
+        request, lambda reports, query: reports.charges(query), only=OF_CHARGES, scopes=("reports",)
+    )
 
 
 @router.get("/v1/costs", response_class=Response)
@@ -157,11 +174,13 @@ async def _report(
     request: Request,
     read: Callable[[Reports, ReportQuery], dict[str, Any]],
     more: Set[str] = frozenset(),
+    only: Sequence[str] = (),
+    scopes: Sequence[Scope] = ("generate", "reports"),
 ) -> Response:
     state = state_of(request)
-    caller = state.keyring.admit(request.headers, "generate", "reports")
+    caller = state.keyring.admit(request.headers, *scopes)
     try:
-        query = query_of(request.query_params, caller, more)
+        query = query_of(request.query_params, caller, more, only)
         fresh = await caught_up(state)
         answer = await asyncio.to_thread(read, state.reports(), query)
     except BadQuery as error:
@@ -171,8 +190,14 @@ async def _report(
     return json_response(answer)
 
 
-def query_of(params: QueryParams, caller: Caller, more: Set[str] = frozenset()) -> ReportQuery:
-    """A report's query from its URL; ``more``: parameters that are its own, beside those of all.
+def query_of(
+    params: QueryParams,
+    caller: Caller,
+    more: Set[str] = frozenset(),
+    only: Sequence[str] = (),
+) -> ReportQuery:
+    """A report's query from its URL; ``more``: parameters that are its own, beside those of all;
+    ``only``: filters of rows that it takes.
 
     Raises BadQuery naming the parameter.
     """
@@ -182,7 +207,7 @@ def query_of(params: QueryParams, caller: Caller, more: Set[str] = frozenset()) 
     filters = {
         name: tuple(params.getlist(name))
         for name in dict.fromkeys(params)
-        if name not in _OWN and name not in more
+        if name not in _OWN and name not in more and name not in only
     }
     return ReportQuery(
         start_at_us=start_at_us,
@@ -195,6 +220,7 @@ def query_of(params: QueryParams, caller: Caller, more: Set[str] = frozenset()) 
         cursor=params.get("cursor"),
         key_id=caller.sees_only,
         by=tuple(params.getlist("by")) if "by" in more else (),
+        only={name: tuple(params.getlist(name)) for name in only if name in params},
     )
 
 

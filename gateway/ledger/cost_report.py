@@ -53,6 +53,10 @@ class CostReport:
         """The rows that were asked for."""
         return self._groups.page(cost_row)
 
+    def all(self) -> Sums:
+        """Everything as one sum, where it was asked for without groups and buckets."""
+        return self._groups.of(0, ())
+
 
 def added_up(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Rows of one report as one row, without group and time: what the report would say of all.

@@ -8,14 +8,20 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 from zoneinfo import ZoneInfo
 
 import orjson
 
+from gateway.ledger import row_filters
 from gateway.ledger.errors import BadQuery
+from gateway.ledger.rows import AttemptStatus
 
-DIMENSIONS = ("provider", "deployment", "model", "key", "verdict", "status")
+DIMENSIONS = (
+    *("provider", "deployment", "model", "key", "verdict", "evidence", "status", "origin"),
+)
+ENDED = tuple(status for status in get_args(AttemptStatus) if status != "running")
+"""What ``status=ended`` stands for."""
 SPLITS = ("hour", "idle_gap")
 """What cold starts can be split by besides dimensions; they are computed, not columns."""
 MOST_ROWS = 1000
@@ -32,8 +38,8 @@ class ReportQuery:
 
     ``bucket_width`` is 1h, 1d or all. ``group_by`` and the keys of ``filters`` are dimensions or
     ``tag:<name>``; a filter holds where any of its values does. ``key_id`` narrows everything to
-    one caller's own operations. ``by`` are ``SPLITS``, for the cold start report alone. Raises
-    BadQuery, which names the parameter.
+    one caller's own operations. ``by`` are ``SPLITS``, for the cold start report alone. ``only``:
+    filters of ``row_filters``, for lists of rows alone. Raises BadQuery, which names the parameter.
     """
 
     start_at_us: int
@@ -46,6 +52,7 @@ class ReportQuery:
     cursor: str | None = None
     key_id: str | None = None
     by: tuple[str, ...] = ()
+    only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 <= self.start_at_us < _LATEST_US:
@@ -64,6 +71,11 @@ class ReportQuery:
         for name in self.filters:
             if not is_dimension(name):
                 raise BadQuery(name, f"A filter is one of {_choices()}; not {name!r}.")
+        if "ended" in self.filters.get("status", ()):
+            every = dict.fromkeys((*self.filters["status"], *ENDED))
+            every.pop("ended")
+            object.__setattr__(self, "filters", {**self.filters, "status": tuple(every)})
+        row_filters.check(self.only, self.end_at_us - self.start_at_us)
         if len(set(self.by)) != len(self.by) or not set(self.by) <= set(SPLITS):
             raise BadQuery("by", f"by is one of {' and '.join(SPLITS)}, or both.")
         zone(self.time_zone)

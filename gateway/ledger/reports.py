@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.clock import rfc3339
+from gateway.ledger import row_filters
 from gateway.ledger.codec import attempt_row
 from gateway.ledger.cold_start_report import ColdStartReport
 from gateway.ledger.cost_report import COUNTED, CostReport
@@ -78,10 +79,7 @@ class Reports:
         """
         from gateway.ledger.newest import newest
 
-        after = query.after()
-        if after is not None and not isinstance(after[1], str):
-            raise BadQuery("cursor", "cursor belongs to another report.")
-        before = None if after is None else (after[0], after[1])
+        before = _before(query)
         with self._reading() as snapshot:
             if snapshot is None:
                 return _nothing()
@@ -102,6 +100,35 @@ class Reports:
             rows = _operations(snapshot, [operation_id], key_id, None).get(operation_id)
         return None if rows is None else operation_json(rows)
 
+    def charges(self, query: ReportQuery) -> dict[str, Any]:
+        """Charges that begin in the range, newest first; see ``charge_list``. Pages as above."""
+        from gateway.ledger.charge_list import newest_charges
+
+        before = _before(query)
+        with self._reading() as snapshot:
+            if snapshot is None:
+                return _nothing()
+            shown, more = newest_charges(snapshot, query, before)
+        return {"data": shown, "next_cursor": None if more is None else cursor(list(more))}
+
+    def operations_come_to(self, query: ReportQuery) -> dict[str, Any] | None:
+        """See ``behind.operations_come_to``."""
+        from gateway.ledger import behind
+
+        with self._reading() as snapshot:
+            if snapshot is None:
+                return None
+            return behind.operations_come_to(snapshot, query, self._most_rows_read)
+
+    def charges_come_to(self, query: ReportQuery) -> dict[str, Any] | None:
+        """See ``behind.charges_come_to``."""
+        from gateway.ledger import behind
+
+        with self._reading() as snapshot:
+            if snapshot is None:
+                return None
+            return behind.charges_come_to(snapshot, query, self._most_rows_read)
+
     def costs(self, query: ReportQuery) -> dict[str, Any]:
         """What attempts and charges cost; see ``cost_report``."""
         from gateway.ledger import selection
@@ -113,6 +140,7 @@ class Reports:
         a = attempts.c
         money = (a.cost_pico_usd, a.known_pico_usd, a.low_pico_usd, a.high_pico_usd)
         columns = (a.operation_at_us, a.cost_status, *money, a.cost_lines)
+        row_filters.refused_by_sums(query.only)
         report = CostReport(query)  # refuses a wrong cursor, ledger or none
         with self._reading() as snapshot:
             if snapshot is None:
@@ -145,6 +173,7 @@ class Reports:
         boot, wait = (case((lost, None), else_=x) for x in (a.boot_seconds, a.wait_seconds))
         seconds = (a.caused_boot, boot, wait, a.idle_before_seconds)
         columns = (a.operation_at_us, a.verdict, a.evidence, *seconds)
+        row_filters.refused_by_sums(query.only)
         report = ColdStartReport(query)
         with self._reading() as snapshot:
             if snapshot is None:
@@ -286,6 +315,16 @@ def _operations(
     for row in snapshot.attempts(found, *(span or (0, EVER_US))):
         rows.setdefault(row.operation_id, []).append(attempt_row(dict(row._mapping)))
     return rows
+
+
+def _before(query: ReportQuery) -> tuple[int, str] | None:
+    """The place that a list goes on from. Raises BadQuery."""
+    after = query.after()
+    if after is None:
+        return None
+    if not isinstance(after[1], str):
+        raise BadQuery("cursor", "cursor belongs to another report.")
+    return after[0], after[1]
 
 
 def _nothing() -> dict[str, Any]:

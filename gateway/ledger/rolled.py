@@ -53,25 +53,50 @@ def hours_of(connection: Connection, start_us: int, end_us: int) -> list[int]:
 
 
 def attempts_by(
-    connection: Connection, grain: Grain, query: ReportQuery, end_us: int
+    connection: Connection, grain: Grain, query: ReportQuery, end_us: int, counted: str = "attempts"
 ) -> Iterator[tuple[int, int, int]]:
     """Stretches with an attempt that the filters let through, newest first: the begin, how many
-    such attempts, how many in all.
+    such attempts, how many in all. ``counted``: the column that counts those that are meant.
     """
     table = grain.totals
-    at, attempts = table.c[grain.at], table.c.attempts
+    return _stretches(
+        connection, table, grain, query, end_us, table.c[counted], table.c.attempts, ()
+    )
+
+
+def charges_by(
+    connection: Connection, grain: Grain, query: ReportQuery, end_us: int, kinds: Sequence[str]
+) -> Iterator[tuple[int, int, int]]:
+    """The same of charges of some kinds."""
+    table = grain.lines
+    count = table.c.lines
+    meant = table.c.kind.in_(kinds)
+    return _stretches(connection, table, grain, query, end_us, count, count, (meant,))
+
+
+def _stretches(
+    connection: Connection,
+    table: Table,
+    grain: Grain,
+    query: ReportQuery,
+    end_us: int,
+    counted: ColumnElement[int],
+    all_: ColumnElement[int],
+    meant: Sequence[ColumnElement[bool]],
+) -> Iterator[tuple[int, int, int]]:
+    at = table.c[grain.at]
     matching = select(series.c.id).where(*_conditions(query))
-    those = func.sum(case((table.c.series_id.in_(matching), attempts), else_=0))
+    those = func.sum(case((table.c.series_id.in_(matching), counted), else_=0))
     begin = query.start_at_us - query.start_at_us % grain.us
     wanted = (
-        select(at, those, func.sum(attempts))
-        .where(at >= begin, at < end_us)
+        select(at, those, func.sum(all_))
+        .where(at >= begin, at < end_us, *meant)
         .group_by(at)
         .having(those > 0)
         .order_by(at.desc())
     )
-    for at_us, matches, all_ in connection.execute(wanted):
-        yield at_us, int(matches), int(all_)
+    for at_us, matches, rows in connection.execute(wanted):
+        yield at_us, int(matches), int(rows)
 
 
 def tags_are_rolled(connection: Connection, query: ReportQuery) -> bool:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select, tuple_
+from sqlalchemy import ColumnElement, Select, Text, and_, cast, func, or_, select, tuple_
 
+from gateway.ledger import row_filters
 from gateway.ledger.query import ReportQuery
 from gateway.ledger.schema import attempts, charges, journal_files
 
 _COLUMNS = {"key": "key_id"}  # where the public name is not the column's
+_OF_CHARGES = {"kind": "kind", "cost_status": "status", "rule": "rule"}
 
 
 def attempt_dimension(name: str) -> ColumnElement[Any]:
@@ -29,8 +31,24 @@ def attempts_of(query: ReportQuery, *columns: ColumnElement[Any]) -> Select[Any]
 
 def charges_of(query: ReportQuery) -> Select[Any]:
     """Charges that begin within a query's range; see ``charge_rows`` for their dimensions."""
-    starts = charges.c.period_start_at_us
-    return select(charges).where(starts >= query.start_at_us, starts < query.end_at_us)
+    c = charges.c
+    starts = c.period_start_at_us
+    own = [(c[name], query.filters.get(name)) for name in ("provider", "deployment")]
+    own += [(c[_OF_CHARGES[name]], query.only.get(name)) for name in _OF_CHARGES]
+    return select(charges).where(
+        starts >= query.start_at_us,
+        starts < query.end_at_us,
+        *(column.in_(values) for column, values in own if values is not None),
+    )
+
+
+def newest_charges(query: ReportQuery, before: tuple[int, str] | None) -> Select[Any]:
+    """Charges that begin within a query's range, newest first, without a limit."""
+    place = (charges.c.period_start_at_us, charges.c.charge_id)
+    found = charges_of(query)
+    if before is not None:
+        found = found.where(tuple_(*place) < tuple_(*before))
+    return found.order_by(place[0].desc(), place[1].desc())
 
 
 def operations_of(query: ReportQuery, before: tuple[int, str] | None) -> Select[Any]:
@@ -61,4 +79,45 @@ def _conditions(query: ReportQuery) -> list[ColumnElement[bool]]:
     if query.key_id is not None:
         conditions.append(attempts.c.key_id == query.key_id)
     conditions += [attempt_dimension(name).in_(values) for name, values in query.filters.items()]
+    for name, values in query.only.items():
+        if name in _ROW_FILTERS:
+            conditions.append(or_(*(_ROW_FILTERS[name](value) for value in values)))
     return conditions
+
+
+def _caused_boot(value: str) -> ColumnElement[bool]:
+    caused = attempts.c.caused_boot
+    return caused.is_(None) if value == "unknown" else caused.is_(value == "true")
+
+
+def _has_line(kind: str) -> ColumnElement[bool]:
+    # As text: SQLite and PostgreSQL write the same JSON with and without a blank.
+    lines = cast(attempts.c.cost_lines, Text)
+    return or_(*(lines.contains(f'"kind":{gap}"{kind}"', autoescape=True) for gap in ("", " ")))
+
+
+def _in_sample(which: str) -> ColumnElement[bool]:
+    """As the distributions of cold starts are made, from sums and from rows."""
+    a = attempts.c
+    of = [a.verdict == "cold", a.status.not_in(("running", "lost_hedge"))]
+    if which == "wait":
+        return and_(*of, a.wait_seconds.is_not(None))
+    caused = or_(a.caused_boot.is_(None), a.caused_boot.is_(True))
+    return and_(*of, a.boot_seconds.is_not(None), caused)
+
+
+def _in_bin(text: str) -> ColumnElement[bool]:
+    low, high = row_filters.boot_bin(text)
+    boot = attempts.c.boot_seconds
+    above = boot > low if low else boot >= low
+    return above if high is None else and_(above, boot <= high)
+
+
+_ROW_FILTERS: Mapping[str, Callable[[str], ColumnElement[bool]]] = {
+    "cost_status": lambda value: attempts.c.cost_status == value,
+    "caused_boot": _caused_boot,
+    "line": _has_line,
+    "sample": _in_sample,
+    "boot_seconds": _in_bin,
+}
+"""Those by ``hour`` are spans of time: see ``row_filters.spans``."""

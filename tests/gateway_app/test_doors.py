@@ -139,6 +139,7 @@ SCOPES = [
     ("POST", "/v1/chat/completions", {"app", "other", "operator", "both"}),
     ("GET", "/v1/costs", {"app", "other", "finance", "operator", "both"}),
     ("GET", "/v1/operations", {"app", "other", "finance", "operator", "both"}),
+    ("GET", "/v1/charges", {"finance", "operator", "both"}),
     ("GET", "/v1/cold-starts", {"app", "other", "finance", "operator", "both"}),
     ("GET", "/v1/operations/gen_1", {"app", "other", "finance", "operator", "both"}),
     ("GET", "/metrics", {"finance", "operator", "both"}),

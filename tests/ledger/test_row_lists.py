@@ -137,7 +137,7 @@ def test_operations_by_what_their_attempts_are(
     reports: Reports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     some: tuple[tuple[int, dict[str, Any]], ...] = (
-        (1, {"deployment": ("a", "b")}),
+        (5, {"deployment": ("a", "b")}),
         (1000, {}),
         (1000, {"status": ("ended",), "tag:n": ("1",)}),
     )
@@ -184,7 +184,7 @@ def test_charges_by_what_they_are(reports: Reports, monkeypatch: pytest.MonkeyPa
             ),
         ),
     ]
-    for most in (1, 1000):
+    for most in (3, 1000):
         monkeypatch.setattr("gateway.ledger.charge_list.MOST_ROWS_READ", most)
         for given, wanted in questions:
             rows = [row for row in reversed(CHARGES) if wanted(row)]

@@ -28,10 +28,10 @@ PROVIDERS = (
 )
 # Whether the machines go cold first, and whether the caller wants a stream.
 ROUNDS = ((True, False), (False, True), (True, True), (False, False), (True, False))
-# The median of errors asks for several; a busy machine can make it need some more.
+# A quartile of errors asks for several; a busy machine can make it need some more.
 FURTHER_ROUNDS = ((True, False),) * 4
 SOON_SECONDS = 1.0  # until a provider sees that its caller has left
-MEDIAN_SECONDS = 0.05  # of the errors of what the gateway stamps
+NEAR_SECONDS = 0.05  # of the errors of what the gateway stamps
 
 
 @dataclass
@@ -46,9 +46,13 @@ class Held:
 
     @property
     def is_exact(self) -> bool:
-        """Whether the seconds that the gateway stamped are near enough to the truth."""
-        stamped = [errors for errors in (self.boot_errors, self.execute_errors) if errors]
-        return all(statistics.median(errors) <= MEDIAN_SECONDS for errors in stamped)
+        """Whether the seconds that the gateway stamped are near enough to the truth.
+
+        A stamp at the wrong place is wrong each time; a busy machine is late now and then, and more
+        often the busier it is. So the first quartile is asked, not the median.
+        """
+        stamped = [sorted(errors) for errors in (self.boot_errors, self.execute_errors)]
+        return all(errors[len(errors) // 4] <= NEAR_SECONDS for errors in stamped if errors)
 
     def row(self) -> str:
         shown = [f"{self.verdicts:8} {self.stated:6}"]

@@ -44,6 +44,7 @@ class Slow:
         self, seconds: float = 0.0, media_type: str = "application/json", body: bytes = b""
     ) -> None:
         self.seconds = seconds
+        self.is_ready: Callable[[], bool] = lambda: True
         self.media_type = media_type
         self.status = 200
         choice = {"index": 0, "message": {"content": ANSWER}, "finish_reason": "stop"}
@@ -56,6 +57,8 @@ class Slow:
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         self.accepts.append(headers.get("accept", ""))
         await asyncio.sleep(self.seconds)
+        while not self.is_ready():
+            await asyncio.sleep(0.005)
         pairs = [(b"content-type", self.media_type.encode())]
         await send({"type": "http.response.start", "status": self.status, "headers": pairs})
         for at in range(len(self.body)):  # frames split at every byte
@@ -89,8 +92,9 @@ def modal() -> Iterator[Modal]:
 async def test_work_longer_than_the_limit_is_followed(
     serve_proxy: Callable[..., ModalProxy],
 ) -> None:
-    app = Slow(0.07)
+    app = Slow()
     proxy = serve_proxy(app, limit_seconds=0.02)
+    app.is_ready = lambda: len(proxy.requests) >= 3
     async with endpoint(proxy.url) as bound:
         got = await ask(bound, GenerateRequest("hi", stream=False))
     assert text_of(got.events) == ANSWER

@@ -357,7 +357,7 @@ def test_wrong_methods(gateway: Gateway, path: str, method: str) -> None:
     assert response.headers["allow"] == "POST"
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v2/generate", "/v1/embeddings", "/v1/generate/x"])
+@pytest.mark.parametrize("path", ["/v1", "/v2/generate", "/v1/embeddings", "/v1/generate/x"])
 def test_unknown_routes(gateway: Gateway, path: str) -> None:
     refused(gateway.http.post(path, json={}), 404, "route_not_found")
     refused(gateway.http.get(path), 404, "route_not_found")

@@ -81,6 +81,7 @@ def test_a_gateway_that_dies_in_a_race_books_both_afterwards(two: Gateway, tmp_p
         shutil.copytree(two.data_dir / "journal", tmp_path / "journal")
     tree = {"deployments": {"b": deployment("b")}, "models": {"two": {"deployments": ["b"]}}}
     with running_gateway(tree, tmp_path) as after:
+        eventually(lambda: after.operation(operation_id)["status"] == "interrupted")
         told = after.operation(operation_id)
         statuses = [(x["deployment"], x["status"]) for x in told["attempts"]]
         assert statuses == [("a", "interrupted"), ("b", "interrupted")]

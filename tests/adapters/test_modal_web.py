@@ -57,7 +57,7 @@ class Slow:
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         self.accepts.append(headers.get("accept", ""))
         await asyncio.sleep(self.seconds)
-        while not self.is_ready():
+        while not self.is_ready():  # noqa: ASYNC110  (said by another thread)
             await asyncio.sleep(0.005)
         pairs = [(b"content-type", self.media_type.encode())]
         await send({"type": "http.response.start", "status": self.status, "headers": pairs})

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from gateway.http.json import json_response
+from gateway.http.parameters import only
 from gateway.http.state import state_of
 
 router = APIRouter()
@@ -19,4 +20,5 @@ async def budgets(request: Request) -> Response:
     """
     state = state_of(request)
     state.keyring.admit(request.headers, "reports")
+    only(request.query_params)
     return json_response({"data": await state.budgets.report(), "next_cursor": None})

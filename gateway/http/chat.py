@@ -41,39 +41,58 @@ DIALECT = "openai_chat"
 class StreamOptions(BaseModel):
     """``stream_options`` as far as the gateway itself reads them."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     include_usage: bool = False
+    """Tell usage and cost in the last chunk."""
 
 
 class GatewayOptions(BaseModel):
     """``extra_body={"gateway": {...}}``: what OpenAI's dialect has no word for."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
 
     tags: dict[TagName, Tag] = Field(default_factory=dict, max_length=16)
+    """Kept with the cost, beside ``metadata``."""
     on_disconnect: OnDisconnect = "cancel"
+    """What becomes of the work when the caller hangs up, as in ``/v1/generate``."""
     routing: RoutingBody = Field(default_factory=RoutingBody)
+    """Where it may go, and how that is decided."""
     dry_run: bool = False
+    """Answer where it would go; nothing is asked and nothing spent."""
 
 
 class ChatBody(BaseModel):
     """The fields that the gateway reads; all others go to a deployment of this dialect as sent."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, use_attribute_docstrings=True)
 
     model: str = Field(min_length=1, max_length=256)
+    """A configured model, or ``deployment:<name>``."""
     messages: Annotated[list[dict[str, Any]], Field(fail_fast=True)] = Field(min_length=1)
+    """The conversation, in OpenAI's words."""
     stream: bool | None = None
+    """Answer with server-sent events as they come."""
     stream_options: StreamOptions | None = None
+    """How to stream."""
     max_tokens: int | None = Field(default=None, ge=1, le=MAX_OUTPUT_TOKENS)
+    """Longest answer, in tokens, by its older name."""
     max_completion_tokens: int | None = Field(default=None, ge=1, le=MAX_OUTPUT_TOKENS)
+    """Longest answer, in tokens."""
     temperature: float | None = Field(default=None, ge=0, le=2)
+    """How freely tokens are drawn; 0: the likeliest."""
     top_p: float | None = Field(default=None, ge=0, le=1)
+    """Only tokens that are together so likely are drawn from."""
     n: int | None = Field(default=None, ge=1, le=128)
+    """How many choices."""
     stop: str | Annotated[list[str], Field(fail_fast=True)] | None = None
+    """Texts that end the answer."""
     seed: int | None = None
+    """Of what is drawn, as far as the provider goes by it."""
     metadata: dict[TagName, Tag] | None = Field(default=None, max_length=16)
     """Tags: kept with the cost, not sent on."""
     gateway: GatewayOptions | None = None
+    """What OpenAI's dialect has no word for."""
 
 
 _KNOWN: TypeAdapter[ChatBody] = TypeAdapter(ChatBody)
@@ -83,16 +102,7 @@ _OURS = frozenset({"model", "messages", "stream", "metadata", "gateway"})
 router = APIRouter()
 
 
-@router.post(
-    "/v1/chat/completions",
-    response_class=Response,
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": ChatBody.model_json_schema()}},
-        }
-    },
-)
+@router.post("/v1/chat/completions", response_class=Response)
 async def chat_completions(request: Request) -> Response:
     """Ask a model in OpenAI's dialect; usable with the ``openai`` SDK as it is."""
     state = state_of(request)

@@ -13,6 +13,7 @@ from gateway.candidates import candidate_of, considered_json
 from gateway.clock import rfc3339
 from gateway.http.errors import HttpError
 from gateway.http.json import json_response
+from gateway.http.parameters import only
 from gateway.http.state import State, state_of
 from gateway.registry import Target
 from gateway.routing import Considered
@@ -27,6 +28,7 @@ async def deployments(request: Request) -> Response:
     """Every deployment: what runs there, and what a call that is sent now can expect."""
     state = state_of(request)
     state.keyring.admit(request.headers, "reports")
+    only(request.query_params)
     return json_response({"data": listed(state), "next_cursor": None})
 
 

@@ -74,10 +74,12 @@ class ChatMessage(_Wire):
     """One message of a conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
+    """Who says it."""
     content: (
         Annotated[str, StringConstraints(min_length=1)]
         | Annotated[list[dict[str, Any]], Field(fail_fast=True)]
     )
+    """Text, or parts in OpenAI's words."""
 
 
 class GenerateParameters(_Wire):
@@ -86,12 +88,15 @@ class GenerateParameters(_Wire):
     max_output_tokens: int | None = Field(default=None, ge=1, le=MAX_OUTPUT_TOKENS)
     """Longest answer, in tokens."""
     temperature: float | None = Field(default=None, ge=0, le=2)
+    """How freely tokens are drawn; 0: the likeliest."""
     top_p: float | None = Field(default=None, gt=0, le=1)
+    """Only tokens that are together so likely are drawn from."""
     stop: Annotated[list[StopText], Field(max_length=4, fail_fast=True)] = Field(
         default_factory=list
     )
     """Texts that end the answer."""
     seed: int | None = Field(default=None, ge=0, le=2**32 - 1)
+    """Of what is drawn, as far as the provider goes by it."""
 
 
 class GenerateBody(_Wire):
@@ -106,6 +111,7 @@ class GenerateBody(_Wire):
     )
     """Text, the messages of a conversation, or an object in the words of the model itself."""
     parameters: GenerateParameters = Field(default_factory=GenerateParameters)
+    """The common knobs."""
     stream: bool = False
     """Answer with server-sent events as they come."""
     on_disconnect: OnDisconnect = "cancel"
@@ -124,16 +130,7 @@ _BODY: TypeAdapter[GenerateBody] = TypeAdapter(GenerateBody)
 router = APIRouter()
 
 
-@router.post(
-    "/v1/generate",
-    response_class=Response,
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": GenerateBody.model_json_schema()}},
-        }
-    },
-)
+@router.post("/v1/generate", response_class=Response)
 async def generate(request: Request) -> Response:
     """Ask a model. Answers JSON, or with ``"stream": true`` server-sent events."""
     state = state_of(request)

@@ -13,6 +13,7 @@ from gateway.http.answers import rejection
 from gateway.http.body import read_json_body
 from gateway.http.errors import HttpError
 from gateway.http.json import json_response
+from gateway.http.parameters import only
 from gateway.http.state import State, state_of
 from gateway.limits.keylist import GRACE_SECONDS, key_json, keys_json
 from gateway.limits.keystore import NAME_PATTERN, KeyTaken, NoSuchKey, new_key
@@ -29,11 +30,17 @@ class NewKey(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     name: str = Field(pattern=NAME_PATTERN)
+    """Its id in the ledger."""
     scopes: frozenset[Scope] = frozenset({"generate"})
+    """generate: call models, see own operations; reports: see all; admin: everything."""
     models: frozenset[Annotated[str, Field(min_length=1, max_length=256)]] | None = None
+    """The models that it may ask for, by the name that is asked for; unset: all."""
     expires_at: AwareDatetime | None = None
+    """From then on it is refused."""
     requests_per_minute: int | None = Field(default=None, ge=1)
+    """Requests that it may make in a minute."""
     tokens_per_minute: int | None = Field(default=None, ge=1)
+    """Tokens, in and out, that it may use in a minute."""
     budgets: tuple[Allowance, ...] = Field(default=(), max_length=8)
     """What may be spent with it."""
 
@@ -51,22 +58,18 @@ _NEW: TypeAdapter[NewKey] = TypeAdapter(NewKey)
 _ROTATION: TypeAdapter[Rotation] = TypeAdapter(Rotation)
 
 
-def _body_of(model: type[BaseModel]) -> dict[str, Any]:
-    content = {"application/json": {"schema": model.model_json_schema()}}
-    return {"requestBody": {"required": True, "content": content}}
-
-
 @router.get("/v1/keys", response_class=Response)
 async def list_keys(request: Request) -> Response:
     """All keys, revoked ones too, without their secrets."""
     state = _admitted(request)
+    only(request.query_params)
     stored = await asyncio.to_thread(state.keys.keys)
     now_us = state.executor.clock.wall_us()
     data = keys_json(state.settings.auth.keys, stored, now_us)
     return json_response({"data": data, "next_cursor": None})
 
 
-@router.post("/v1/keys", response_class=Response, openapi_extra=_body_of(NewKey))
+@router.post("/v1/keys", response_class=Response)
 async def create_key(request: Request) -> Response:
     """Make a key. It is in this answer and nowhere else."""
     state = _admitted(request)
@@ -90,7 +93,7 @@ async def create_key(request: Request) -> Response:
     return await _told(state, body.name, secret, 201)
 
 
-@router.post("/v1/keys/{name}/rotate", response_class=Response, openapi_extra=_body_of(Rotation))
+@router.post("/v1/keys/{name}/rotate", response_class=Response)
 async def rotate_key(request: Request, name: str) -> Response:
     """Give a key another secret; the present one stays good for ``grace_seconds``."""
     state = _admitted(request)

@@ -18,10 +18,20 @@ from gateway.execution import Run
 from gateway.http.doors import Caller
 from gateway.http.errors import HttpError
 from gateway.http.json import json_response
+from gateway.http.parameters import (
+    CHARGES,
+    COLD_STARTS,
+    COSTS,
+    DEFAULT_DAYS,
+    DEFAULT_LIMIT,
+    OPERATIONS,
+    Parameter,
+    once,
+)
 from gateway.http.state import State, state_of
 from gateway.ledger import views
 from gateway.ledger.errors import BadQuery
-from gateway.ledger.query import ReportQuery, duration_us
+from gateway.ledger.query import MOST_ROWS, ReportQuery, duration_us
 from gateway.ledger.reports import Reports
 from gateway.ledger.row_filters import OF_CHARGES, OF_OPERATIONS
 from gateway.settings import Scope
@@ -29,9 +39,7 @@ from gateway.sofar import so_far_json
 
 router = APIRouter()
 
-_OWN = {"start_time", "end_time", "bucket_width", "time_zone", "group_by", "limit", "cursor"}
-_COLD_OWN = {"by", "against"}  # of the cold start report alone
-_DEFAULT_SPAN = timedelta(days=30)
+_DEFAULT_SPAN = timedelta(days=DEFAULT_DAYS)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WAIT_SECONDS = 1.0
 _LIMIT = re.compile(r"[0-9]{1,4}")
@@ -44,27 +52,30 @@ async def operations(request: Request) -> Response:
     A page may have fewer than ``limit``, or none: go on until ``next_cursor`` is null.
     """
     return await _report(
-        request, lambda reports, query: reports.operations(query), only=OF_OPERATIONS
+        request, lambda reports, query: reports.operations(query), OPERATIONS, only=OF_OPERATIONS
     )
 
 
 @router.get("/v1/charges", response_class=Response)
 async def charges(request: Request) -> Response:
-    """Money that belongs to no single attempt, newest first: idle, standing, keep-warm, fees,
-    adjustments.
+    """Money that belongs to no single attempt, newest first.
 
-    Each has its period, the rule by which it is allocated, and the attempt that it is for, if any.
-    Pages as those of operations.
+    Idle and standing machines, keep-warm, fees, adjustments: each has its period, the rule by which
+    it is allocated, and the attempt that it is for, if any. Pages as those of operations.
     """
     return await _report(
-        request, lambda reports, query: reports.charges(query), only=OF_CHARGES, scopes=("reports",)
+        request,
+        lambda reports, query: reports.charges(query),
+        CHARGES,
+        only=OF_CHARGES,
+        scopes=("reports",),
     )
 
 
 @router.get("/v1/costs", response_class=Response)
 async def costs(request: Request) -> Response:
     """What was spent, by ``group_by`` and ``bucket_width``; unknown is never 0."""
-    return await _report(request, lambda reports, query: reports.costs(query))
+    return await _report(request, lambda reports, query: reports.costs(query), COSTS)
 
 
 @router.get("/v1/cold-starts", response_class=Response)
@@ -83,7 +94,7 @@ async def cold_starts(request: Request) -> Response:
             found["explanation"] = reports.explanation(query, duration_us(against))
         return found
 
-    return await _report(request, read, _COLD_OWN)
+    return await _report(request, read, COLD_STARTS)
 
 
 @router.get("/v1/operations/{operation_id}", response_class=Response)
@@ -173,14 +184,14 @@ def live_operation(run: Run) -> dict[str, Any]:
 async def _report(
     request: Request,
     read: Callable[[Reports, ReportQuery], dict[str, Any]],
-    more: Set[str] = frozenset(),
+    takes: Sequence[Parameter],
     only: Sequence[str] = (),
     scopes: Sequence[Scope] = ("generate", "reports"),
 ) -> Response:
     state = state_of(request)
     caller = state.keyring.admit(request.headers, *scopes)
     try:
-        query = query_of(request.query_params, caller, more, only)
+        query = query_of(request.query_params, caller, takes, only)
         fresh = await caught_up(state)
         answer = await asyncio.to_thread(read, state.reports(), query)
     except BadQuery as error:
@@ -193,35 +204,40 @@ async def _report(
 def query_of(
     params: QueryParams,
     caller: Caller,
-    more: Set[str] = frozenset(),
+    takes: Sequence[Parameter] = COSTS,
     only: Sequence[str] = (),
 ) -> ReportQuery:
-    """A report's query from its URL; ``more``: parameters that are its own, beside those of all;
-    ``only``: filters of rows that it takes.
+    """A report's query from its URL; ``only``: filters of rows that it takes.
+
+    What is neither among these nor among ``takes`` is a filter.
 
     Raises BadQuery naming the parameter.
     """
-    against = params.get("against") if "against" in more else None
+    once(params, takes)
+    names = {known.name for known in takes}
+    against = params.get("against") if "against" in names else None
     span = _DEFAULT_SPAN if against is None else timedelta(microseconds=duration_us(against))
     start_at_us, end_at_us = range_of(params, span)
-    filters = {
-        name: tuple(params.getlist(name))
-        for name in dict.fromkeys(params)
-        if name not in _OWN and name not in more and name not in only
-    }
     return ReportQuery(
         start_at_us=start_at_us,
         end_at_us=end_at_us,
         bucket_width=params.get("bucket_width", "all"),
         time_zone=params.get("time_zone", "UTC"),
         group_by=tuple(params.getlist("group_by")),
-        filters=filters,
+        filters=filters_of(params, {*names, *only}),
         limit=_limit(params),
         cursor=params.get("cursor"),
         key_id=caller.sees_only,
-        by=tuple(params.getlist("by")) if "by" in more else (),
+        by=tuple(params.getlist("by")) if "by" in names else (),
         only={name: tuple(params.getlist(name)) for name in only if name in params},
     )
+
+
+def filters_of(params: QueryParams, names: Set[str]) -> dict[str, tuple[str, ...]]:
+    """All that is not one of ``names``, by name: which of it is no filter, ReportQuery says."""
+    return {
+        name: tuple(params.getlist(name)) for name in dict.fromkeys(params) if name not in names
+    }
 
 
 def range_of(params: QueryParams, span: timedelta = _DEFAULT_SPAN) -> tuple[int, int]:
@@ -232,9 +248,9 @@ def range_of(params: QueryParams, span: timedelta = _DEFAULT_SPAN) -> tuple[int,
 
 
 def _limit(params: QueryParams) -> int:
-    text = params.get("limit", "100")
-    if _LIMIT.fullmatch(text) is None or not 1 <= int(text) <= 1000:
-        raise BadQuery("limit", "limit is a number from 1 to 1000.")
+    text = params.get("limit", str(DEFAULT_LIMIT))
+    if _LIMIT.fullmatch(text) is None or not 1 <= int(text) <= MOST_ROWS:
+        raise BadQuery("limit", f"limit is a number from 1 to {MOST_ROWS}.")
     return int(text)
 
 

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from gateway.http.json import json_response
+from gateway.http.parameters import WARMTH, only
 from gateway.http.state import State, state_of
 from gateway.warmth.view import warmth_json
 
@@ -26,6 +27,7 @@ async def warmth(request: Request) -> Response:
     """
     state = state_of(request)
     state.keyring.admit(request.headers, "reports")
+    only(request.query_params, WARMTH)
     found = await listed(state, request.query_params.getlist("deployment"))
     return json_response({"data": found, "next_cursor": None})
 

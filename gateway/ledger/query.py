@@ -24,9 +24,10 @@ ENDED = tuple(status for status in get_args(AttemptStatus) if status != "running
 """What ``status=ended`` stands for."""
 SPLITS = ("hour", "idle_gap")
 """What cold starts can be split by besides dimensions; they are computed, not columns."""
+BUCKET_WIDTHS = ("1h", "1d", "all")
 MOST_ROWS = 1000
-_TAG = re.compile(r"tag:[^\"\\\x00-\x1f]{1,64}")
-_DURATION = re.compile(r"([0-9]{1,6})([dhms])")
+TAG = re.compile(r"tag:[^\"\\\x00-\x1f]{1,64}")
+DURATION = re.compile(r"([0-9]{1,6})([dhms])")
 _UNITS_US = {"d": 86_400_000_000, "h": 3_600_000_000, "m": 60_000_000, "s": 1_000_000}
 _SLOT_US = 900_000_000  # since 1972 every UTC offset is a whole number of quarter hours
 _LATEST_US = 253_402_300_800_000_000  # year 10000
@@ -59,8 +60,8 @@ class ReportQuery:
             raise BadQuery("start_time", "start_time is out of range.")
         if not self.start_at_us <= self.end_at_us < _LATEST_US:
             raise BadQuery("end_time", "end_time lies before start_time or is out of range.")
-        if self.bucket_width not in ("1h", "1d", "all"):
-            raise BadQuery("bucket_width", "bucket_width is one of 1h, 1d and all.")
+        if self.bucket_width not in BUCKET_WIDTHS:
+            raise BadQuery("bucket_width", f"bucket_width is one of {', '.join(BUCKET_WIDTHS)}.")
         if not 1 <= self.limit <= MOST_ROWS:
             raise BadQuery("limit", f"limit lies between 1 and {MOST_ROWS}.")
         if len(set(self.group_by)) != len(self.group_by):
@@ -111,12 +112,12 @@ def cursor(place: list[Any]) -> str:
 
 def is_dimension(name: str) -> bool:
     """Whether reports can be grouped and filtered by this name."""
-    return name in DIMENSIONS or _TAG.fullmatch(name) is not None
+    return name in DIMENSIONS or TAG.fullmatch(name) is not None
 
 
 def duration_us(text: str) -> int:
     """``7d``, ``12h``, ``30m`` or ``90s`` in microseconds. Raises BadQuery."""
-    found = _DURATION.fullmatch(text)
+    found = DURATION.fullmatch(text)
     if found is None or not int(found[1]):
         raise BadQuery("against", "against is a length of time: 7d, 12h, 30m or 90s.")
     return int(found[1]) * _UNITS_US[found[2]]

@@ -21,32 +21,32 @@ OF_CHARGES: Final = ("kind", "cost_status", "rule")
 CHARGE_KINDS: Final[tuple[str, ...]] = get_args(ChargeKind)
 
 _SLOT_US = 900_000_000  # every UTC offset is a whole number of quarter hours
-_MOST_DAYS = 400  # of a question by hour of the day: each of its days is asked for by itself
-_CHOICES: Mapping[str, tuple[str, ...]] = {
+MOST_DAYS = 400  # of a question by hour of the day: each of its days is asked for by itself
+CHOICES: Mapping[str, tuple[str, ...]] = {
     "cost_status": get_args(CostStatus),
     "caused_boot": ("true", "false", "unknown"),
     "sample": ("boot", "wait"),
     "hour": tuple(str(hour) for hour in range(24)),
     "kind": CHARGE_KINDS,
 }
-_TEXT = re.compile(r"[^\"\\%\x00-\x1f]{1,100}")
-_BIN = re.compile(r"(\d{1,7}(?:\.\d{1,6})?)\.\.(\d{1,7}(?:\.\d{1,6})?)?")
+TEXT_PATTERN = re.compile(r"[^\"\\%\x00-\x1f]{1,100}")
+BIN = re.compile(r"(\d{1,7}(?:\.\d{1,6})?)\.\.(\d{1,7}(?:\.\d{1,6})?)?")
 
 
 def check(only: Mapping[str, tuple[str, ...]], span_us: int) -> None:
     """Raises BadQuery that names the filter; ``span_us``: how long the range is."""
-    if "hour" in only and span_us > _MOST_DAYS * 86_400_000_000:
-        raise BadQuery("hour", f"hour takes a range of {_MOST_DAYS} days at most.")
+    if "hour" in only and span_us > MOST_DAYS * 86_400_000_000:
+        raise BadQuery("hour", f"hour takes a range of {MOST_DAYS} days at most.")
     for name, values in only.items():
         if name not in (*OF_OPERATIONS, *OF_CHARGES):
             raise BadQuery(name, f"There is no filter {name!r}.")
         for value in values:
-            choices = _CHOICES.get(name)
+            choices = CHOICES.get(name)
             if choices is not None and value not in choices:
                 raise BadQuery(name, f"{name} is one of {', '.join(choices)}; not {value!r}.")
             if name == "boot_seconds":
                 boot_bin(value)
-            elif choices is None and _TEXT.fullmatch(value) is None:
+            elif choices is None and TEXT_PATTERN.fullmatch(value) is None:
                 raise BadQuery(name, f"{name} cannot be {value!r}.")
 
 
@@ -60,7 +60,7 @@ def boot_bin(text: str) -> tuple[float, float | None]:
     """``2..3`` as (2.0, 3.0): more than the one and up to the other; ``1000..`` is open, and
     ``0..`` takes 0 in. Raises BadQuery.
     """
-    found = _BIN.fullmatch(text)
+    found = BIN.fullmatch(text)
     if found is None:
         raise BadQuery("boot_seconds", "boot_seconds is a range, 2..3 or 1000.. say.")
     return float(found[1]), None if found[2] is None else float(found[2])

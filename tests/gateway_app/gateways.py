@@ -25,6 +25,7 @@ from gateway.wire import BoundedProtocol
 from providers.contract import Delta, Finished, Usage
 from providers.testing import ScriptedProvider
 from providers.testing.scripted import Call, Step
+from tests.documented import is_documented
 
 
 class Scripts(ScriptedProvider):
@@ -58,7 +59,12 @@ class Gateway:
         self.url = url
         self.data_dir = data_dir
         self.scripts = scripts
-        self.http = httpx.Client(base_url=url, headers=dict(headers), timeout=20)
+        self.http = httpx.Client(
+            base_url=url,
+            headers=dict(headers),
+            timeout=20,
+            event_hooks={"response": [is_documented]},
+        )
         self.loop: asyncio.AbstractEventLoop | None = None
         self.stop: Callable[[], None] = lambda: None
 

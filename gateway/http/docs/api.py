@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from importlib import resources
 
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import Response
 
 from gateway.http.errors import HttpError
+from gateway.http.json import json_response
 
 router = APIRouter(include_in_schema=False)
 
@@ -49,6 +50,13 @@ _POLICY = {
     "style-src 'self' 'unsafe-inline'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
 }
+
+
+@router.get("/openapi.json")
+def description(request: Request) -> Response:
+    """The document itself, made when it is asked for the first time; in a thread, for that."""
+    app: FastAPI = request.app
+    return json_response(app.openapi())
 
 
 @router.get("/docs")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 from starlette.datastructures import QueryParams
 
 from gateway.http.errors import HttpError
 from gateway.ledger.errors import BadQuery
-from gateway.ledger.query import BUCKET_WIDTHS, DIMENSIONS, DURATION, MOST_ROWS, SPLITS, TAG
+from gateway.ledger.query import BUCKET_WIDTHS, DIMENSIONS, DURATION, MOST_ROWS, SPLITS, TAG, VALUES
 from gateway.ledger.row_filters import (
     BIN,
     CHOICES,
@@ -19,8 +19,6 @@ from gateway.ledger.row_filters import (
     OF_OPERATIONS,
     TEXT_PATTERN,
 )
-from gateway.ledger.rows import AttemptStatus, Verdict
-from providers.contract.events import Evidence
 
 DEFAULT_LIMIT = 100
 DEFAULT_DAYS = 30
@@ -97,13 +95,13 @@ _MEANINGS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "deployment": ("Only of this deployment.", TEXT),
     "model": ("Only what asked for this model.", TEXT),
     "key": ("Only what this key has asked for.", TEXT),
-    "verdict": ("Only with this verdict.", _one_of(*get_args(Verdict))),
-    "evidence": ("Only verdicts that rest on this.", _one_of(*get_args(Evidence))),
+    "verdict": ("Only with this verdict.", _one_of(*VALUES["verdict"])),
+    "evidence": ("Only verdicts that rest on this.", _one_of(*VALUES["evidence"])),
     "status": (
         "Only with this status; ended: with any but running.",
-        _one_of(*get_args(AttemptStatus), "ended"),
+        _one_of(*VALUES["status"]),
     ),
-    "origin": ("Only attempts that came in so.", _one_of("live", "imported")),
+    "origin": ("Only attempts that came in so.", _one_of(*VALUES["origin"])),
 }
 FILTERS = tuple(Parameter(name, *_MEANINGS[name], repeats=True) for name in DIMENSIONS)
 """A filter that stands there more than once holds where any of its values does."""

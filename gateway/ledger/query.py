@@ -15,13 +15,21 @@ import orjson
 
 from gateway.ledger import row_filters
 from gateway.ledger.errors import BadQuery
-from gateway.ledger.rows import AttemptStatus
+from gateway.ledger.rows import AttemptStatus, Origin, Verdict
+from providers.contract.events import Evidence
 
 DIMENSIONS = (
     *("provider", "deployment", "model", "key", "verdict", "evidence", "status", "origin"),
 )
 ENDED = tuple(status for status in get_args(AttemptStatus) if status != "running")
 """What ``status=ended`` stands for."""
+VALUES: Mapping[str, tuple[str, ...]] = {
+    "verdict": get_args(Verdict),
+    "evidence": get_args(Evidence),
+    "status": (*get_args(AttemptStatus), "ended"),
+    "origin": get_args(Origin),
+}
+"""What dimensions can be that are not names."""
 SPLITS = ("hour", "idle_gap")
 """What cold starts can be split by besides dimensions; they are computed, not columns."""
 BUCKET_WIDTHS = ("1h", "1d", "all")
@@ -69,9 +77,13 @@ class ReportQuery:
         for name in self.group_by:
             if not is_dimension(name):
                 raise BadQuery("group_by", f"group_by takes {_choices()}; not {name!r}.")
-        for name in self.filters:
+        for name, values in self.filters.items():
             if not is_dimension(name):
                 raise BadQuery(name, f"A filter is one of {_choices()}; not {name!r}.")
+            for value in values:
+                if value not in VALUES.get(name, (value,)):
+                    choices = ", ".join(VALUES[name])
+                    raise BadQuery(name, f"{name} is one of {choices}; not {value!r}.")
         if "ended" in self.filters.get("status", ()):
             every = dict.fromkeys((*self.filters["status"], *ENDED))
             every.pop("ended")

@@ -29,6 +29,7 @@ AttemptStatus: TypeAlias = Literal[
     "running", "succeeded", "failed", "cancelled", "interrupted", "lost_hedge"
 ]
 CostStatus: TypeAlias = Literal["measured", "estimated", "unknown"]
+Origin: TypeAlias = Literal["live", "imported"]
 Verdict: TypeAlias = Literal["cold", "warm", "unknown"]
 ChargeKind: TypeAlias = Literal["idle", "standing", "keep_warm", "fee", "adjustment"]
 
@@ -61,7 +62,7 @@ class AttemptRow:
     """When the attempt was written down, just before the provider was called."""
     operation_at_us: int
     """When the operation came in; reports go by this."""
-    origin: Literal["live", "imported"] = "live"
+    origin: Origin = "live"
     """``live``: it went through this gateway; ``imported``: it is history from elsewhere."""
     status: AttemptStatus = "running"
     """How it ended; ``interrupted``: the gateway died meanwhile; ``lost_hedge``: another attempt

@@ -246,9 +246,7 @@ def good_values(schema: dict[str, Any]) -> list[Any]:
 
 
 def bad_values(schema: dict[str, Any]) -> list[Any]:
-    if "anyOf" in schema or (
-        "enum" in schema and not {"cold", "queued", "succeeded"} & set(schema["enum"])
-    ):
+    if "anyOf" in schema or "enum" in schema:
         return ["colour", ""]
     if schema.get("format") == "date-time":
         return ["yesterday", "2026-13-01T00:00:00Z", ""]

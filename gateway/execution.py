@@ -12,8 +12,9 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from gateway.attempt import Attempt, Failure
+from gateway.attempt import Attempt
 from gateway.candidates import considered_json
+from gateway.course import Failure
 from gateway.draft import draft
 from gateway.errors import (
     BudgetRanOut,
@@ -71,6 +72,7 @@ class Run(Operation):
         self.task = asyncio.get_running_loop().create_task(self._live(), name=self.id)
         self.lane.task = self.task
         self.lanes: Sequence[Lane] = (self.lane,)
+        self.attempts: list[Attempt] = []  # of each of ``rows``, what the gateway saw
         self._explained: dict[str, dict[str, str]] = {}
 
     def cancel(self, reason: str) -> None:
@@ -145,11 +147,6 @@ class Run(Operation):
     def expected_wait_seconds(self) -> float | None:
         """How much longer the present wait may last; None: nobody knows."""
         return least_left_seconds(self.lanes) if self.waits_for_boot else None
-
-    @property
-    def attempts_now(self) -> list[Attempt]:
-        """Its attempts that run: several in a race."""
-        return [lane.attempt for lane in self.lanes if lane.attempt is not None and lane.runs]
 
     def explain(self, deployment: str, about: str, why: str) -> None:
         """Say with the choice what became of a deployment, while the first attempt runs."""
@@ -284,6 +281,7 @@ class Run(Operation):
             return refused
         self._begin(target, row, hold)
         attempt = lane.attempt = Attempt(self, target, row, begun_at, lane.contest, held)
+        self.attempts.append(attempt)
         if hold is not None:
             attempt.watch_budgets(hold, lane.run_out)
         failure: Failure | None = None

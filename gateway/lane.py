@@ -12,6 +12,7 @@ from providers.contract import Event, ProviderError
 
 if TYPE_CHECKING:
     from gateway.attempt import Attempt
+    from gateway.course import Course
     from gateway.waking import Held
 
 
@@ -23,10 +24,10 @@ class Contest(Protocol):
 
     boots: bool
 
-    def admits(self, attempt: Attempt, event: Event) -> bool:
+    def admits(self, attempt: Course, event: Event) -> bool:
         """Whether the attempt goes on; False: another one has answered."""
 
-    def is_first(self, attempt: Attempt) -> bool:
+    def is_first(self, attempt: Course) -> bool:
         """Whether nobody was before it; from then on it has won."""
 
 

@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from gateway.attempt import Attempt, Failure
 from gateway.candidates import candidate_of
+from gateway.course import Course, Failure
 from gateway.errors import GatewayError, InternalError
 from gateway.hedging import QUIET_SHARE, Rival, hedge_after_seconds, hedge_partner
 from gateway.lane import Lane
@@ -56,7 +56,7 @@ class Race:
         self.boots = False
         self._news = asyncio.Event()
 
-    def admits(self, attempt: Attempt, event: Event) -> bool:
+    def admits(self, attempt: Course, event: Event) -> bool:
         """The first with output has won, and the others have lost."""
         if isinstance(event, Delta | Output | Finished):
             return self.is_first(attempt)
@@ -64,7 +64,7 @@ class Race:
             self._news.set()
         return not attempt.lost
 
-    def is_first(self, attempt: Attempt) -> bool:
+    def is_first(self, attempt: Course) -> bool:
         """The first has won, and the others have lost."""
         if self._winner is not None:
             return False

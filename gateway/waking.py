@@ -93,18 +93,18 @@ class Held(Waiter):
         """How much longer the boot may last; None: nobody knows."""
         return self._waking.left_seconds(at)
 
-    def book(self, row: AttemptRow) -> None:
-        """Write into an ended row the boot that was waited out before, if there was one.
+    def book(self, row: AttemptRow) -> bool:
+        """Write into a row the boot that was waited out before; False: there was none.
 
         A row that is cold by itself stays as it is: it waited for another boot, its own.
         """
         seconds = self.boot_seconds
         if self.boot is None or seconds is None or row.verdict == "cold":
-            return
-        self.booked = True
+            return False
         row.verdict, row.evidence, row.caused_boot = "cold", self.boot.evidence, False
         row.boot_seconds = round(seconds, 6)
         row.wait_seconds = round((row.wait_seconds or 0.0) + self.seconds, 6)
+        return True
 
 
 class Waking:

@@ -9,7 +9,13 @@ two boots are two.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
+
+Carried: TypeAlias = Callable[[str | None, float, float], float]
+"""Of an instance, the seconds of waiting for a boot, and when (monotonic) they were over: the
+seconds that the attempt carries. ``BootShares.take`` or ``BootShares.rest``."""
 
 _MOST_BOOTS = 256
 
@@ -33,17 +39,35 @@ class BootShares:
 
         Returns the seconds of it that no other attempt carries.
         """
+        carried = self.rest(instance_id, seconds, ended_at)
         if instance_id is None and not self._shared:
-            return seconds
-        name, began_at = instance_id or "", ended_at - seconds
-        boot = self._boots.pop(name, None)
-        if boot is None or began_at > boot.ended_at or boot.began_at > ended_at:
-            self._boots[name] = _Boot(began_at, ended_at, seconds)
-            if len(self._boots) > _MOST_BOOTS:
-                self._boots.popitem(last=False)
-            return seconds
-        rest = max(0.0, seconds - boot.seconds)
-        self._boots[name] = _Boot(
-            min(began_at, boot.began_at), max(ended_at, boot.ended_at), boot.seconds + rest
+            return carried
+        began_at = ended_at - seconds
+        boot = self._same(instance_id, began_at, ended_at)
+        self._boots.pop(instance_id or "", None)
+        self._boots[instance_id or ""] = (
+            _Boot(began_at, ended_at, seconds)
+            if boot is None
+            else _Boot(
+                min(began_at, boot.began_at),
+                max(ended_at, boot.ended_at),
+                boot.seconds + carried,
+            )
         )
-        return rest
+        if len(self._boots) > _MOST_BOOTS:
+            self._boots.popitem(last=False)
+        return carried
+
+    def rest(self, instance_id: str | None, seconds: float, ended_at: float) -> float:
+        """What ``take`` would return; nothing is booked."""
+        boot = self._same(instance_id, ended_at - seconds, ended_at)
+        return seconds if boot is None else max(0.0, seconds - boot.seconds)
+
+    def _same(self, instance_id: str | None, began_at: float, ended_at: float) -> _Boot | None:
+        """The boot that was carried before, if this is the same one."""
+        if instance_id is None and not self._shared:
+            return None
+        boot = self._boots.get(instance_id or "")
+        if boot is None or began_at > boot.ended_at or boot.began_at > ended_at:
+            return None
+        return boot

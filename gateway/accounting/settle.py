@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from gateway.accounting.boot_shares import BootShares
+from gateway.accounting.boot_shares import Carried
 from gateway.accounting.coldstart import ColdStart, classify
 from gateway.accounting.lines import Line
 from gateway.accounting.metering import (
@@ -47,7 +47,7 @@ class Observed:
     work on, and bill, although nobody waits any more; at most so long from the attempt's begin.
     ``sent`` is false where nothing but a boot was asked for.
     ``unsaid_seconds``: it bills by an account of its own and has not given it; no attempt is billed
-    for more than so long. ``boots`` knows which boots others carry.
+    for more than so long. ``boots`` tells what others do not carry of a boot.
     """
 
     timeline: Timeline
@@ -62,7 +62,7 @@ class Observed:
     boot_limit_seconds: float | None = None
     goes_on_seconds: float | None = None
     unsaid_seconds: float | None = None
-    boots: BootShares | None = None
+    boots: Carried | None = None
 
 
 def settle(
@@ -152,7 +152,7 @@ def _billed_boot(seen: Observed, row: AttemptRow, cold: ColdStart) -> Seconds | 
         return Seconds(waited, low, max(waited, seen.boot_limit_seconds))
     carried = waited
     if seen.boots is not None and waited:
-        carried = round(seen.boots.take(row.instance_id, waited, timeline.waited_until), 6)
+        carried = round(seen.boots(row.instance_id, waited, timeline.waited_until), 6)
     if cold.caused_boot:
         return Seconds(waited)  # others, who were booked before it, have an estimate from 0
     return None if waited and not carried else Seconds(carried, 0.0, carried)

@@ -36,6 +36,6 @@ class Sharing:
         return self._integral - mark
 
     def so_far(self, mark: float, at: float) -> float:
-        """The share, in seconds, of a request that goes on."""
-        self._advance(at)
-        return self._integral - mark
+        """The share, in seconds, of a request that goes on: what ``end`` would return."""
+        grown = max(0.0, at - self._seen_at) / self._running if self._running else 0.0
+        return self._integral + grown - mark

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.accounting.boot_shares import BootShares
+from gateway.accounting.boot_shares import BootShares, Carried
 from gateway.accounting.metering import TokenEstimator
 from gateway.accounting.prices import PriceRow
 from gateway.accounting.settle import Observed, settle
@@ -26,7 +26,7 @@ def settled(
     *,
     caused_boot: bool | None,
     started: bool,
-    boots: BootShares | None = None,
+    boots: Carried | None = None,
     began_at: float = 0.0,
 ) -> AttemptRow:
     row = AttemptRow("a", "o", 0, "generate", False, "m", "d", "p", "pm", "r", 0, 0)
@@ -65,7 +65,7 @@ def test_a_boot_that_nobody_is_said_to_have_caused_may_cost_nothing() -> None:
 
 
 def test_waiters_on_one_boot_carry_it_once() -> None:
-    boots = BootShares()
+    boots = BootShares().take
     waited = [0.5, 0.0, 0.25]  # from when on; the machine is up at 2
     rows = [settled(caused_boot=None, started=True, boots=boots, began_at=at) for at in waited]
     assert [row.cost_pico_usd for row in rows] == [15 * 10**11, 5 * 10**11, 0]
@@ -78,7 +78,7 @@ def test_waiters_on_one_boot_carry_it_once() -> None:
 
 @pytest.mark.parametrize("first", [True, False])
 def test_whoever_caused_it_pays_all_of_it(first: bool) -> None:
-    boots = BootShares()
+    boots = BootShares().take
     order = [True, None] if first else [None, True]
     rows = [
         settled(caused_boot=caused, started=True, boots=boots, began_at=0.0 if caused else 1.0)

@@ -153,7 +153,7 @@ def test_what_a_prompt_costs_while_it_is_answered(browser: Browser, shown: Gatew
     bills = "[...document.querySelectorAll('.bill')].map((one) => one.innerText)"
     browser.until(f"{bills}.every((text) => text.includes('cost so far'))")
     left, right = browser.value(bills)
-    assert re.search(r"cost so far\s+\$0\.0000\d+ \(estimated\)", left), left
+    assert re.search(r"cost so far\s+\$0\.0000\d+ \(measured\)", left), left
     assert "cold, process_started" in left and "unknown" in right and "$" not in right
     before = browser.value("document.querySelector('#left .cost').innerText")
     browser.until(f"document.querySelector('#left .cost').innerText !== '{before}'")

@@ -233,6 +233,18 @@ def test_a_fault_in_an_adapter_is_ours_and_is_booked(gateway: Gateway, scripts: 
     assert row["error_type"] == "ProtocolViolation"
 
 
+def test_the_end_of_one_attempts_answer_is_not_the_next_ones(
+    gateway: Gateway, scripts: Scripts
+) -> None:
+    scripts.only("first", (Finished(("stop",), USAGE), Delta("after its end")))
+    scripts.only("second", (Delta("no end"),))
+    status, error = gateway.error("both")
+    assert (status, error["code"]) == (502, "stream_interrupted")
+    rows = gateway.last_rows("both")
+    assert [row["status"] for row in rows] == ["failed", "failed"]
+    assert [row["output_tokens_source"] for row in rows] == ["reported", "estimated"]
+
+
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
     "nonsense", [Delta("\ud800"), Output("text", value="\udfff"), Output("json", value={1j})]

@@ -46,7 +46,7 @@
     started: () => "Works.",
   };
 
-  // What it has cost so far says the gateway, by the rules of the bill; the end of the stream wins.
+  // What it has cost so far says the gateway: its bill, if it ended now. The end of the stream wins.
   function follow(shown, run) {
     const ask = async () => {
       if (run.over || run.id === null) return;

@@ -6,12 +6,40 @@ are. For 50 columns that is 3 us a row instead of 20.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from operator import itemgetter
 from typing import Any
 
 import orjson
-from sqlalchemy import JSON, Connection, Dialect, Insert, Table
+from sqlalchemy import JSON, Connection, Dialect, Executable, Insert, Table
+from sqlalchemy.sql import ClauseElement
+from sqlalchemy.sql.compiler import SQLCompiler
+
+
+class Prepared:
+    """A statement whose parameters are plain numbers and texts, compiled once.
+
+    SQLAlchemy takes a quarter of a millisecond to find out, for each call, that it knows one
+    already; a small batch has twenty of them.
+    """
+
+    def __init__(self, statement: Executable, dialect: Dialect) -> None:
+        assert isinstance(statement, ClauseElement)
+        compiled = statement.compile(dialect=dialect)
+        assert isinstance(compiled, SQLCompiler)
+        self._sql = str(compiled)
+        self._own = {name: value for name, value in compiled.params.items() if value is not None}
+        self._names = compiled.positiontup if compiled.positional else None
+
+    def execute(self, connection: Connection, *given: Mapping[str, Any]) -> int:
+        """Run it once for each of ``given``; returns how many rows the last one has changed."""
+        named = [{**self._own, **one} for one in given]
+        if self._names is None:
+            return connection.exec_driver_sql(self._sql, named).rowcount
+        values = [tuple([one[name] for name in self._names]) for one in named]
+        return connection.exec_driver_sql(
+            self._sql, values[0] if len(values) == 1 else values
+        ).rowcount
 
 
 class BulkInsert:

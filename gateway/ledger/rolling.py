@@ -7,10 +7,10 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, Dialect, Insert, Table, bindparam, delete, select
+from sqlalchemy import Connection, Delete, Dialect, Insert, Table, bindparam, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from gateway.ledger.bulk import BulkInsert
+from gateway.ledger.bulk import BulkInsert, Prepared
 from gateway.ledger.numbers import EXACT, PICO
 from gateway.ledger.rollup import LineSums, Rollup, Series, Sheet, Sums, identity
 from gateway.ledger.schema import AMOUNTS, COUNTS, HOURS, QUARTERS, Grain, series
@@ -42,6 +42,10 @@ class Roller:
                     for table in (grain.totals, grain.lines, grain.seconds)
                 )
             )
+            for grain in (HOURS, QUARTERS)
+        }
+        self._emptied = {
+            grain: [Prepared(statement, dialect) for statement in _emptied(grain)]
             for grain in (HOURS, QUARTERS)
         }
         self._ids: dict[Series, int] = {}
@@ -87,8 +91,12 @@ class Roller:
         for at_us, series_id, kind, line in finer:
             _add_finer(connection, grain, at_us, series_id, kind, line)
         adding.seconds.execute(connection, seconds)
-        less = ((at_us, ids[of]) for (at_us, of), sums in changed.items() if _less(sums))
-        _clear(connection, grain, less)
+        # Sums of nothing are no sums: what has run and ended leaves no trace of its running.
+        less = [
+            {"at": at_us, "series": ids[of]} for (at_us, of), sums in changed.items() if _less(sums)
+        ]
+        for empty in self._emptied[grain] if less else ():
+            empty.execute(connection, *less)
 
     def _ids_of(self, connection: Connection, wanted: set[Series]) -> dict[Series, int]:
         missing = [of for of in wanted if of not in self._ids]
@@ -118,22 +126,18 @@ class Roller:
         return {of: self._ids[of] for of in wanted}
 
 
-def _clear(connection: Connection, grain: Grain, places: Iterable[tuple[int, int]]) -> None:
-    """Sums of nothing are no sums: what has run and ended leaves no trace of its running."""
-    given = [{"at": at_us, "series": series_id} for at_us, series_id in places]
-    if not given:
-        return
+def _emptied(grain: Grain) -> Iterable[Delete]:
+    """The statements that delete sums of nothing at ``at`` and of ``series``."""
     for table, counts in (
         (grain.totals, ("attempts", "charges")),
         (grain.lines, ("lines",)),
         (grain.seconds, ("attempts",)),
     ):
-        empty = delete(table).where(
+        yield delete(table).where(
             table.c[grain.at] == bindparam("at"),
             table.c.series_id == bindparam("series"),
             *(table.c[name] == 0 for name in counts),
         )
-        connection.execute(empty, given)
 
 
 def columns(sums: Sums) -> dict[str, int]:

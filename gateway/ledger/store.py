@@ -12,12 +12,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from gateway.ledger.applying import Applier
+from gateway.ledger.bulk import Prepared
 from gateway.ledger.engines import engine_for
 from gateway.ledger.errors import StoreUnavailable
 from gateway.ledger.fold import Batch
@@ -48,6 +49,18 @@ class Store:
         self._applier = Applier(engine.dialect, archive)
         adding = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
         self._file = adding(journal_files).on_conflict_do_nothing(index_elements=["name"])
+        files = journal_files.c
+        self._moved = Prepared(
+            update(journal_files)
+            .where(files.name == bindparam("of"), files.offset_bytes == bindparam("start"))
+            .values(
+                offset_bytes=bindparam("end"),
+                lines=files.lines + bindparam("more"),
+                rejected_lines=files.rejected_lines + bindparam("rejected"),
+                shipped_at_us=bindparam("now_us"),
+            ),
+            engine.dialect,
+        )
 
     @classmethod
     def open(
@@ -114,19 +127,12 @@ class Store:
         """
         with self._transaction() as connection:
             now_us = time.time_ns() // 1000
-            fresh = {"name": name, "offset_bytes": 0, "lines": 0, "rejected_lines": 0}
-            connection.execute(self._file, {**fresh, "shipped_at_us": now_us})
-            moved = connection.execute(
-                update(journal_files)
-                .where(journal_files.c.name == name, journal_files.c.offset_bytes == start)
-                .values(
-                    offset_bytes=end,
-                    lines=journal_files.c.lines + lines,
-                    rejected_lines=journal_files.c.rejected_lines + rejected_lines,
-                    shipped_at_us=now_us,
-                )
-            )
-            if moved.rowcount != 1:
+            if not start:
+                fresh = {"name": name, "offset_bytes": 0, "lines": 0, "rejected_lines": 0}
+                connection.execute(self._file, {**fresh, "shipped_at_us": now_us})
+            reached = {"of": name, "start": start, "end": end, "now_us": now_us}
+            told = {"more": lines, "rejected": rejected_lines}
+            if self._moved.execute(connection, {**reached, **told}) != 1:
                 raise OffsetMoved(name)
             self._applier.write(connection, name, batch)
         return now_us

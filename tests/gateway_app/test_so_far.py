@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from gateway.candidates import Wish, arranged
+from gateway.candidates import arranged
 from gateway.charging import Charging
 from gateway.clock import Clock
 from gateway.execution import Run
@@ -23,7 +23,7 @@ from gateway.ledger.journal import Journal
 from gateway.ledger.rows import AttemptRow
 from gateway.operation import Order
 from gateway.registry import Registry
-from gateway.routing import Routes
+from gateway.routing import Routes, Wish
 from gateway.settings import Settings
 from gateway.sofar import so_far
 from providers.contract import (

@@ -24,7 +24,7 @@ from gateway.ledger.layout import (
     take_folder,
 )
 from gateway.ledger.schema import charges, corrections, journal_files
-from gateway.ledger.shipper import Lifeline, Shipper, run
+from gateway.ledger.shipper import Lifeline, Shipper, idle_pause_seconds, run
 from gateway.ledger.store import OffsetMoved, Store
 from tests.ledger.databases import attempt_rows, ship, table
 from tests.ledger.samples import begun, finished, idle_charge
@@ -361,6 +361,12 @@ def test_a_log_that_nobody_reads_is_given_up(data_dir: Path, journal: Journal) -
         assert shipper.ship() == 1
         shipper.close()
     assert len(attempt_rows(data_dir)) == 3
+
+
+def test_many_lines_come_together_before_they_are_shipped() -> None:
+    few, many = idle_pause_seconds(20, 0.2), idle_pause_seconds(200, 0.2)
+    assert 0 < few < many <= 1
+    assert idle_pause_seconds(20 * 60, 60.0) == few  # it is the rate that matters
 
 
 class Gone:

@@ -168,21 +168,23 @@ class CandidateShown(Shown):
 
 
 class SoFarCost(Shown):
-    """What has been spent until now."""
+    """What it would be billed if it were cancelled now."""
 
     total_usd: Usd | None
     """All of it; null: not known."""
     known_usd: Usd
     """What is known of it."""
-    status: Literal["estimated", "unknown"]
-    """Never ``measured``: it is not over."""
+    status: CostStatus
+    """``measured`` only where all of it is."""
+    range_usd: UsdRange | None
+    """Between what it lies where it is not measured; null where it is."""
 
 
 class SoFar(Shown):
     """How an operation that runs would stand if it ended now."""
 
     cost: SoFarCost
-    """Its cost until now."""
+    """Its bill, to the last digit, if it were cancelled now."""
     cold_start: ColdStart | None
     """Its verdict; null: no attempt has begun."""
     seconds: Seconds

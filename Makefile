@@ -49,4 +49,4 @@ lock:
 	  --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links --no-header -q -o requirements.lock $(ARGS)
 
 clean:
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist *.egg-info
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist test-output *.egg-info

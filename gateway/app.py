@@ -63,6 +63,7 @@ from gateway.limits.budgets import Budgets
 from gateway.limits.keystore import KeyStore, KeyStoreUnusable, StoredKey
 from gateway.limits.keywatch import KeyWatch
 from gateway.limits.rates import MemoryBuckets
+from gateway.pulse import Pulse
 from gateway.reconciliation.driver import Reconciliation
 from gateway.registry import Registry, Target
 from gateway.results import Results
@@ -253,7 +254,9 @@ async def _open(
     if reconciliation.asks:
         stack.push_async_callback(_end, asyncio.create_task(reconciliation.run()))
     alive.touch()
-    housekeeping = asyncio.create_task(_keep_house(alive, journal, charging, budgets))
+    pulse = Pulse(executor)
+    duties = (journal.tick, charging.tick, budgets.expire, pulse.tick)
+    housekeeping = asyncio.create_task(_keep_house(alive, duties))
     stack.callback(housekeeping.cancel)
     results = Results(results_path(data_dir), keep_seconds=settings.server.keep_answers_seconds)
     stack.push_async_callback(results.aclose)
@@ -303,6 +306,7 @@ async def _open(
         buckets=MemoryBuckets(clock.monotonic),
         started_at_us=clock.wall_us(),
         lag=LagMeter(journal_dir(data_dir)),
+        pulse=pulse,
     )
 
 
@@ -324,9 +328,10 @@ def _hold(data_dir: Path) -> Callable[[], None]:
     return lambda: os.close(descriptor)
 
 
-async def _keep_house(path: Path, journal: Journal, charging: Charging, budgets: Budgets) -> None:
+async def _keep_house(path: Path, duties: Sequence[Callable[[], object]]) -> None:
     """Each second: leave a sign of life, let a journal that was out of room try again, and book
-    what idle and standing machines have cost. Leases whose holder is lost end here too.
+    what idle and standing machines have cost. Leases whose holder is lost end here too, and the
+    page of what runs gets its figures.
 
     The sign tells a restart until when this process ran.
     """
@@ -335,7 +340,7 @@ async def _keep_house(path: Path, journal: Journal, charging: Charging, budgets:
             os.utime(path)
         except OSError:
             logger.warning("cannot leave a sign of life: the data folder takes no writes")
-        for duty in (journal.tick, charging.tick, budgets.expire):
+        for duty in duties:
             try:
                 duty()
             except Exception:  # a fault in one of them must end neither itself nor the others

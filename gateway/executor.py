@@ -41,6 +41,7 @@ class Executor:
         self.newest: dict[str, Run] = {}
         self._trailing: set[asyncio.Task[Any]] = set()
         self.draining = False
+        self.begun = 0
 
     def start(self, order: Order, keep: Keep | None = None) -> Run:
         """Begin an operation; ``keep`` gets it once it has ended, before its callers hear of that.
@@ -49,6 +50,7 @@ class Executor:
         """
         if self.draining:
             raise Draining(retry_after_seconds=1.0)
+        self.begun += 1
         run = Run(self, order, keep)
         self.runs[run.id] = run
         if order.retry_scope is not None:

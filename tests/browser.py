@@ -111,6 +111,21 @@ class Browser:
         for kind in ("keyDown", "keyUp"):
             self.send("Input.dispatchKeyEvent", type=kind, **known)
 
+    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """With the left button held, from one place in the window to another."""
+        moves = (("mouseMoved", start), ("mousePressed", start), ("mouseMoved", end))
+        for kind, (x, y) in (*moves, ("mouseReleased", end)):
+            button = "none" if kind == "mouseMoved" and (x, y) == start else "left"
+            self.send(
+                "Input.dispatchMouseEvent",
+                type=kind,
+                x=x,
+                y=y,
+                button=button,
+                buttons=0 if button == "none" or kind == "mouseReleased" else 1,
+                clickCount=1,
+            )
+
     def screenshot(self, path: Path) -> None:
         """The whole page as a PNG."""
         path.write_bytes(self.png())

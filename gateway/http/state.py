@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 
 from gateway.executor import Executor
+from gateway.http.dashboard.glance import Glance
 from gateway.http.dashboard.sessions import Sessions
 from gateway.http.doors import Keyring
 from gateway.http.idempotency import Idempotency
@@ -20,6 +21,7 @@ from gateway.limits.budgets import Budgets
 from gateway.limits.keystore import KeyStore
 from gateway.limits.keywatch import KeyWatch
 from gateway.limits.rates import Buckets
+from gateway.pulse import Pulse
 from gateway.reconciliation.driver import Reconciliation
 from gateway.registry import Registry, Target
 from gateway.results import Results
@@ -55,8 +57,10 @@ class State:
     reconciliation: Reconciliation
     started_at_us: int
     lag: LagMeter
+    pulse: Pulse
     warming: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     sessions: Sessions = field(default_factory=Sessions)
+    glance: Glance = field(default_factory=Glance)
     inbox: Inbox = field(default_factory=Inbox)
 
 

@@ -1,13 +1,11 @@
-"""Every page in a real browser, on a phone, a tablet and a wide screen."""
+"""What a real browser does with pages: live figures, charts, actions, a prompt, the keyboard."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from collections.abc import Iterator
-from importlib import resources
-from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -18,10 +16,6 @@ from tests.browser import Browser
 from tests.dashboard.conftest import END, KEYS, configuration, traffic
 from tests.gateway_app.gateways import Gateway, Scripts, running_gateway
 
-PAGES = (
-    *("", "cost?group_by=deployment&bucket_width=1h&last=24h", "operations", "operations/{id}"),
-    *("cold-starts?last=7d", "keep-warm?plan=seconds", "compare?model=both", "playground", "login"),
-)
 _TOO_WIDE = "document.scrollingElement.scrollWidth > innerWidth"
 
 
@@ -51,48 +45,6 @@ def check(browser: Browser, gateway: Gateway) -> None:
     assert asked == {urlsplit(gateway.url).netloc}
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [375, 1024, 1920])
-def test_every_page(
-    browser: Browser, shown: Gateway, ids: dict[str, str], width: int, dark: bool, tmp_path: Path
-) -> None:
-    browser.size(width, dark=dark)
-    for number, page in enumerate(PAGES):
-        path = f"/dashboard/{page}".rstrip("/").format(id=ids["fallback"])
-        browser.open(shown.url + path)
-        assert browser.value("document.querySelectorAll('h1').length") == 1, path
-        assert not browser.value(_TOO_WIDE), path
-        # A drawing is shown once: as the wide one or the narrow one.
-        assert browser.value(
-            "[...document.querySelectorAll('main svg.wide, main div.wide')]"
-            ".every((one) => (one.getClientRects().length > 0) === (innerWidth > 900))"
-        ), path
-        browser.screenshot(tmp_path / f"{number}-{width}.png")
-    check(browser, shown)
-
-
-@pytest.mark.parametrize(("width", "dark"), [(375, False), (1024, True)], ids=["phone", "dark"])
-def test_axe_finds_nothing(
-    browser: Browser, shown: Gateway, ids: dict[str, str], width: int, dark: bool
-) -> None:
-    script = (resources.files("axe_playwright_python") / "axe.min.js").read_text()
-    browser.size(width, dark=dark)
-    for page in PAGES:
-        browser.open(f"{shown.url}/dashboard/{page}".rstrip("/").format(id=ids["fallback"]))
-        browser.value(f"{script}; 0")
-        found = json.loads(browser.value(_AXE))
-        assert found["violations"] == [], page
-        assert "color-contrast" in found["held"], page
-
-
-_AXE = """
-axe.run().then(({ violations, passes }) => JSON.stringify({
-  violations: violations.map(({ id, impact, nodes }) => [id, impact, nodes.map((n) => n.html)]),
-  held: passes.map(({ id }) => id),
-}))
-"""
-
-
 def test_what_runs_comes_and_goes_without_a_reload(browser: Browser, shown: Gateway) -> None:
     browser.size(1024)
     browser.open(f"{shown.url}/dashboard")
@@ -104,6 +56,87 @@ def test_what_runs_comes_and_goes_without_a_reload(browser: Browser, shown: Gate
         assert "waits for a boot" in browser.value("document.body.innerText")
     browser.until("document.body.innerText.includes('Nothing runs.')")
     assert browser.value("window.same")
+    check(browser, shown)
+
+
+BUCKET = "document.querySelector('figure.chart .reading').innerText"
+
+
+def test_a_chart_says_what_its_table_says(browser: Browser, shown: Gateway, ids: Any) -> None:
+    browser.size(1024)
+    browser.open(f"{shown.url}/dashboard/cost?group_by=deployment&bucket_width=1h&last=24h")
+    browser.until("document.querySelector('.plot.drawn') !== null")
+    browser.value("document.querySelector('.canvas').focus()")
+    browser.press("End", 35)
+    said = browser.value(BUCKET)
+    cells = "[...row.cells].map((cell) => cell.textContent.trim())"
+    rows = f"[...document.querySelectorAll('figure.chart tbody tr')].map((row) => {cells})"
+    (known,) = [row[3] for row in browser.value(rows)[-3:] if row[1] == "tokens"]
+    assert re.search(rf"\btokens {re.escape(known)}(?![0-9])", said), said
+    assert "of unknown cost" in said and "together $" in said
+    browser.press("Escape", 27)
+    assert browser.value("document.activeElement.className") == "canvas"
+    check(browser, shown)
+
+
+def test_a_closer_look_and_back(browser: Browser, shown: Gateway, ids: Any) -> None:
+    browser.size(1024)
+    browser.open(f"{shown.url}/dashboard/cold-starts?bucket_width=1h&last=24h&model=seconds")
+    browser.until("document.querySelector('.plot.drawn') !== null")
+    box = browser.value("document.querySelector('.u-over').getBoundingClientRect().toJSON()")
+    middle = box["top"] + box["height"] / 2
+    browser.drag((box["left"] + box["width"] * 0.5, middle), (box["right"] - 20, middle))
+    link = browser.value("document.querySelector('.reading a').href")
+    assert "start_time=" in link and "end_time=" in link and "model=seconds" in link
+    assert "last=" not in link
+    browser.value("document.querySelector('.reading button').click()")
+    assert browser.value("document.querySelector('.reading a')") is None
+    browser.open(link)
+    assert browser.value("document.querySelectorAll('h1').length") == 1
+    check(browser, shown)
+
+
+@pytest.mark.parametrize("width", [375, 1024])
+def test_nothing_jumps_where_a_script_draws(
+    browser: Browser, shown: Gateway, ids: Any, width: int
+) -> None:
+    browser.size(width)
+    page = f"{shown.url}/dashboard/cost?bucket_width=1h&last=24h"
+    tall = "document.querySelector('figure.chart').getBoundingClientRect().height"
+    browser.send("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        browser.open(page)
+        browser.send("Emulation.setScriptExecutionDisabled", value=False)
+        before = browser.value(tall)
+        assert not browser.value("!!document.querySelector('.canvas')")
+        seen = "[...document.querySelectorAll('.plot svg')].filter((s) => s.checkVisibility())"
+        assert browser.value(f"{seen}.length") == 1
+    finally:
+        browser.send("Emulation.setScriptExecutionDisabled", value=False)
+    browser.open(page)
+    browser.until("document.querySelector('.plot.drawn') !== null")
+    assert browser.value(tall) == before
+    browser.size(600)
+    browser.until(
+        "Math.abs(document.querySelector('.canvas canvas').getBoundingClientRect().width"
+        " - document.querySelector('.plot').clientWidth) < 1"
+    )
+    check(browser, shown)
+
+
+def test_the_last_half_hour_goes_on(browser: Browser, shown: Gateway, ids: Any) -> None:
+    browser.size(1024)
+    browser.open(f"{shown.url}/dashboard")
+    browser.until("document.querySelector('#pulse .plot.drawn') !== null")
+    browser.value("window.same = document.querySelector('#pulse canvas')")
+    came_in = (
+        "[...document.querySelectorAll('#pulse tbody tr')].map((r) => +r.cells[1].textContent)"
+    )
+    before = sum(browser.value(came_in))
+    shown.scripts.only("tokens", END)
+    shown.answer("tokens")
+    browser.until(f"{came_in}.reduce((a, b) => a + b, 0) > {before}")
+    assert browser.value("window.same === document.querySelector('#pulse canvas')")
     check(browser, shown)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import re
@@ -11,6 +12,7 @@ import sys
 from decimal import Decimal
 from html import unescape
 from html.parser import HTMLParser
+from importlib import resources
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -332,6 +334,17 @@ def test_bad_questions(shown: Gateway, path: str) -> None:
 )
 def test_what_is_not_there(shown: Gateway, path: str) -> None:
     assert shown.http.get(f"/dashboard/{path}").status_code == 404
+
+
+def test_the_vendored_files_are_those_that_were_taken(shown: Gateway) -> None:
+    folder = resources.files("gateway.http.dashboard") / "vendor" / "uplot"
+    assert "MIT" in (folder / "LICENSE").read_text()
+    sums = re.findall(r"^([0-9a-f]{64})  (.+)$", (folder / "SOURCE.txt").read_text(), re.MULTILINE)
+    assert len(sums) == 2
+    for number, (_, name) in enumerate(sums):
+        served = shown.http.get(f"/dashboard/static/uplot.{('js', 'css')[number]}")
+        assert served.content == (folder / name).read_bytes()
+        assert hashlib.sha256(served.content).hexdigest() == sums[number][0]
 
 
 def test_nothing_of_it_is_loaded_before_the_first_page() -> None:

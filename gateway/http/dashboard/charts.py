@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 WIDE, NARROW = (1040, 260), (347, 230)
 COLOURS = 7  # the last one is for all others
+SHARES = [(share / 4, f"{share * 25} %") for share in range(5)]
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 10, 20, 26
 _LINE = 30
 _LETTER = 6.8  # pixels, of a text of 12
@@ -68,12 +69,19 @@ def bars(
     end_us: int,
     scale: Sequence[tuple[float, str]],
     times: Sequence[tuple[int, str]],
+    over: Sequence[tuple[int, float]] = (),
+    right: Sequence[tuple[float, str]] = (),
 ) -> Drawing:
-    """Stacked bars over time; ``scale`` marks the height, its last mark is the top."""
+    """Stacked bars over time; ``scale`` marks the height, its last mark is the top.
+
+    ``over``: a line above them, an instant and a share of ``right``'s last mark each; where there
+    is no ``right``, it has the scale of the bars.
+    """
     width, height = size
     drawing = Drawing(width, height, title)
     room = max(_LEFT, *(len(text) * _LETTER + 12 for _, text in scale))
-    across, up = width - room - _RIGHT, height - _TOP - _BOTTOM
+    end = width - (44 if right else _RIGHT)
+    across, up = end - room, height - _TOP - _BOTTOM
     span = max(1, end_us - start_us)
     top = scale[-1][0] or 1.0
 
@@ -82,21 +90,30 @@ def bars(
 
     for value, text in scale:
         y = height - _BOTTOM - value / top * up
-        drawing.grid.append((room, y, width - _RIGHT, y))
+        drawing.grid.append((room, y, end, y))
         drawing.labels.append(Label(room - 8, y + 4, text, "end"))
+    highest = right[-1][0] if right else top
+    for value, text in right:
+        y = height - _BOTTOM - value / highest * up
+        drawing.labels.append(Label(end + 6, y + 4, text, "start"))
     drawing.labels += _apart([Label(x(at_us), height - 6, text) for at_us, text in times], width)
     for bar in stacks:
-        left, right = x(bar.start_us), x(bar.end_us)
-        gap = min(2.0, (right - left) * 0.2)
+        left, until = x(bar.start_us), x(bar.end_us)
+        gap = min(2.0, (until - left) * 0.2)
         base = float(height - _BOTTOM)
-        thick = max(1.0, right - left - gap)
+        thick = max(1.0, until - left - gap)
         for kind, value, said in bar.parts:
             tall = value / top * up
             if tall > 0:
                 drawing.marks.append(Mark(left, base - tall, thick, tall, kind, said))
                 base -= tall
         if bar.note:
-            drawing.labels.append(Label((left + right) / 2, base - 5, bar.note))
+            drawing.labels.append(Label((left + until) / 2, base - 5, bar.note))
+    if over:
+        points = (
+            f"{x(at):.1f},{height - _BOTTOM - value / highest * up:.1f}" for at, value in over
+        )
+        drawing.paths.append(("over", " ".join(points)))
     return drawing
 
 

@@ -13,7 +13,7 @@ from fastapi import Request
 from gateway.http.dashboard import charts, spread, warmth
 from gateway.http.dashboard.asking import Asked, whole
 from gateway.http.dashboard.figures import minute, percent, seconds, when
-from gateway.http.dashboard.over_time import extent, micros, times
+from gateway.http.dashboard.over_time import axis, extent, micros, times
 from gateway.http.dashboard.tables import Column, Link, Row, Table
 from gateway.http.dashboard.view import View, read
 from gateway.http.dashboard.visits import Visit
@@ -52,6 +52,7 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
     )
     by_time = Table("The figures of the drawing", _by_time(asked), series["data"])
     by_time.csv_link = "cold-starts.csv" + asked.link(rows="buckets")
+    by_time.feeds_chart = True
     behind = "operations?" + urlencode(asked.filters())
     booted = [row for row in rows if row["boot_seconds"]["count"]]
     shown: dict[str, Any] = {
@@ -64,6 +65,7 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
         "behind": behind,
         "boots": [_boots(booted, size[0]) for size in _SIZES] if booted else [],
         "by_time": by_time,
+        "axis": axis(query, series["data"]),
         "sums": table,
         "calls": Table("The attempts of the drawing", _CALLS, _calls(newest["data"])),
         **spread.section(by_hour["data"], query.time_zone, behind),
@@ -189,8 +191,13 @@ def _bars(query: ReportQuery, rows: Sequence[Row], size: tuple[int, int]) -> cha
     ]
     start_us, end_us = extent(query, rows)
     marks = times(query, start_us, end_us, 11 if size == charts.WIDE else 5)
-    title = "Attempts over time by verdict: warm, cold, unknown; figures below"
-    return charts.bars(title, found, size, start_us, end_us, scale, marks)
+    rates = [
+        ((micros(row["start_time"]) + micros(row["end_time"])) // 2, row["cold_rate"])
+        for row in rows
+        if row["cold_rate"] is not None
+    ]
+    title = "Attempts over time by verdict, and the cold rate; figures below"
+    return charts.bars(title, found, size, start_us, end_us, scale, marks, rates, charts.SHARES)
 
 
 def _boots(rows: Sequence[Row], width: int) -> charts.Drawing:

@@ -13,7 +13,7 @@ from fastapi import Request
 from gateway.http.dashboard import charts
 from gateway.http.dashboard.asking import Asked, whole
 from gateway.http.dashboard.figures import UNKNOWN, minute, usd
-from gateway.http.dashboard.over_time import colours, extent, micros, times
+from gateway.http.dashboard.over_time import axis, colours, extent, micros, times
 from gateway.http.dashboard.tables import Column, Link, Row, Table
 from gateway.http.dashboard.view import View, read
 from gateway.http.dashboard.visits import Visit
@@ -51,6 +51,7 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
     if asked.one("rows") == "buckets":
         table = by_time
     by_time.csv_link = "cost.csv" + asked.link(rows="buckets")
+    by_time.feeds_chart = True
     known = None if everything is None else known_usd(everything)
     drawings = []
     if known is not None:
@@ -65,6 +66,8 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
         "splits": [_split(rows, size[0]) for size in _SIZES],
         "key": _key(names),
         "by_time": by_time,
+        "axis": axis(query, series["data"]),
+        "by": query.group_by,
         "more": series["next_cursor"],
         "reconciled": await asyncio.to_thread(_reconciled, visited),
     }
@@ -159,6 +162,7 @@ def _series_columns(query: ReportQuery, asked: Asked) -> list[Column]:
         Column("attempts", lambda row: row["attempts"], link=behind),
         Column("known_usd", known_usd, usd, behind),
         Column("unknown_attempts", lambda row: row["unknown_attempts"], link=behind),
+        Column("unknown_charges", lambda row: row["unknown_charges"]),
     ]
 
 

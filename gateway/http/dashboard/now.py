@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import Request
 
 from gateway.clock import rfc3339
+from gateway.http.dashboard import charts
 from gateway.http.dashboard.asking import Asked
 from gateway.http.dashboard.figures import UNKNOWN, percent, seconds, usd
 from gateway.http.dashboard.tables import Column, Table
@@ -14,6 +17,7 @@ from gateway.http.dashboard.view import View
 from gateway.http.dashboard.visits import Visit
 from gateway.http.deployments import listed
 from gateway.http.reports import live_operation
+from gateway.pulse import BEAT_SECONDS, KEPT_SECONDS
 from gateway.sofar import so_far_json
 from gateway.standing import PAUSED, word_of
 
@@ -21,7 +25,7 @@ _SHOWN = 100  # of those that run
 
 
 async def build(visited: Visit, asked: Asked, request: Request) -> View:
-    """No question to the database: all of it is in memory."""
+    """All of it is in memory, save the figures of the last 24 hours."""
     state = visited.state
     now_us = state.executor.clock.wall_us()
     running = [
@@ -35,15 +39,52 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
         for number, run in enumerate(reversed(state.executor.runs.values()))
     ]
     found = listed(state)
+    at = state.executor.clock.monotonic()
+    beats = [asdict(beat) for beat in state.pulse.beats()]
+    pulse = Table("The last half hour, each 10 s", _PULSE, beats, "now.csv?rows=pulse")
+    pulse.feeds_chart = True
+    stands = Counter(word_of(one) for one in found)
     shown = {
         "running": Table("Operations that run", _RUNNING, running[:_SHOWN]),
         "count": len(running),
+        "waiting": sum(run.waits_for_boot for run in state.executor.runs.values()),
+        "stands": sorted(stands.items(), key=lambda pair: _ORDER.find(pair[0])),
+        "day": await state.glance.look(state.reports, at, now_us),
+        "pulse": pulse,
+        "pulse_drawings": [_pulse(beats, now_us, size) for size in _SIZES],
+        "axis": {
+            "start": now_us / 1e6 - KEPT_SECONDS,
+            "end": now_us / 1e6,
+            "step": BEAT_SECONDS,
+            "zone": "UTC",
+        },
         "as_of": rfc3339(now_us),
         "deployments": [_stands(one) for one in found],
         "may_act": visited.caller.may("admin"),
     }
     table = Table("Deployments", _DEPLOYMENTS, found)
+    if asked.one("rows") == "pulse":
+        table = pulse
     return View("now.html", shown, table)
+
+
+def _pulse(beats: list[dict[str, Any]], now_us: int, size: tuple[int, int]) -> charts.Drawing:
+    length_us = BEAT_SECONDS * 1_000_000
+    bars, over = [], []
+    for beat in beats:
+        at_us, calls = beat["start_at_us"], beat["calls"]
+        said = f"{rfc3339(at_us)[11:19]} calls: {calls}"
+        bars.append(charts.Bar(at_us, at_us + length_us, [("calls", float(calls), said)]))
+        over.append((at_us + length_us // 2, float(beat["waiting"])))
+    most = max([4.0, *(float(max(beat["calls"], beat["waiting"])) for beat in beats)])
+    scale = [(value, f"{value:,g}") for value in charts.round_scale(most)]
+    start_us = now_us - KEPT_SECONDS * 1_000_000
+    step_us = 300_000_000 if size == charts.WIDE else 600_000_000
+    first_us = -(-start_us // step_us) * step_us
+    times = [(at_us, rfc3339(at_us)[11:16]) for at_us in range(first_us, now_us, step_us)]
+    title = "Calls that came in, and how many waited for a boot, by ten seconds; figures below"
+    waited = any(beat["waiting"] for beat in beats)
+    return charts.bars(title, bars, size, start_us, now_us, scale, times, over if waited else ())
 
 
 def _stands(found: dict[str, Any]) -> dict[str, Any]:
@@ -67,6 +108,25 @@ def _text(name: str) -> Column:
     return Column(name, lambda row: row[name], is_number=False)
 
 
+_SIZES = (charts.WIDE, charts.NARROW)
+_ORDER = "warm booting off unknown paused out of service"
+_PULSE = (
+    Column(
+        "from",
+        lambda row: rfc3339(row["start_at_us"]),
+        lambda text: text[11:19],
+        is_number=False,
+        title="from (UTC)",
+    ),
+    *(
+        Column(name, lambda row, name=name: row[name], title=title)  # type: ignore[misc]
+        for name, title in (
+            ("calls", "came in"),
+            ("running", "running, at most"),
+            ("waiting", "waiting for a boot, at most"),
+        )
+    ),
+)
 _RUNNING = (
     Column(
         "id", lambda row: row["id"], link=lambda row: f"operations/{row['id']}", is_number=False

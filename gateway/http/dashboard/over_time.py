@@ -24,6 +24,18 @@ def extent(query: ReportQuery, rows: Sequence[dict[str, Any]]) -> tuple[int, int
     return min([query.start_at_us, *starts]), max([query.end_at_us, *ends])
 
 
+def axis(query: ReportQuery, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The same for a script: instants in seconds, how long a bucket is, and the zone to say."""
+    start_us, end_us = extent(query, rows)
+    lengths = [micros(row["end_time"]) - micros(row["start_time"]) for row in rows]
+    return {
+        "start": start_us / 1e6,
+        "end": end_us / 1e6,
+        "step": max(lengths, default=end_us - start_us) / 1e6,
+        "zone": query.time_zone,
+    }
+
+
 def times(query: ReportQuery, start_us: int, end_us: int, most: int) -> list[tuple[int, str]]:
     """Marks of the axis, at most so many, on midnights or whole hours of the query's time zone."""
     tz = zone(query.time_zone)

@@ -11,11 +11,15 @@ from gateway.http.errors import HttpError
 
 router = APIRouter(prefix="/dashboard", include_in_schema=False)
 
+_CSS, _JS = "text/css; charset=utf-8", "text/javascript; charset=utf-8"
 _STATIC = {
-    "dashboard.css": "text/css; charset=utf-8",
-    "now.js": "text/javascript; charset=utf-8",
-    "playground.js": "text/javascript; charset=utf-8",
-    "icon.svg": "image/svg+xml",
+    "dashboard.css": ("static/dashboard.css", _CSS),
+    "charts.js": ("static/charts.js", _JS),
+    "now.js": ("static/now.js", _JS),
+    "playground.js": ("static/playground.js", _JS),
+    "icon.svg": ("static/icon.svg", "image/svg+xml"),
+    "uplot.js": ("vendor/uplot/uPlot.iife.min.js", _JS),
+    "uplot.css": ("vendor/uplot/uPlot.min.css", _CSS),
 }
 
 
@@ -52,10 +56,10 @@ async def logout(request: Request) -> Response:
 @router.get("/static/{name}")
 def static(name: str) -> Response:
     """One of the pages' own files."""
-    media_type = _STATIC.get(name)
-    if media_type is None:
+    if name not in _STATIC:
         raise HttpError(404, "route_not_found", "There is no such route.")
-    content = (resources.files("gateway.http.dashboard") / "static" / name).read_bytes()
+    path, media_type = _STATIC[name]
+    content = (resources.files("gateway.http.dashboard") / path).read_bytes()
     headers = {"cache-control": "public, max-age=300", "x-content-type-options": "nosniff"}
     return Response(content, headers=headers, media_type=media_type)
 

@@ -11,7 +11,6 @@ from gateway.http.dashboard.figures import UNKNOWN, percent, seconds
 from gateway.http.dashboard.tables import Column, Row, Table
 
 _SIZES = (charts.WIDE, charts.NARROW)
-_SHARES = [(share / 4, f"{share * 25} %") for share in range(5)]
 
 
 def section(by_hour: Sequence[Row], time_zone: str, behind: str) -> dict[str, Any]:
@@ -55,7 +54,7 @@ def _by_hour(hours: dict[int, Row], size: tuple[int, int]) -> charts.Drawing:
         said += f", {row['cold']} of {row['cold'] + row['warm']} with a verdict"
         bins.append(charts.Bin(row["cold_rate"], "cold", said, label, (low, high)))
     title = "Cold rate by hour of the day with its 95 % interval; figures below"
-    return charts.columns(title, bins, size, _SHARES)
+    return charts.columns(title, bins, size, charts.SHARES)
 
 
 def _histogram(rows: Sequence[Row], size: tuple[int, int]) -> charts.Drawing:

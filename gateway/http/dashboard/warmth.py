@@ -42,7 +42,7 @@ def _survival(rows: Sequence[Row], kinds: dict[str, str], size: tuple[int, int])
     scale = [(_log(at), text) for at, text in _IDLE if _log(at) < room * _log(longest)]
     scale.append((_log(longest), seconds(longest)))
     title = "Chance that a deployment is still warm, by how long it was idle; figures below"
-    return charts.curves(title, series, size, scale, _SHARES)
+    return charts.curves(title, series, size, scale, charts.SHARES)
 
 
 def _reliability(
@@ -61,7 +61,7 @@ def _reliability(
     ]
     title = "How often it was warm, by the predicted chance; the dashed line is perfect"
     ideal = ("ideal", [(0.0, 0.0), (1.0, 1.0)])
-    return charts.curves(title, [ideal, *series], size, _SHARES, _SHARES)
+    return charts.curves(title, [ideal, *series], size, charts.SHARES, charts.SHARES)
 
 
 def _log(idle_seconds: float) -> float:
@@ -73,7 +73,6 @@ _IDLE = (
     *((1.0, "1 s"), (10.0, "10 s"), (60.0, "1 min"), (600.0, "10 min")),
     *((3600.0, "1 h"), (21_600.0, "6 h"), (86_400.0, "1 d")),
 )
-_SHARES = [(share / 4, f"{share * 25} %") for share in range(5)]
 
 
 def _points(rows: Sequence[Row]) -> list[Row]:

@@ -5,6 +5,19 @@
   const every = Number(beat.dataset.everySeconds) * 1000;
   const say = (text) => { beat.textContent = text; };
 
+  // The drawing of the server and the table are taken anew; what a script made of them hears of it.
+  function freshen(page) {
+    const [shown, fresh] = [document, page].map((one) => one.getElementById("pulse"));
+    const [plot, next] = [shown, fresh].map((figure) => figure.querySelector(".plot"));
+    Object.assign(plot.dataset, next.dataset);
+    plot.querySelectorAll("svg").forEach((svg, n) => {
+      svg.replaceWith(next.querySelectorAll("svg")[0]);
+    });
+    shown.querySelector("details").lastElementChild.replaceWith(
+      fresh.querySelector("details").lastElementChild);
+    shown.dispatchEvent(new Event("fresh"));
+  }
+
   async function refresh() {
     if (document.hidden) return;
     try {
@@ -23,6 +36,7 @@
       live.replaceChildren(...fresh.childNodes);
       [...live.querySelectorAll(".scroll")].forEach((box, n) => { box.scrollLeft = scrolled[n] || 0; });
       if (at) document.getElementById(at)?.focus({ preventScroll: true });
+      freshen(page);
       document.getElementById("as-of").replaceWith(page.getElementById("as-of"));
       say("Live:");
     } catch {

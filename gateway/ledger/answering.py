@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from sqlalchemy import Connection, select
 
 from gateway.ledger import rolled
 from gateway.ledger.errors import BadQuery
-from gateway.ledger.months import Month, Snapshot
-from gateway.ledger.planning import Plan, by_rows, plan
-from gateway.ledger.progress import quarters_from_us, rolled_to
+from gateway.ledger.months import EVER_US, Month, Snapshot
+from gateway.ledger.planning import Plan, Span, by_rows, plan
+from gateway.ledger.progress import begins, rolled_to
 from gateway.ledger.query import ReportQuery
 from gateway.ledger.rollup import HOUR_US
 from gateway.ledger.schema import attempts, charges
 
 
-def plan_of(snapshot: Snapshot, query: ReportQuery, most_rows_read: int | None = None) -> Plan:
+def plan_of(
+    snapshot: Snapshot,
+    query: ReportQuery,
+    most_rows_read: int | None = None,
+    gaps_for: str | None = None,
+) -> Plan:
     """How a question is answered. Raises BadQuery if it needs rows that were pruned, or more of
-    them than may be read.
+    them than may be read. ``gaps_for``: the parameter that takes sums by idle time or revision.
     """
     connection = snapshot.connection
     existing = rolled.existing_hours(connection)
@@ -34,31 +40,53 @@ def plan_of(snapshot: Snapshot, query: ReportQuery, most_rows_read: int | None =
     elif existing is None:
         return by_rows(query)
     first, last = existing or (0, 0)
-    from_us = quarters_from_us(connection)
+    from_us, gaps_from_us = begins(connection)
+    if gaps_for is not None:
+        from_us = EVER_US  # these have no sums by quarters
     old: list[int] = []
     if from_us and query.bucket_width == "1d":
         old = rolled.hours_of(connection, query.start_at_us, min(query.end_at_us, from_us))
     span = _whole_hours(snapshot, query)
+    without: tuple[Span, ...] = ()
+    if gaps_for is not None and span[0] < gaps_from_us:
+        until_us = min(-(-gaps_from_us // HOUR_US) * HOUR_US, max(span))
+        without = ((query.start_at_us, min(until_us, query.end_at_us)),)
+        span = (until_us, span[1])
     found = plan(query, (first, last + HOUR_US), span, from_us, old)
+    found = Plan(found.pieces, (*without, *found.rows))
     if first_pruned(snapshot, found.rows) is not None:
         raise _pruned(snapshot, found.rows, "start_time")
+    if gaps_for is not None and most_rows_read is not None:
+        why, way = "Idle times are summed up by whole hours of UTC", ", or by the hours of UTC"
+        if without:
+            why, way = "The past is still being summed up by idle time", " or wait"
+        _check_spans(connection, query, found.rows, gaps_for, why, most_rows_read, way)
     return found
 
 
-def row_plan(
-    snapshot: Snapshot, query: ReportQuery, param: str, most_rows_read: int | None = None
-) -> Plan:
-    """What only rows can answer, because of a parameter. Raises BadQuery if they were pruned, or
-    are more than may be read.
-    """
-    found = by_rows(query)
-    if first_pruned(snapshot, found.rows) is not None:
-        raise _pruned(snapshot, found.rows, "start_time")
-    if most_rows_read is not None:
-        rows = rolled.attempts_in(snapshot.connection, query)
-        if rows > most_rows_read:
-            raise _too_many(param, f"{param} is not in the sums", rows, most_rows_read, "")
-    return found
+def check_rows(snapshot: Snapshot, query: ReportQuery) -> None:
+    """Raises BadQuery if rows of the range were pruned."""
+    spans = by_rows(query).rows
+    if first_pruned(snapshot, spans) is not None:
+        raise _pruned(snapshot, spans, "start_time")
+
+
+def _check_spans(
+    connection: Connection,
+    query: ReportQuery,
+    spans: Sequence[Span],
+    param: str,
+    why: str,
+    most_rows: int,
+    way: str,
+) -> None:
+    """Raises BadQuery where spans of rows are more than the ends of a range and too many rows."""
+    if sum(end - start for start, end in spans) <= 2 * HOUR_US:
+        return
+    parts = (replace(query, start_at_us=start, end_at_us=end) for start, end in spans)
+    rows = sum(rolled.attempts_in(connection, part) for part in parts)
+    if rows > most_rows:
+        raise _too_many(param, why, rows, most_rows, way)
 
 
 def _check_size(connection: Connection, query: ReportQuery, tag: str, most_rows: int) -> None:

@@ -18,7 +18,7 @@ from gateway.ledger import spend_changes
 from gateway.ledger.bulk import BulkInsert
 from gateway.ledger.fold import Batch
 from gateway.ledger.months import EVER_US, Archive, Snapshot, listed, month_of
-from gateway.ledger.progress import counted, quarters_from_us
+from gateway.ledger.progress import begins, counted
 from gateway.ledger.rolled_tags import RolledTags
 from gateway.ledger.rolling import Roller
 from gateway.ledger.rollup import ROLLED, Rollup, Row
@@ -96,7 +96,7 @@ class _Known:
         self.tags = RolledTags(connection)
         self.months = listed(connection) if archive is not None else {}
         self.counted = counted(connection)
-        self.quarters_from_us = quarters_from_us(connection)
+        self.begins = begins(connection)
         any_charge = connection.scalar(select(charges.c.charge_id).limit(1))
         self.charges_exist = any_charge is not None or bool(self.months)
 
@@ -109,7 +109,7 @@ class _Writing:
         self._connection = connection
         self._now = by.known(connection)
         self._snapshot = Snapshot(connection, by.archive, self._now.months)
-        self._rollup = Rollup(self._now.tags.of, self._now.quarters_from_us)
+        self._rollup = Rollup(self._now.tags.of, *self._now.begins)
         self._attempts_counted, self._charges_counted = self._now.counted
         self._changed: dict[str, tuple[Row | None, Row]] = {}
 

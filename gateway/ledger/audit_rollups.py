@@ -12,12 +12,13 @@ from sqlalchemy import ColumnElement, Select, Table, select
 from gateway.ledger.looking_back import attempts_within, charges_within
 from gateway.ledger.months import EVER_US, Snapshot
 from gateway.ledger.numbers import PICO
-from gateway.ledger.progress import quarters_from_us, rolled_to
+from gateway.ledger.progress import begins, rolled_to
 from gateway.ledger.rolled_tags import RolledTags
 from gateway.ledger.rollup import HOUR_US, LineSums, Rollup, Series, Sheet, Sums
 from gateway.ledger.schema import (
     AMOUNTS,
     COUNTS,
+    GAPS,
     HOURS,
     QUARTERS,
     Grain,
@@ -39,9 +40,9 @@ def differing(snapshot: Snapshot) -> Iterator[tuple[int, Series, str]]:
         return
     known = _series(snapshot)
     tags = RolledTags(snapshot.connection)
-    from_us = quarters_from_us(snapshot.connection)
+    begun = begins(snapshot.connection)
     for start, end in _days(snapshot):
-        rollup = Rollup(tags.of, from_us)
+        rollup = Rollup(tags.of, *begun)
         for row in attempts_within(snapshot, start, end):
             rollup.attempt(row)
         for charge, attempt in charges_within(snapshot, start, end):
@@ -49,7 +50,9 @@ def differing(snapshot: Snapshot) -> Iterator[tuple[int, Series, str]]:
         for grain, wanted in ((HOURS, rollup.hours()), (QUARTERS, rollup.quarters)):
             there = _sums(snapshot, grain, known, start, end)
             for place in sorted(there.keys() | wanted.keys(), key=str):
-                wrong = _difference(there.get(place, Sums()), wanted.get(place, Sums()))
+                wrong = _difference(
+                    there.get(place, Sums()), wanted.get(place, Sums()), by_gap=grain is HOURS
+                )
                 if wrong:
                     yield *place, ", ".join(wrong)
 
@@ -110,13 +113,28 @@ def _sums(
     for place, row in rows(grain.seconds):
         spent = [row["attempts"], row["microseconds"]]
         found.setdefault(place, Sums()).seconds[row["what"], row["bucket"]] = spent
+    if grain is not HOURS:
+        return found
+    for place, row in rows(GAPS.attempts):
+        counts = [row["attempts"], row["boots"]]
+        found.setdefault(place, Sums()).gaps[row["gap"]] = counts
+    for place, row in rows(GAPS.seconds):
+        spent = [row["attempts"], row["microseconds"]]
+        bucket = (row["gap"], row["what"], row["bucket"])
+        found.setdefault(place, Sums()).gap_seconds[bucket] = spent
+    for place, row in rows(GAPS.revisions):
+        found.setdefault(place, Sums()).revisions[row["revision"]] = row["attempts"]
     return found
 
 
-def _difference(there: Sums, wanted: Sums) -> list[str]:
+_PARTED = (("lines", LineSums()), ("seconds", [0, 0]))
+_BY_GAP = (("gaps", [0, 0]), ("gap_seconds", [0, 0]), ("revisions", 0))
+
+
+def _difference(there: Sums, wanted: Sums, *, by_gap: bool) -> list[str]:
     """Names of what is not as it should be; sums of nothing may stand there or not."""
     wrong = [name for name in (*COUNTS, *AMOUNTS) if getattr(there, name) != getattr(wanted, name)]
-    for what, nothing in (("lines", LineSums()), ("seconds", [0, 0])):
+    for what, nothing in (*_PARTED, *(_BY_GAP if by_gap else ())):
         has, should = getattr(there, what), getattr(wanted, what)
         wrong += [
             f"{what} of {key}"

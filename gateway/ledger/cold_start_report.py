@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -11,14 +11,11 @@ from datetime import datetime
 from typing import Any
 
 from gateway.ledger import sketch
+from gateway.ledger.gaps import edge_of, gap_of
 from gateway.ledger.grouping import Groups, Place
 from gateway.ledger.query import ReportQuery, zone
 from gateway.warmth.intervals import wilson
 
-IDLE_GAPS_SECONDS = (
-    *(0, 1, 5, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400),
-)
-"""Lower edges of the gaps that ``by=idle_gap`` tells apart; the last is open."""
 BOOT_EDGES_SECONDS = (
     *(0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 2.0, 3.0, 5.0, 7.0),
     *(10.0, 20.0, 30.0, 50.0, 70.0, 100.0, 200.0, 300.0, 500.0, 700.0, 1000.0),
@@ -93,26 +90,27 @@ class ColdStartReport:
         self._groups = Groups(query, _ColdSum)
         self._split = _splitting(query)
 
-    def rolled(self, counts: Iterable[tuple[Place, str, str | None, int, int]]) -> None:
-        """Verdict, evidence, attempts and boots of whole hours or quarters."""
-        for place, verdict, evidence, attempts, boots in counts:
-            total = self._of(place)
+    def rolled(self, counts: Iterable[tuple[Place, int, str, str | None, int, int]]) -> None:
+        """Idle gap, verdict, evidence, attempts and boots of whole hours or quarters."""
+        for place, gap, verdict, evidence, attempts, boots in counts:
+            total = self._of(place, gap)
             total.verdicts[verdict] += attempts
             if evidence is not None:
                 total.evidence[evidence] += attempts
             total.boots += boots
 
-    def sketched(self, counts: Iterable[tuple[Place, str, int, int, int]]) -> None:
-        """``boot`` or ``wait``, bucket, attempts and microseconds of whole hours or quarters."""
-        for place, what, bucket, attempts, microseconds in counts:
-            total = self._of(place)
+    def sketched(self, counts: Iterable[tuple[Place, int, str, int, int, int]]) -> None:
+        """Idle gap, ``boot`` or ``wait``, bucket, attempts and microseconds of whole hours or
+        quarters.
+        """
+        for place, gap, what, bucket, attempts, microseconds in counts:
+            total = self._of(place, gap)
             waited = total.boot if what == "boot" else total.wait
             waited.buckets[bucket] += attempts
             waited.microseconds += microseconds
 
-    def _of(self, place: Place) -> _ColdSum:
-        """Of sums, which know no idle gaps: they are asked for the hour of the day alone."""
-        values = (*place.values, *self._split(place.at_us, None))
+    def _of(self, place: Place, gap: int) -> _ColdSum:
+        values = (*place.values, *self._split(place.at_us, gap))
         return self._groups.of(place.at_us, values)
 
     def attempts(self, rows: Iterable[Sequence[Any]]) -> None:
@@ -120,7 +118,7 @@ class ColdStartReport:
         idle_before_seconds), each followed by its group's values.
         """
         for at_us, verdict, evidence, caused_boot, boot, wait, idle, *values in rows:
-            total = self._groups.of(at_us, (*values, *self._split(at_us, idle)))
+            total = self._groups.of(at_us, (*values, *self._split(at_us, gap_of(idle))))
             total.verdicts[verdict] += 1
             if evidence is not None:
                 total.evidence[evidence] += 1
@@ -150,28 +148,23 @@ def _bins(counts: Sequence[int]) -> list[dict[str, Any]]:
     ]
 
 
-def _splitting(query: ReportQuery) -> Callable[[int, float | None], tuple[int | None, ...]]:
+def _splitting(query: ReportQuery) -> Callable[[int, int], tuple[int | None, ...]]:
     """From instant and idle gap of an attempt to what ``by`` asks for."""
     tz = zone(query.time_zone)
     hours: dict[int, int] = {}
 
-    def hour(at_us: int, idle_seconds: float | None) -> int:
+    def hour(at_us: int, gap: int) -> int:
         slot = at_us // _SLOT_US
         found = hours.get(slot)
         if found is None:
             found = hours[slot] = datetime.fromtimestamp(slot * _SLOT_US / 1e6, tz).hour
         return found
 
-    def idle_gap(at_us: int, idle_seconds: float | None) -> int | None:
-        return None if idle_seconds is None else gap_edge(idle_seconds)
+    def idle_gap(at_us: int, gap: int) -> int | None:
+        return edge_of(gap)
 
     asked = [{"hour": hour, "idle_gap": idle_gap}[name] for name in query.by]
-    return lambda at_us, idle_seconds: tuple(one(at_us, idle_seconds) for one in asked)
-
-
-def gap_edge(idle_seconds: float) -> int:
-    """The lower edge of the range that a gap lies in."""
-    return IDLE_GAPS_SECONDS[max(0, bisect_right(IDLE_GAPS_SECONDS, idle_seconds) - 1)]
+    return lambda at_us, gap: tuple(one(at_us, gap) for one in asked)
 
 
 def interval(hits: int, count: int) -> dict[str, float] | None:

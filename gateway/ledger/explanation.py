@@ -29,7 +29,8 @@ from itertools import combinations
 from math import factorial, fsum
 from typing import Any, Literal, TypeAlias
 
-from gateway.ledger.cold_start_report import gap_edge, interval
+from gateway.ledger.cold_start_report import interval
+from gateway.ledger.gaps import BESIDE, UNKNOWN
 
 CAUSES = (
     *("idle_gap_mix", "keep_alive", "routing_share", "scale_out", "new_revision", "evidence_mix"),
@@ -62,6 +63,11 @@ class Period:
         default_factory=lambda: defaultdict(lambda: defaultdict(Outcomes))
     )
 
+    def add(self, deployment: str, cell: Cell, verdict: str, count: int) -> None:
+        """So many attempts."""
+        outcomes = self.cells[deployment][cell]
+        setattr(outcomes, verdict, getattr(outcomes, verdict) + count)
+
     def total(self) -> Outcomes:
         """All cells together."""
         found = Outcomes()
@@ -73,26 +79,9 @@ class Period:
         return found
 
 
-def period_of(attempts: Iterable[Sequence[Any]], seen: dict[str, set[str]]) -> Period:
-    """Attempts in the order of time: (deployment, verdict, idle_before_seconds, revision).
-
-    ``seen`` are the revisions of each deployment so far; it is added to.
-    """
-    period = Period()
-    for deployment, verdict, idle_seconds, revision in attempts:
-        known = seen.setdefault(deployment, set())
-        cell: Cell
-        if revision is not None and known and revision not in known:
-            cell = "new_revision"
-        elif idle_seconds is None:
-            cell = "first"
-        else:
-            cell = "beside" if idle_seconds == 0 else gap_edge(idle_seconds)
-        if revision is not None:
-            known.add(revision)
-        outcomes = period.cells[deployment][cell]
-        setattr(outcomes, verdict, getattr(outcomes, verdict) + 1)
-    return period
+def cell_of(gap: int) -> Cell:
+    """The cell of an attempt with a revision that was seen before; see ``gaps``."""
+    return {UNKNOWN: "first", BESIDE: "beside"}.get(gap, gap)  # type: ignore[return-value]
 
 
 def explain(before: Period, after: Period) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from gateway.ledger.looking_back import kept_from_us
 from gateway.ledger.migration import check_schema, version_of
 from gateway.ledger.months import Archive, Snapshot, listed
 from gateway.ledger.numbers import PICO
-from gateway.ledger.progress import quarters_from_us, rolled_to
+from gateway.ledger.progress import begins, rolled_to
 from gateway.ledger.rolled import existing_hours
 from gateway.ledger.schema import (
     SCHEMA_VERSION,
@@ -131,7 +131,7 @@ def _all_summed_up(connection: Connection, data_dir: Path) -> bool:
     snapshot = Snapshot(connection, Archive(layout.archive_dir(data_dir)))
     return (
         not rolled_to(connection)
-        and quarters_from_us(connection) <= kept_from_us(snapshot)
+        and max(begins(connection)) <= kept_from_us(snapshot)
         and not any(unfinished(snapshot))
     )
 

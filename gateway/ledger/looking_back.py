@@ -9,10 +9,11 @@ from typing import Any
 from sqlalchemy import select
 
 from gateway.ledger.months import Snapshot
-from gateway.ledger.rollup import ROLLED, Row
+from gateway.ledger.rollup import GAPPED, ROLLED, Row
 from gateway.ledger.schema import attempts, charges
 
 _ROLLED = select(*(attempts.c[name] for name in ROLLED))
+_GAPPED = select(*(attempts.c[name] for name in GAPPED))
 _AT = attempts.c.operation_at_us
 _PAID_AT = charges.c.period_start_at_us
 _PART = 2000
@@ -38,9 +39,11 @@ def stretch_before(snapshot: Snapshot, before_us: int, from_us: int, most_rows: 
     return min(max(beyond) + 1, max(last)) if beyond else from_us
 
 
-def attempts_within(snapshot: Snapshot, start_us: int, end_us: int) -> Iterator[Row]:
-    """Attempts of a stretch of time, with what sums are made of."""
-    wanted = _ROLLED.where(_AT >= start_us, _AT < end_us)
+def attempts_within(
+    snapshot: Snapshot, start_us: int, end_us: int, *, gaps_alone: bool = False
+) -> Iterator[Row]:
+    """Attempts of a stretch of time, with what sums are made of, or those by idle time alone."""
+    wanted = (_GAPPED if gaps_alone else _ROLLED).where(_AT >= start_us, _AT < end_us)
     for row in snapshot.attempts(wanted, start_us, end_us):
         yield row._mapping
 

@@ -3,9 +3,9 @@
 At once (milliseconds, however large it is): new tables, and a nullable column for each field that
 the rows have gained. That is all that shipping needs. Then, in steps of some thousand rows with a
 commit each, the sums of what was there before: those by hour (a ledger of schema 1), those by
-quarters of one (schema 2; see ``quarters``), and those by tags that were added since
-(``tag_history``). Reports read rows as far as they are not complete. A
-step that is killed has not happened. Gateways may run meanwhile: a step holds the database for some
+quarters of one (schema 2; see ``quarters``), those by idle time (schema 3), and those by tags that
+were added since (``tag_history``). Reports read rows as far as they are not complete. A step that
+is killed has not happened. Gateways may run meanwhile: a step holds the database for some
 hundredths of a second, and the journal waits for nobody.
 """
 
@@ -21,14 +21,8 @@ from sqlalchemy.schema import CreateColumn
 from gateway.ledger.errors import SchemaMismatch
 from gateway.ledger.looking_back import paying_for
 from gateway.ledger.months import Archive, Snapshot, listed
-from gateway.ledger.progress import (
-    WHICH,
-    mark,
-    mark_quarters,
-    quarters_from_us,
-    rolled_to,
-)
-from gateway.ledger.quarters import quarters_step
+from gateway.ledger.progress import WHICH, begins, mark, mark_gaps, mark_quarters, rolled_to
+from gateway.ledger.quarters import gaps_step, quarters_step
 from gateway.ledger.rolled_tags import RolledTags
 from gateway.ledger.rolling import Roller
 from gateway.ledger.rollup import ROLLED, Rollup
@@ -37,6 +31,7 @@ from gateway.ledger.tag_history import tags_step
 
 _FIRST_VERSION = 1
 _LAST_WITHOUT_QUARTERS = 2
+_LAST_WITHOUT_GAPS = 3
 _ROWED = (attempts, charges)
 _STEP_ROWS = 4000
 
@@ -87,8 +82,11 @@ def prepare(connection: Connection, archive: Archive | None) -> None:
         for which in WHICH:
             mark(connection, which, "")
         _remember(connection, "ledger_id", secrets.token_hex(8))
-    elif version == _LAST_WITHOUT_QUARTERS:
-        mark_quarters(connection, _after_all(connection))
+    elif version in (_LAST_WITHOUT_QUARTERS, _LAST_WITHOUT_GAPS):
+        after_us = _after_all(connection)
+        mark_gaps(connection, after_us)
+        if version == _LAST_WITHOUT_QUARTERS:
+            mark_quarters(connection, after_us)
     changed = meta.update().where(meta.c.name == "schema_version")
     connection.execute(changed.values(value=str(SCHEMA_VERSION)))
 
@@ -106,7 +104,11 @@ def migrate_step(connection: Connection, archive: Archive | None, roller: Roller
     marks = rolled_to(connection)
     snapshot = Snapshot(connection, archive)
     if not marks:
-        return quarters_step(snapshot, roller) or tags_step(snapshot, roller)
+        return (
+            quarters_step(snapshot, roller)
+            or gaps_step(snapshot, roller)
+            or tags_step(snapshot, roller)
+        )
     which = next(iter(marks))
     table, key = (attempts, "attempt_id") if which == WHICH[0] else (charges, "charge_id")
     columns = [attempts.c[name] for name in ROLLED] if table is attempts else [charges]
@@ -115,7 +117,7 @@ def migrate_step(connection: Connection, archive: Archive | None, roller: Roller
     if not rows:
         mark(connection, which, None)
         return 1
-    rollup = Rollup(RolledTags(connection).of, quarters_from_us(connection))
+    rollup = Rollup(RolledTags(connection).of, *begins(connection))
     paying = paying_for(snapshot, rows) if table is charges else {}
     for row in rows:
         if table is attempts:

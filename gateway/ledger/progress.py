@@ -5,13 +5,14 @@ up to the id beside it are summed up and rows beyond are not. Where it does not 
 
 The sums by quarters of an hour came later, and are made from the newest row back: while
 ``quarters_from_us`` stands in ``meta``, they hold the rows from that instant on, and nothing
-of what came before it.
+of what came before it. So with ``gaps_from_us`` and the sums by idle time and revision, which came
+later still and never reach further back than those by quarters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from sqlalchemy import Connection, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -21,6 +22,14 @@ from gateway.ledger.schema import meta
 Which: TypeAlias = Literal["attempts_rolled_to", "charges_rolled_to"]
 WHICH: tuple[Which, ...] = ("attempts_rolled_to", "charges_rolled_to")
 _QUARTERS = "quarters_from_us"
+_GAPS = "gaps_from_us"
+
+
+class Begins(NamedTuple):
+    """From which instant on rows are in the sums by quarters, and in those by idle time; 0: all."""
+
+    quarters_from_us: int
+    gaps_from_us: int
 
 
 def rolled_to(connection: Connection) -> dict[Which, str]:
@@ -49,13 +58,25 @@ def _remember(connection: Connection, name: str, value: str | None) -> None:
 
 def quarters_from_us(connection: Connection) -> int:
     """From which instant on rows are in the sums by quarters; 0: all are."""
-    found = connection.scalar(select(meta.c.value).where(meta.c.name == _QUARTERS))
-    return 0 if found is None else int(found)
+    return begins(connection).quarters_from_us
 
 
 def mark_quarters(connection: Connection, from_us: int) -> None:
     """Rows from this instant on are in the sums by quarters now."""
     _remember(connection, _QUARTERS, str(from_us) if from_us else None)
+
+
+def begins(connection: Connection) -> Begins:
+    """As it stands there."""
+    names = (_QUARTERS, _GAPS)
+    wanted = select(meta.c.name, meta.c.value).where(meta.c.name.in_(names))
+    found = {name: int(value) for name, value in connection.execute(wanted)}
+    return Begins(*(found.get(name, 0) for name in names))
+
+
+def mark_gaps(connection: Connection, from_us: int) -> None:
+    """Rows from this instant on are in the sums by idle time and revision now."""
+    _remember(connection, _GAPS, str(from_us) if from_us else None)
 
 
 def counted(connection: Connection) -> tuple[Callable[[str], bool], Callable[[str], bool]]:

@@ -1,12 +1,16 @@
-"""Sums by quarters of an hour for rows that came before there were any: from the newest row back.
+"""Sums for rows that came before there were any such sums: from the newest row back.
 
-An instant is remembered (``progress.quarters_from_us``): rows from it on are in these sums and no
-others. A step sums up some thousand rows before it and moves it back, in one transaction, so that a
-row that changes meanwhile is always on one side of it. What was pruned before it got its turn keeps
-its sums by hour alone.
+By quarters of an hour, and by idle time and revision. For each an instant is remembered
+(``progress``): rows from it on are in these sums and no others. A step sums up some thousand rows
+before it and moves it back, in one transaction, so that a row that changes meanwhile is always on
+one side of it. What was pruned before it got its turn keeps its sums by hour alone.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlalchemy import Connection
 
 from gateway.ledger.looking_back import (
     attempts_within,
@@ -15,7 +19,7 @@ from gateway.ledger.looking_back import (
     stretch_before,
 )
 from gateway.ledger.months import Snapshot
-from gateway.ledger.progress import mark_quarters, quarters_from_us
+from gateway.ledger.progress import begins, mark_gaps, mark_quarters
 from gateway.ledger.rolled_tags import RolledTags
 from gateway.ledger.rolling import Roller
 from gateway.ledger.rollup import Rollup
@@ -24,17 +28,12 @@ _STEP_ROWS = 4000
 
 
 def quarters_step(snapshot: Snapshot, roller: Roller) -> int:
-    """Sum up some more rows; returns how many, 0 when none is left."""
-    connection = snapshot.connection
-    before_us = quarters_from_us(connection)
-    kept_us = kept_from_us(snapshot)
-    if before_us <= kept_us:
-        return 0
-    start_us = stretch_before(snapshot, before_us, kept_us, _STEP_ROWS)
+    """Sum up some more rows by quarters; returns how many, 0 when none is left."""
+    before_us = begins(snapshot.connection).quarters_from_us
+    start_us = _step_begin(snapshot, before_us, mark_quarters)
     if start_us is None:
-        mark_quarters(connection, kept_us)
         return 0
-    rollup = Rollup(RolledTags(connection).of)
+    rollup = Rollup(RolledTags(snapshot.connection).of, gaps_from_us=before_us)
     rows = 0
     for row in attempts_within(snapshot, start_us, before_us):
         rollup.attempt(row)
@@ -42,6 +41,37 @@ def quarters_step(snapshot: Snapshot, roller: Roller) -> int:
     for charge, attempt in charges_within(snapshot, start_us, before_us):
         rollup.charge(charge, attempt)
         rows += 1
-    roller.write_quarters(connection, rollup)
-    mark_quarters(connection, start_us)
+    roller.write_quarters(snapshot.connection, rollup)
+    mark_quarters(snapshot.connection, start_us)
     return rows
+
+
+def gaps_step(snapshot: Snapshot, roller: Roller) -> int:
+    """Sum up some more rows by idle time and revision, once there are sums by quarters; returns
+    how many, 0 when none is left.
+    """
+    before_us = begins(snapshot.connection).gaps_from_us
+    start_us = _step_begin(snapshot, before_us, mark_gaps)
+    if start_us is None:
+        return 0
+    rollup = Rollup(RolledTags(snapshot.connection).of)
+    rows = 0
+    for row in attempts_within(snapshot, start_us, before_us, gaps_alone=True):
+        rollup.gap(row)
+        rows += 1
+    roller.write(snapshot.connection, rollup)
+    mark_gaps(snapshot.connection, start_us)
+    return max(rows, 1)
+
+
+def _step_begin(
+    snapshot: Snapshot, before_us: int, mark: Callable[[Connection, int], None]
+) -> int | None:
+    """Where the step's stretch begins; None where nothing is left, which is marked then."""
+    kept_us = kept_from_us(snapshot)
+    if before_us <= kept_us:
+        return None
+    start_us = stretch_before(snapshot, before_us, kept_us, _STEP_ROWS)
+    if start_us is None:
+        mark(snapshot.connection, kept_us)
+    return start_us

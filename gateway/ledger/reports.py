@@ -46,9 +46,9 @@ class Reports:
     """Reports over one ledger. A database that does not exist yet is an empty one.
 
     ``most_rows_read``: a question about costs or cold starts that the sums cannot answer (a tag
-    that is not rolled up, idle gaps, why it was colder) is refused beyond so many attempts; None
-    answers it, however long that takes. Raises BadQuery (the question), StoreUnavailable and
-    SchemaMismatch (the database).
+    that is not rolled up, what an upgrade has not summed up yet) is refused beyond so many
+    attempts; None answers it, however long that takes. Raises BadQuery (the question),
+    StoreUnavailable and SchemaMismatch (the database).
     """
 
     def __init__(self, database: Path | str, *, most_rows_read: int | None = None) -> None:
@@ -158,13 +158,12 @@ class Reports:
         """How often attempts were cold; see ``cold_start_report``. Running ones have no verdict.
 
         Percentiles are exact while the range has at most ``EXACT_ATTEMPTS`` attempts whose rows
-        are there; beyond, they are within 1 %, and a distribution says so. A split by idle gap
-        needs the rows.
+        are there; beyond, they are within 1 %, and a distribution says so.
         """
         from sqlalchemy import case
 
         from gateway.ledger import selection
-        from gateway.ledger.answering import first_pruned, plan_of, row_plan
+        from gateway.ledger.answering import first_pruned, plan_of
         from gateway.ledger.rolled import cold_by_evidence, seconds_of
         from gateway.ledger.schema import attempts
 
@@ -180,20 +179,16 @@ class Reports:
                 return _nothing()
             connection = snapshot.connection
             # The hour of the day is that of each hour's sums; whatever it is asked by besides.
-            hourly = replace(query, by=(), bucket_width="1h") if query.by == ("hour",) else query
-            only_rows = "idle_gap" in query.by
-            plan = (
-                row_plan(snapshot, query, "by", self._most_rows_read)
-                if only_rows
-                else plan_of(snapshot, hourly, self._most_rows_read)
-            )
-            counts = [] if only_rows else list(cold_by_evidence(connection, hourly, plan))
-            few = sum(count for _, _, _, count, _ in counts) <= EXACT_ATTEMPTS
+            hourly = replace(query, by=(), bucket_width="1h") if "hour" in query.by else query
+            by_gap = "idle_gap" in query.by
+            plan = plan_of(snapshot, hourly, self._most_rows_read, "by" if by_gap else None)
+            counts = list(cold_by_evidence(connection, hourly, plan, by_gap=by_gap))
+            few = sum(count for *_, count, _ in counts) <= EXACT_ATTEMPTS
             if few and first_pruned(snapshot, by_rows(query).rows) is None:
                 plan = by_rows(query)
             else:
                 report.rolled(counts)
-                report.sketched(seconds_of(connection, hourly, plan))
+                report.sketched(seconds_of(connection, hourly, plan, by_gap=by_gap))
             for start, end in plan.rows:
                 part = replace(query, start_at_us=start, end_at_us=end)
                 found = selection.attempts_of(part, *columns).where(a.status != "running")
@@ -202,30 +197,16 @@ class Reports:
 
     def explanation(self, query: ReportQuery, against_us: int) -> dict[str, Any]:
         """Why the cold rate is another one than in the ``against_us`` before; see ``explain``."""
-        from gateway.ledger import selection
-        from gateway.ledger.answering import row_plan
-        from gateway.ledger.explanation import Period, explain, period_of
-        from gateway.ledger.schema import attempts
+        from gateway.ledger.explaining import periods_of
+        from gateway.ledger.explanation import Period, explain
 
-        a = attempts.c
-        columns = (
-            *(a.operation_at_us, a.deployment, a.verdict, a.idle_before_seconds),
-            a.upstream_revision,
-        )
         start_us = max(0, query.start_at_us - against_us)
-        after = replace(query, group_by=(), by=(), cursor=None)
+        after = replace(query, group_by=(), by=(), bucket_width="all", cursor=None)
         before = replace(after, start_at_us=start_us, end_at_us=query.start_at_us)
-        seen: dict[str, set[str]] = {}
         periods = [Period(), Period()]
         with self._reading() as snapshot:
             if snapshot is not None:
-                whole = replace(after, start_at_us=start_us)
-                row_plan(snapshot, whole, "against", self._most_rows_read)
-                for place, one in enumerate((before, after)):
-                    wanted = selection.attempts_of(one, *columns).where(a.status != "running")
-                    wanted = wanted.order_by(a.operation_at_us, a.operation_id)
-                    found = snapshot.in_order(wanted, one.start_at_us, one.end_at_us)
-                    periods[place] = period_of((row[1:] for row in found), seen)
+                periods = periods_of(snapshot, (before, after), self._most_rows_read)
         told = explain(*periods)
         times = ((start_us, query.start_at_us), (query.start_at_us, query.end_at_us))
         for name, (begin, end) in zip(("before", "after"), times, strict=True):

@@ -17,6 +17,7 @@ from sqlalchemy import (
     select,
 )
 
+from gateway.ledger.gaps import UNKNOWN
 from gateway.ledger.grouping import Place
 from gateway.ledger.numbers import EXACT, PICO
 from gateway.ledger.planning import DAY_US, Piece, Plan
@@ -25,6 +26,7 @@ from gateway.ledger.rolled_tags import MOST_VALUES
 from gateway.ledger.rollup import HOUR_US, LineSums, Sums
 from gateway.ledger.schema import (
     AMOUNTS,
+    GAPS,
     HOURS,
     QUARTERS,
     Grain,
@@ -35,6 +37,7 @@ from gateway.ledger.schema import (
 )
 
 _COLUMNS = {"key": "key_id"}  # where the public name is not the column's
+_ENDED = series.c.status != "running"
 
 
 def existing_hours(connection: Connection) -> tuple[int, int] | None:
@@ -175,32 +178,51 @@ def _sums_of(asking: _Asking, counted: Sequence[str]) -> dict[Place, Sums]:
 
 
 def seconds_of(
-    connection: Connection, query: ReportQuery, plan: Plan
-) -> Iterator[tuple[Place, str, int, int, int]]:
-    """What was waited for, bucket, how many, and the sum of microseconds."""
+    connection: Connection, query: ReportQuery, plan: Plan, *, by_gap: bool
+) -> Iterator[tuple[Place, int, str, int, int, int]]:
+    """Idle gap (``gaps.UNKNOWN`` unless it is asked for, of a plan in hours alone), what was
+    waited for, bucket, how many, and the sum of microseconds.
+    """
     for piece in plan.pieces:
         asking = _Asking(connection, query, piece)
-        table = asking.grain.seconds
+        table = GAPS.seconds if by_gap else asking.grain.seconds
         sums = [func.sum(table.c.attempts), func.sum(table.c.microseconds)]
-        by = [table.c.what, table.c.bucket]
-        for place, (what, bucket, count, microseconds) in asking.rows(table, by, sums):
+        by = [*_gap(table, by_gap), table.c.what, table.c.bucket]
+        for place, (*gap, what, bucket, count, microseconds) in asking.rows(table, by, sums):
             if count:
-                yield place, what, bucket, int(count), int(microseconds)
+                yield place, gap[0] if gap else UNKNOWN, what, bucket, int(count), int(microseconds)
 
 
 def cold_by_evidence(
-    connection: Connection, query: ReportQuery, plan: Plan
-) -> Iterator[tuple[Place, str, str | None, int, int]]:
-    """Verdict, evidence, attempts that have ended, and boots that they caused."""
+    connection: Connection, query: ReportQuery, plan: Plan, *, by_gap: bool
+) -> Iterator[tuple[Place, int, str, str | None, int, int]]:
+    """Idle gap (as above), verdict, evidence, attempts that have ended, and boots they caused."""
     for piece in plan.pieces:
         asking = _Asking(connection, query, piece)
-        table = asking.grain.totals
-        by = [series.c.verdict, series.c.evidence]
+        table = GAPS.attempts if by_gap else asking.grain.totals
+        by = [*_gap(table, by_gap), series.c.verdict, series.c.evidence]
         sums = [func.sum(table.c.attempts), func.sum(table.c.boots)]
-        ended = series.c.status != "running"
-        for place, (verdict, evidence, count, boots) in asking.rows(table, by, sums, ended):
+        for place, (*gap, verdict, evidence, count, boots) in asking.rows(table, by, sums, _ENDED):
             if count:
-                yield place, verdict, evidence, int(count), int(boots)
+                yield place, gap[0] if gap else UNKNOWN, verdict, evidence, int(count), int(boots)
+
+
+def revisions_of(
+    connection: Connection, query: ReportQuery, plan: Plan
+) -> Iterator[tuple[str, str, int, int]]:
+    """Deployment, revision, and the first stretch in which the sums have one of it: begin, end."""
+    for piece in plan.pieces:
+        asking = _Asking(connection, query, piece)
+        table = GAPS.revisions
+        at = table.c[HOURS.at]
+        by = [series.c.deployment, table.c.revision]
+        first = [func.min(case((table.c.attempts > 0, at)))]
+        for _, (deployment, revision, at_us) in asking.rows(table, by, first, _ENDED):
+            yield deployment, revision, at_us, at_us + HOURS.us
+
+
+def _gap(table: Table, asked: bool) -> list[ColumnElement[int]]:
+    return [table.c.gap] if asked else []
 
 
 def _lines(asking: _Asking) -> Iterator[tuple[Place, str, LineSums]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from gateway.ledger.bulk import BulkInsert, Prepared
 from gateway.ledger.numbers import EXACT, PICO
 from gateway.ledger.rollup import LineSums, Rollup, Series, Sheet, Sums, identity
-from gateway.ledger.schema import AMOUNTS, COUNTS, HOURS, QUARTERS, Grain, series
+from gateway.ledger.schema import AMOUNTS, COUNTS, GAPS, HOURS, QUARTERS, Grain, series
 
 _MOST_KNOWN = 20_000
 _PART = 500
@@ -44,10 +44,17 @@ class Roller:
             )
             for grain in (HOURS, QUARTERS)
         }
+        self._adding_gaps = [
+            BulkInsert(_adding(insert(table), table), table, dialect) for table in GAPS
+        ]
         self._emptied = {
-            grain: [Prepared(statement, dialect) for statement in _emptied(grain)]
+            grain: [Prepared(one, dialect) for one in _emptied(grain.at, _counted_by(grain))]
             for grain in (HOURS, QUARTERS)
         }
+        self._emptied_gaps = [
+            Prepared(statement, dialect)
+            for statement in _emptied(HOURS.at, dict.fromkeys(GAPS, ("attempts",)))
+        ]
         self._ids: dict[Series, int] = {}
 
     def forget(self) -> None:
@@ -56,7 +63,9 @@ class Roller:
 
     def write(self, connection: Connection, rollup: Rollup) -> None:
         """Add the differences to what is there."""
-        self._write(connection, HOURS, rollup.hours())
+        hours = rollup.hours()
+        self._write(connection, HOURS, hours)
+        self._write_gaps(connection, hours)
         self._write(connection, QUARTERS, rollup.quarters)
 
     def write_quarters(self, connection: Connection, rollup: Rollup) -> None:
@@ -98,6 +107,34 @@ class Roller:
         for empty in self._emptied[grain] if less else ():
             empty.execute(connection, *less)
 
+    def _write_gaps(self, connection: Connection, sheet: Sheet) -> None:
+        """By idle time and revision. ``sheet`` is by hours."""
+        changed = {
+            place: sums
+            for place, sums in sheet.items()
+            if sums.gaps or sums.gap_seconds or sums.revisions
+        }
+        ids = self._ids_of(connection, {series for _, series in changed})
+        gaps: list[dict[str, Any]] = []
+        seconds: list[dict[str, Any]] = []
+        revisions: list[dict[str, Any]] = []
+        less = []
+        for (at_us, of), sums in changed.items():
+            place = {HOURS.at: at_us, "series_id": ids[of]}
+            for gap, (count, boots) in sums.gaps.items():
+                gaps.append({**place, "gap": gap, "attempts": count, "boots": boots})
+            for (gap, what, bucket), (count, microseconds) in sums.gap_seconds.items():
+                spent = {"attempts": count, "microseconds": microseconds}
+                seconds.append({**place, "gap": gap, "what": what, "bucket": bucket, **spent})
+            for revision, count in sums.revisions.items():
+                revisions.append({**place, "revision": revision, "attempts": count})
+            if _less_by_gap(sums):
+                less.append({"at": at_us, "series": ids[of]})
+        for adding, rows in zip(self._adding_gaps, (gaps, seconds, revisions), strict=True):
+            adding.execute(connection, rows)
+        for empty in self._emptied_gaps if less else ():
+            empty.execute(connection, *less)
+
     def _ids_of(self, connection: Connection, wanted: set[Series]) -> dict[Series, int]:
         missing = [of for of in wanted if of not in self._ids]
         if missing:
@@ -126,15 +163,20 @@ class Roller:
         return {of: self._ids[of] for of in wanted}
 
 
-def _emptied(grain: Grain) -> Iterable[Delete]:
+def _counted_by(grain: Grain) -> Mapping[Table, Sequence[str]]:
+    """Tables, and the counts that are all 0 in a sum of nothing."""
+    return {
+        grain.totals: ("attempts", "charges"),
+        grain.lines: ("lines",),
+        grain.seconds: ("attempts",),
+    }
+
+
+def _emptied(at: str, tables: Mapping[Table, Sequence[str]]) -> Iterable[Delete]:
     """The statements that delete sums of nothing at ``at`` and of ``series``."""
-    for table, counts in (
-        (grain.totals, ("attempts", "charges")),
-        (grain.lines, ("lines",)),
-        (grain.seconds, ("attempts",)),
-    ):
+    for table, counts in tables.items():
         yield delete(table).where(
-            table.c[grain.at] == bindparam("at"),
+            table.c[at] == bindparam("at"),
             table.c.series_id == bindparam("series"),
             *(table.c[name] == 0 for name in counts),
         )
@@ -176,6 +218,14 @@ def _less(sums: Sums) -> bool:
         or sums.charges < 0
         or any(line.lines <= 0 for line in sums.lines.values())
         or any(count <= 0 for count, _ in sums.seconds.values())
+    )
+
+
+def _less_by_gap(sums: Sums) -> bool:
+    return (
+        any(count <= 0 for count, _ in sums.gaps.values())
+        or any(count <= 0 for count, _ in sums.gap_seconds.values())
+        or any(count <= 0 for count in sums.revisions.values())
     )
 
 

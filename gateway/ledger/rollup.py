@@ -7,7 +7,7 @@ be read counts as unknown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from operator import itemgetter
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 import orjson
 
 from gateway.ledger import sketch
+from gateway.ledger.gaps import gap_of
 from gateway.ledger.numbers import EXACT, pico
 from gateway.ledger.views import bounds, usd_or_null
 
@@ -31,11 +32,16 @@ ROLLED = (  # columns of an attempt that its sums are made of
     *("evidence", "status", "origin", "tags", "caused_boot", "boot_seconds", "wait_seconds"),
     *("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens", "images"),
     *("cost_status", "cost_pico_usd", "known_pico_usd", "low_pico_usd", "high_pico_usd"),
-    "cost_lines",
+    *("cost_lines", "idle_before_seconds", "upstream_revision"),
 )
 
-_SERIES = itemgetter(
-    *("provider", "deployment", "model", "key_id", "verdict", "evidence", "status", "origin")
+_OF_SERIES = (
+    *("provider", "deployment", "model", "key_id", "verdict", "evidence", "status", "origin"),
+)
+_SERIES = itemgetter(*_OF_SERIES)
+GAPPED = (  # columns that sums by idle time and revision are made of
+    *("operation_at_us", *_OF_SERIES, "tags", "caused_boot", "boot_seconds", "wait_seconds"),
+    *("idle_before_seconds", "upstream_revision"),
 )
 
 Row: TypeAlias = Mapping[str, Any]
@@ -125,6 +131,12 @@ class Sums:
     lines: dict[str, LineSums] = field(default_factory=dict)
     seconds: dict[tuple[str, int], list[int]] = field(default_factory=dict)
     """By ``boot`` or ``wait`` and bucket: how many, and the sum of microseconds."""
+    gaps: dict[int, list[int]] = field(default_factory=dict)
+    """By idle time before: how many attempts, and boots that they caused; see ``gaps``."""
+    gap_seconds: dict[tuple[int, str, int], list[int]] = field(default_factory=dict)
+    """As ``seconds``, by idle time before as well."""
+    revisions: dict[str, int] = field(default_factory=dict)
+    """By revision of the model: how many attempts."""
 
     def money(
         self,
@@ -172,28 +184,64 @@ class Sums:
                 setattr(self, name, getattr(self, name) + added)
         for kind, line in other.lines.items():
             self.lines.setdefault(kind, LineSums()).merge(line)
-        for place, (count, microseconds) in other.seconds.items():
-            found = self.seconds.setdefault(place, [0, 0])
-            found[0] += count
-            found[1] += microseconds
+        _add_pairs(self.seconds, other.seconds)
+        _add_pairs(self.gaps, other.gaps)
+        _add_pairs(self.gap_seconds, other.gap_seconds)
+        for revision, count in other.revisions.items():
+            self.revisions[revision] = self.revisions.get(revision, 0) + count
 
-    def waited(self, what: str, seconds: float, sign: int) -> None:
-        """Seconds of a cold attempt."""
-        seconds = min(seconds, _LONGEST_SECONDS)
-        found = self.seconds.setdefault((what, sketch.bucket(seconds)), [0, 0])
-        found[0] += sign
-        found[1] += sign * round(seconds * 1e6)
+    def gap(self, row: Row, waited: Iterable[tuple[str, int, int]], sign: int) -> None:
+        """The idle time before an attempt, with what it waited for, and its revision."""
+        gap = gap_of(row["idle_before_seconds"])
+        _add(self.gaps, gap, sign, sign if row["caused_boot"] else 0)
+        if (revision := row["upstream_revision"]) is not None:
+            self.revisions[revision] = self.revisions.get(revision, 0) + sign
+        for what, bucket, microseconds in waited:
+            _add(self.gap_seconds, (gap, what, bucket), sign, sign * microseconds)
 
 
-_ADDED = tuple(f.name for f in fields(Sums) if f.name not in ("lines", "seconds"))
+_PARTED = ("lines", "seconds", "gaps", "gap_seconds", "revisions")
+_ADDED = tuple(f.name for f in fields(Sums) if f.name not in _PARTED)
+
+
+def _add(pairs: dict[Any, list[int]], key: object, first: int, second: int) -> None:
+    found = pairs.get(key)
+    if found is None:
+        pairs[key] = [first, second]
+        return
+    found[0] += first
+    found[1] += second
+
+
+def _add_pairs(pairs: dict[Any, list[int]], others: Mapping[Any, list[int]]) -> None:
+    for key, (first, second) in others.items():
+        _add(pairs, key, first, second)
+
+
+def _waited(row: Row) -> list[tuple[str, int, int]]:
+    """Boot and wait of a cold attempt: which, bucket, microseconds."""
+    # A lost hedge saw a part of it.
+    if row["verdict"] != "cold" or row["status"] in ("running", "lost_hedge"):
+        return []
+    found = []
+    boot = None if row["caused_boot"] is False else row["boot_seconds"]
+    for what, seconds in (("boot", boot), ("wait", row["wait_seconds"])):
+        if seconds is not None:
+            seconds = min(seconds, _LONGEST_SECONDS)
+            found.append((what, sketch.bucket(seconds), round(seconds * 1e6)))
+    return found
 
 
 class Rollup:
-    """Sums by quarter of an hour and series; of what came before ``quarters_from_us``, by hour."""
+    """Sums by quarter of an hour and series; of what came before ``quarters_from_us``, by hour.
 
-    def __init__(self, tags_of: TagsOf, quarters_from_us: int = 0) -> None:
+    Idle times and revisions are counted from ``gaps_from_us`` on, of what has ended.
+    """
+
+    def __init__(self, tags_of: TagsOf, quarters_from_us: int = 0, gaps_from_us: int = 0) -> None:
         self._tags_of = tags_of
         self._quarters_from_us = quarters_from_us
+        self._gaps_from_us = gaps_from_us
         self.quarters: Sheet = {}
         self._older: Sheet = {}
 
@@ -218,10 +266,9 @@ class Rollup:
 
     def attempt(self, row: Row, sign: int = 1) -> None:
         """Add an attempt to the time that its operation came in, or take it away."""
-        verdict, status = row["verdict"], row["status"]
-        place = (*_SERIES(row), self._tags_of(row))
-        sums = self._of(row["operation_at_us"], place)
-        cost, caused_boot = row["cost_pico_usd"], row["caused_boot"]
+        at_us = row["operation_at_us"]
+        sums = self._of(at_us, (*_SERIES(row), self._tags_of(row)))
+        cost = row["cost_pico_usd"]
         sums.attempts += sign
         if cost is None:
             sums.unknown_attempts += sign
@@ -243,14 +290,21 @@ class Rollup:
             sums.reasoning_tokens += sign * min(tokens, _MOST_TOKENS)
         if images := row["images"]:
             sums.images += sign * min(images, _MOST_TOKENS)
-        if caused_boot:
+        if row["caused_boot"]:
             sums.boots += sign
-        if verdict == "cold" and status not in ("running", "lost_hedge"):  # they saw a part of it
-            boot, wait = row["boot_seconds"], row["wait_seconds"]
-            if boot is not None and caused_boot is not False:
-                sums.waited("boot", boot, sign)
-            if wait is not None:
-                sums.waited("wait", wait, sign)
+        waited = _waited(row)
+        for what, bucket, microseconds in waited:
+            _add(sums.seconds, (what, bucket), sign, sign * microseconds)
+        if at_us >= self._gaps_from_us and row["status"] != "running":
+            sums.gap(row, waited, sign)
+
+    def gap(self, row: Row) -> None:
+        """Add the idle time before an attempt whose other figures are counted already."""
+        if row["status"] == "running":
+            return
+        self._of(row["operation_at_us"], (*_SERIES(row), self._tags_of(row))).gap(
+            row, _waited(row), 1
+        )
 
     def charge(self, row: Row, attempt: Row | None, sign: int = 1) -> None:
         """Add a charge to the time that it begins in, or take it away.

@@ -34,7 +34,7 @@ from sqlalchemy.types import TypeEngine
 
 from gateway.ledger.rows import AttemptRow, ChargeRow
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 metadata = MetaData()
 json_type = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
@@ -160,13 +160,25 @@ class Grain(NamedTuple):
     seconds: Table
 
 
+class GapSums(NamedTuple):
+    """Sums by hour, series and something that only cold starts are asked by."""
+
+    attempts: Table
+    seconds: Table
+    revisions: Table
+
+
+def _by_series(name: str, at: str, *columns: Column[Any]) -> Table:
+    place = [
+        Column(at, BigInteger, primary_key=True, autoincrement=False),
+        Column("series_id", BigInteger, primary_key=True, autoincrement=False),
+    ]
+    return Table(name, metadata, *place, *columns, sqlite_with_rowid=False)
+
+
 def _sums(us: int, at: str, prefix: str) -> Grain:
     def table(name: str, *columns: Column[Any]) -> Table:
-        place = [
-            Column(at, BigInteger, primary_key=True, autoincrement=False),
-            Column("series_id", BigInteger, primary_key=True, autoincrement=False),
-        ]
-        return Table(prefix + name, metadata, *place, *columns, sqlite_with_rowid=False)
+        return _by_series(prefix + name, at, *columns)
 
     return Grain(
         us,
@@ -193,6 +205,29 @@ def _sums(us: int, at: str, prefix: str) -> Grain:
 
 HOURS = _sums(3_600_000_000, "hour_at_us", "")
 QUARTERS = _sums(900_000_000, "quarter_at_us", "quarter_")
+GAPS = GapSums(
+    # By idle time before the attempt; see ``gaps``.
+    attempts=_by_series(
+        "rollup_gaps",
+        HOURS.at,
+        Column("gap", BigInteger, primary_key=True, autoincrement=False),
+        *_counts("attempts", "boots"),
+    ),
+    seconds=_by_series(
+        "rollup_gap_seconds",
+        HOURS.at,
+        Column("gap", BigInteger, primary_key=True, autoincrement=False),
+        Column("what", Text, primary_key=True),
+        Column("bucket", BigInteger, primary_key=True, autoincrement=False),
+        *_counts("attempts", "microseconds"),
+    ),
+    revisions=_by_series(
+        "rollup_revisions",
+        HOURS.at,
+        Column("revision", Text, primary_key=True),  # of the model, as its provider told it
+        *_counts("attempts"),
+    ),
+)
 rollups = HOURS.totals
 
 # Tags that are rolled up, for operations that came in between two whole hours.

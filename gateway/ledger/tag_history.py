@@ -15,7 +15,7 @@ from sqlalchemy import Connection, delete, select, update
 
 from gateway.ledger.looking_back import attempts_within, kept_from_us, stretch_before
 from gateway.ledger.months import Snapshot
-from gateway.ledger.progress import quarters_from_us
+from gateway.ledger.progress import begins
 from gateway.ledger.rolled_tags import RolledTags
 from gateway.ledger.rolling import Roller
 from gateway.ledger.rollup import Rollup
@@ -65,7 +65,7 @@ def _step(snapshot: Snapshot, roller: Roller, one: Unfinished) -> int:
     for sign in (-1, 1):
         if sign == 1:
             _move(connection, one, start_us)
-        rollup = Rollup(RolledTags(connection).of, quarters_from_us(connection))
+        rollup = Rollup(RolledTags(connection).of, *begins(connection))
         for row in rows.values():
             rollup.attempt(row, sign)
         for charge in paid:

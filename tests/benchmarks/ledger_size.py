@@ -35,16 +35,14 @@ from gateway.ledger.layout import archive_dir, database_path, journal_dir
 from gateway.ledger.query import ReportQuery
 from gateway.ledger.reports import MOST_ROWS_READ, BadQuery, Reports
 from gateway.ledger.rows import AttemptRow
+from gateway.ledger.schema import metadata
 from gateway.ledger.store import Store
 from tests.ledger.samples import begun, finished, priced
 
 _DAY_US = 86_400_000_000
 _DAYS = 30
 _LIVE_PER_SECOND = 100
-_SINCE_VERSION_1 = (
-    *("series", "rollups", "rollup_lines", "rollup_seconds", "rolled_tags", "tag_values"),
-    *("quarter_rollups", "quarter_rollup_lines", "quarter_rollup_seconds", "months", "overridden"),
-)
+_OF_VERSION_1 = ("attempts", "charges", "corrections", "journal_files", "meta")
 _JSON = ("tags", "price", "cost_lines", "pending")
 
 
@@ -83,7 +81,7 @@ def make(folder: Path, attempts: int, now_us: int) -> None:
     journal_dir(folder).mkdir()
     Store.open(database_path(folder)).close()
     database = sqlite3.connect(database_path(folder), isolation_level=None)
-    for name in _SINCE_VERSION_1:
+    for name in sorted(metadata.tables.keys() - set(_OF_VERSION_1)):
         database.execute(f"DROP TABLE {name}")
     database.execute("DROP INDEX charges_by_attempt")
     database.execute("DELETE FROM meta WHERE name = 'ledger_id'")
@@ -114,6 +112,10 @@ def made_rows(names: list[str], attempts: int, now_us: int) -> Iterator[list[Any
         row[at["operation_at_us"]] = row[at["begun_at_us"]] = at_us
         row[at["completed_at_us"]] = at_us + 950_000
         row[at["output_tokens"]] = number % 900
+        # Most come while others run; the gaps of the others spread over six decades.
+        beside = dice.random() < 0.6
+        row[at["idle_before_seconds"]] = 0.0 if beside else round(10 ** dice.uniform(-1, 5), 3)
+        row[at["upstream_revision"]] = f"{row[at['deployment']]}-r{at_us // (7 * _DAY_US)}"
         yield row
 
 
@@ -190,7 +192,9 @@ def info_of(folder: Path) -> tuple[bool, int] | None:
     """Whether all is summed up and moved, and what the journal has that the database has not."""
     database = sqlite3.connect(f"file:{database_path(folder)}?mode=rw", uri=True, timeout=5)
     try:
-        marks = database.execute("SELECT 1 FROM meta WHERE name LIKE '%_rolled_to'").fetchone()
+        marks = database.execute(
+            "SELECT 1 FROM meta WHERE name LIKE '%_rolled_to' OR name LIKE '%_from_us'"
+        ).fetchone()
         (oldest,) = database.execute("SELECT min(operation_at_us) FROM attempts").fetchone()
         shipped = dict(database.execute("SELECT name, offset_bytes FROM journal_files"))
     except sqlite3.OperationalError:
@@ -267,9 +271,18 @@ def ask(folder: Path, now_us: int) -> None:
             partial(refused, reports.costs),
             {"group_by": ("tag:team",)},
         ),
-        "cold starts by idle gap, refused": (
-            partial(refused, reports.cold_starts),
-            {"by": ("idle_gap",)},
+        "cold starts by idle gap": (reports.cold_starts, {"by": ("idle_gap",)}),
+        "cold starts by deployment and idle gap": (
+            reports.cold_starts,
+            {"group_by": ("deployment",), "by": ("idle_gap",)},
+        ),
+        "cold starts by idle gap, of one key": (
+            reports.cold_starts,
+            {"key_id": "key-3", "by": ("idle_gap",)},
+        ),
+        "why it was colder than in the 15 days before": (
+            partial(explained, reports),
+            {"start_at_us": now_us - 15 * _DAY_US},
         ),
         "requests for compare (a sample)": (reports.traffic, {}),
     }
@@ -278,6 +291,12 @@ def ask(folder: Path, now_us: int) -> None:
         for which in ("first", "again"):
             took(f"{name}, {which}", partial(read, query))
     reports.close()
+
+
+def explained(reports: Reports, query: ReportQuery) -> None:
+    """A month, of which one half is held against the other."""
+    found = reports.explanation(query, query.end_at_us - query.start_at_us)
+    assert found["before"]["attempts"] and found["after"]["attempts"]
 
 
 def refused(read: Callable[[ReportQuery], Any], query: ReportQuery) -> None:

@@ -15,6 +15,7 @@ from gateway.ledger.query import duration_us
 from gateway.ledger.reports import Reports
 from gateway.ledger.rows import AttemptRow
 from tests.ledger.asking import HOUR_US, Fill, asked, at, column
+from tests.ledger.databases import change
 from tests.ledger.samples import begun, finished
 
 DAY_US = 24 * HOUR_US
@@ -56,16 +57,17 @@ def test_by_hour_and_by_idle_gap(fill: Fill) -> None:
     assert column({"data": found}, "cold").count((1,)) == 2
 
 
-def test_what_only_rows_know_is_refused_where_it_would_take_long(
+def test_what_an_upgrade_has_not_summed_up_is_refused_where_it_would_take_long(
     fill: Fill, data_dir: Path
 ) -> None:
-    fill(*(attempt(number, START_US + number, "warm") for number in range(5)))
+    fill(*(attempt(number, START_US + number * HOUR_US, "warm") for number in range(5)))
+    change(data_dir, f"INSERT INTO meta VALUES ('gaps_from_us', '{START_US + 9 * HOUR_US}')")
     reports = Reports(database_path(data_dir), most_rows_read=4)
-    with pytest.raises(BadQuery, match="5 attempts") as refused:
+    with pytest.raises(BadQuery, match=r"5 attempts .* or wait") as refused:
         reports.cold_starts(asked(by=("idle_gap",)))
     assert refused.value.param == "by"
-    with pytest.raises(BadQuery, match="5 attempts") as refused:
-        reports.explanation(asked(start_at_us=START_US + HOUR_US), 2 * HOUR_US)
+    with pytest.raises(BadQuery, match=r"5 attempts .* or wait") as refused:
+        reports.explanation(asked(start_at_us=START_US + 3 * HOUR_US), 3 * HOUR_US)
     assert refused.value.param == "against"
     assert reports.cold_starts(asked(by=("hour",)))["data"]
     reports.close()

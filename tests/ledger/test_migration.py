@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,11 +25,22 @@ from tests.ledger.databases import attempt_rows, change, ship, table
 from tests.ledger.forked import Victims
 from tests.ledger.samples import begun, finished, idle_charge, priced
 
-SINCE_VERSION_2 = ("quarter_rollups", "quarter_rollup_lines", "quarter_rollup_seconds")
+SINCE_VERSION_3 = ("rollup_gaps", "rollup_gap_seconds", "rollup_revisions")
+SINCE_VERSION_2 = (
+    *("quarter_rollups", "quarter_rollup_lines", "quarter_rollup_seconds"),
+    *SINCE_VERSION_3,
+)
 SINCE_VERSION_1 = (
     *("series", "rollups", "rollup_lines", "rollup_seconds", "rolled_tags", "tag_values"),
     *("months", "overridden", *SINCE_VERSION_2),
 )
+
+
+def without_gaps(data_dir: Path) -> None:
+    """Take away what version 3 did not have."""
+    for name in SINCE_VERSION_3:
+        change(data_dir, f"DROP TABLE {name}")
+    change(data_dir, "UPDATE meta SET value = '3' WHERE name = 'schema_version'")
 
 
 def without_quarters(data_dir: Path) -> None:
@@ -137,6 +150,49 @@ def test_sums_by_quarter_are_made_from_the_newest_row_back(
     reports.close()
 
 
+def test_sums_by_idle_time_are_made_from_the_newest_row_back(
+    data_dir: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.ledger.quarters._STEP_ROWS", 15)
+    monkeypatch.setattr("gateway.ledger.reports.EXACT_ATTEMPTS", -1)
+    first_us = begun(0).begun_at_us
+    rows = [begun(n, at_us=first_us + n * 60_000_000) for n in range(100)]
+    rows += [begun(n, at_us=first_us) for n in range(100, 120)]
+    rows.append(begun(120, at_us=0))
+    for number, row in enumerate(rows):
+        row = replace(row, idle_before_seconds=number / 3, upstream_revision=f"r{number // 40}")
+        journal.end(finished(row))
+    ship(data_dir)
+    migrate(data_dir)  # the attempt of 1970 lies in a file of its own now
+    without_gaps(data_dir)
+    shipper = Shipper(data_dir)
+    shipper.ship()
+    assert not info(data_dir)["rollups_complete"]
+    reports = Reports(database_path(data_dir))
+    half = first_us + 50 * 60_000_000
+
+    def answer() -> tuple[Any, ...]:
+        found = reports.cold_starts(asked(by=("idle_gap",)))
+        why = reports.explanation(asked(start_at_us=half), half)
+        return column(found, "group", "attempts", "boots"), why
+
+    before = answer()
+    steps = 0
+    while shipper.upkeep():
+        steps += 1
+        assert answer() == before
+        for number in (1, 99, 5 * steps + 1):  # some are summed up already, some are not
+            journal.correct(f"att_{number:06d}", steps, "bill", {"boot_seconds": steps / 7})
+        shipper.ship()
+        if steps == 4:
+            assert verify(data_dir) == []
+    shipper.close()
+    assert steps > 6 and verify(data_dir) == []
+    assert info(data_dir)["rollups_complete"]
+    assert answer() == before
+    reports.close()
+
+
 def test_what_was_pruned_has_no_sums_by_quarter(data_dir: Path, journal: Journal) -> None:
     row = begun(1, at_us=0)
     journal.end(finished(row))
@@ -155,7 +211,7 @@ def test_what_was_pruned_has_no_sums_by_quarter(data_dir: Path, journal: Journal
     reports.close()
 
 
-@pytest.mark.parametrize("make_older", [older, without_quarters])
+@pytest.mark.parametrize("make_older", [older, without_quarters, without_gaps])
 def test_a_migration_killed_at_any_moment_goes_on(
     data_dir: Path, make_older: Callable[[Path], None]
 ) -> None:
@@ -178,7 +234,7 @@ def test_a_migration_killed_at_any_moment_goes_on(
     assert [p for p in verify(data_dir) if p.kind != "without_end"] == []
 
 
-@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("version", [2, 3, 4])
 def test_a_new_field_is_a_new_column(data_dir: Path, journal: Journal, version: int) -> None:
     """As if ``images`` and a charge's ``price_id`` were new in this release."""
     journal.end(finished(begun(1, at_us=0)))
@@ -190,8 +246,8 @@ def test_a_new_field_is_a_new_column(data_dir: Path, journal: Journal, version: 
     month = sqlite3.connect(archive_dir(data_dir) / "1970-01.sqlite3")
     month.execute("ALTER TABLE attempts DROP COLUMN images")
     month.close()
-    if version == 2:
-        without_quarters(data_dir)
+    if version < 4:
+        (without_quarters if version == 2 else without_gaps)(data_dir)
     reports = Reports(database_path(data_dir))
     with pytest.raises(SchemaMismatch, match="migrate"):
         reports.costs(asked())

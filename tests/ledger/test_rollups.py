@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,11 @@ def some_row(dice: random.Random, number: int) -> AttemptRow:
         deployment=dice.choice(("d1", "d2")),
         key_id=dice.choice((None, "k1", "k2")),
         tags=dice.choice(({}, {"team": "ads"}, {"team": "search", "mark": "1"})),
+        idle_before_seconds=dice.choice((None, 0.0, 0.5, 1.0, 61.5, 4000.0, 1e7)),
     )
+    # By day, so that revisions come and go; now and then an older one comes back.
+    day = (row.begun_at_us - NOON_US) // (24 * HOUR_US) if dice.random() < 0.95 else 0
+    row = replace(row, upstream_revision=dice.choice((None, f"r{day}", f"r{day}")))
     usd = f"0.{dice.randrange(10**12):012d}"
     return dice.choice(
         (
@@ -93,7 +98,13 @@ def fill_at_random(
                 better = priced(old, f"0.{dice.randrange(1000):03d}")
                 journal.correct(old.attempt_id, 1, "bill", money_of(better))
             case 1:
-                journal.correct(old.attempt_id, 2, "verdict", {"verdict": "cold", "tags": {}})
+                # Not the verdict alone: what was waited for and how it came to that may change too.
+                said = {
+                    "verdict": "cold",
+                    "caused_boot": True,
+                    "boot_seconds": round(dice.random(), 3),
+                }
+                journal.correct(old.attempt_id, 2, "verdict", {**said, "tags": {}})
             case 2 if old.status == "running":
                 journal.end(finished(old, status="interrupted"))
         if dice.random() < 0.1:

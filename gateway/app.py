@@ -48,6 +48,7 @@ from gateway.http.errors import HttpError, error_response
 from gateway.http.idempotency import Idempotency
 from gateway.http.state import State
 from gateway.keeping.starting import keepers
+from gateway.ledger import signs
 from gateway.ledger.errors import LedgerUnavailable, SchemaMismatch, StoreUnavailable
 from gateway.ledger.journal import Journal
 from gateway.ledger.lag import LagMeter
@@ -181,8 +182,7 @@ async def _open(
     data_dir.mkdir(parents=True, exist_ok=True)
     stack.callback(_hold(data_dir))
     stack.push_async_callback(registry.aclose)
-    alive = data_dir / "alive"
-    last_seen_us = _last_seen_us(data_dir, alive)
+    alive, last_seen_us = signs.alive_path(data_dir), signs.last_seen_us(data_dir)
     journal = Journal.open(
         journal_dir(data_dir),
         fsync=settings.journal.fsync,
@@ -356,12 +356,6 @@ async def _forget(results: Results, clock: Clock) -> None:
         except ResultsUnavailable:
             logger.warning("kept answers cannot be erased now")
         await asyncio.sleep(_FORGET_EVERY_SECONDS)
-
-
-def _last_seen_us(data_dir: Path, alive: Path) -> int:
-    """When an earlier gateway last gave a sign of life, in microseconds since the epoch."""
-    signs = [alive, *journal_dir(data_dir).glob("*.ndjson")]
-    return max((sign.stat().st_mtime_ns // 1000 for sign in signs if sign.exists()), default=0)
 
 
 async def _refuse(request: Request, error: Exception) -> Response:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from gateway.ledger import codec, layout
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.inspect import shipped_offsets
 from gateway.ledger.shipper import Shipper
+from gateway.ledger.signs import NoSign
 
 _PATIENCE_SECONDS = 10.0
 _LOOK_EVERY_SECONDS = 0.05
@@ -62,33 +63,34 @@ def correct(
     The old values stay: in the journal until it is shipped, then in the table of corrections.
     Raises LedgerUnavailable when there is no room; whole lines written before that count.
     """
-    directory = layout.journal_dir(data_dir)
+    directory, no_sign = layout.journal_dir(data_dir), NoSign(data_dir)
     count = 0
-    with _signs_of_life_kept(data_dir):
-        out: _Out | None = None
-        try:
-            for attempt_id, columns in changes:
-                if columns.keys() - codec.CORRECTABLE:
-                    raise ValueError("a column that cannot be corrected")
-                if out is None or out.size_bytes > rotate_bytes:
-                    if out is not None:
-                        out.close()
-                    out = _Out(directory)
-                out.write(codec.correct_body(attempt_id, at_us, reason, columns))
-                count += 1
-        except OSError as error:
-            raise LedgerUnavailable from error
-        finally:
-            if out is not None:
-                out.close()
+    out: _Out | None = None
+    try:
+        for attempt_id, columns in changes:
+            if columns.keys() - codec.CORRECTABLE:
+                raise ValueError("a column that cannot be corrected")
+            if out is None or out.size_bytes > rotate_bytes:
+                if out is not None:
+                    out.close()
+                out = _Out(directory, no_sign)
+            out.write(codec.correct_body(attempt_id, at_us, reason, columns))
+            count += 1
+    except OSError as error:
+        raise LedgerUnavailable from error
+    finally:
+        if out is not None:
+            out.close()
     return count
 
 
 class _Out:
     """A journal file of ours, open."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, no_sign: NoSign) -> None:
         self._fd = layout.create_journal_file(directory)[1]
+        self._no_sign = no_sign
+        no_sign.date(self._fd)
         self._seq = 0
         self.size_bytes = 0
 
@@ -100,6 +102,8 @@ class _Out:
         except OSError:
             os.ftruncate(self._fd, self.size_bytes)
             raise
+        finally:
+            self._no_sign.date(self._fd)
         self._seq += 1
         self.size_bytes += len(raw)
 
@@ -108,26 +112,6 @@ class _Out:
             os.fsync(self._fd)
         finally:
             os.close(self._fd)
-
-
-@contextmanager
-def _signs_of_life_kept(data_dir: Path) -> Iterator[None]:
-    """Our files must not pass for a dead gateway's last sign of life."""
-    directory = layout.journal_dir(data_dir)
-    before = set(layout.journal_names(directory))
-    signs = [data_dir / "alive", *(directory / name for name in before)]
-    stamps = []
-    for sign in signs:
-        with suppress(FileNotFoundError):
-            stamps.append(sign.stat().st_mtime_ns)
-    try:
-        yield
-    finally:
-        last_ns = max(stamps, default=0)
-        for name in set(layout.journal_names(directory)) - before:
-            if not layout.is_held(directory / name):
-                with suppress(FileNotFoundError):
-                    os.utime(directory / name, ns=(last_ns, last_ns))
 
 
 def _ship(data_dir: Path) -> None:

@@ -16,6 +16,7 @@ from gateway.ledger import codec, layout
 from gateway.ledger.errors import LedgerUnavailable, StoreUnavailable
 from gateway.ledger.reading import reading, shipped_offsets
 from gateway.ledger.rows import AttemptRow, ChargeRow
+from gateway.ledger.signs import NoSign
 from gateway.ledger.tail import read_lines
 
 if TYPE_CHECKING:
@@ -28,11 +29,13 @@ _PAUSE_SECONDS = 0.05
 
 class ImportJournal:
     """A journal file of this process, a context. Nothing is taken from a gateway's ballast:
-    what does not fit is cut off again and refused. Raises LedgerUnavailable.
+    what does not fit is cut off again and refused; and it is no gateway's sign of life. Raises
+    LedgerUnavailable.
     """
 
     def __init__(self, data_dir: Path) -> None:
         self._directory = layout.journal_dir(data_dir)
+        self._no_sign = NoSign(data_dir)
         self._fd: int | None = None
         self._seq = 0
         self._offset = 0
@@ -66,6 +69,8 @@ class ImportJournal:
             except OSError:
                 os.ftruncate(self._fd, self._offset)
                 raise
+            finally:
+                self._no_sign.date(self._fd)
         except OSError as error:
             raise LedgerUnavailable("There is no room for the journal.") from error
         self._seq += len(bodies)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -11,6 +12,8 @@ from typer.testing import CliRunner
 
 from gateway.cli import app
 from gateway.ledger.booked import booked
+from gateway.ledger.imports import ImportJournal
+from gateway.ledger.signs import alive_path, last_seen_us
 from gateway.reconciliation.statements import Statements
 from tests.ledger.samples import NOON_US
 from tests.reconciliation.bills import (
@@ -35,6 +38,24 @@ def test_applying_books_the_difference_once(tmp_path: Path, modal: tuple[str, ..
     again = reconciled(tmp_path, [], bill, *modal)
     assert again["ledger_usd"] == again["bill_usd"] == "2.975"
     assert len(Statements(tmp_path / "data").read("modal")) == 1
+
+
+def test_what_is_written_after_a_death_is_no_sign_of_life(
+    tmp_path: Path, modal: tuple[str, ...]
+) -> None:
+    """A gateway that starts later books what the dead one left open up to its last sign."""
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    alive_path(data_dir).touch()
+    os.utime(alive_path(data_dir), (1_000_000, 1_000_000))
+    rows = [ran(0, "1000", **H100), ran(1, "2000", hours=24, **H100)]
+    bill = modal_bill(("my-app", "22", "0.875"), ("my-app", "23", "2.1"))
+    reconciled(tmp_path, rows, bill, *modal, "--apply", status=1)
+    assert len(booked_usd(tmp_path)) == 2
+    assert last_seen_us(data_dir) == 1_000_000 * 10**6
+    with ImportJournal(data_dir) as journal:
+        journal.write([ran(2, "1", **H100)])
+        assert last_seen_us(data_dir) == 1_000_000 * 10**6  # not even if it dies here
 
 
 def booked_usd(tmp_path: Path) -> list[Decimal]:

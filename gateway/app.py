@@ -47,12 +47,14 @@ from gateway.http.doors import Doors, Keyring
 from gateway.http.errors import HttpError, error_response
 from gateway.http.idempotency import Idempotency
 from gateway.http.state import State
+from gateway.keeping.left_open import book_left_open
 from gateway.keeping.starting import keepers
 from gateway.ledger import signs
 from gateway.ledger.errors import LedgerUnavailable, SchemaMismatch, StoreUnavailable
 from gateway.ledger.journal import Journal
 from gateway.ledger.lag import LagMeter
 from gateway.ledger.layout import database_path, journal_dir, keys_path, results_path
+from gateway.ledger.opened import Opened
 from gateway.ledger.recovery import recover
 from gateway.ledger.reports import MOST_ROWS_READ, Reports
 from gateway.ledger.rows import AttemptRow
@@ -207,7 +209,8 @@ async def _open(
             ended_by_us=None if ended_by is None else round(ended_by.timestamp() * 1e6),
         )
 
-    recover(journal_dir(data_dir), journal, close_books)
+    left_open = Opened()
+    recover(journal_dir(data_dir), journal, close_books, left_open)
     shipper = ShipperProcess(
         data_dir,
         log=log_attempts,
@@ -229,6 +232,8 @@ async def _open(
     stack.push_async_callback(budgets.aclose)
     fsync = settings.journal.fsync == "group"
     charging = Charging(journal, clock, registry.targets.values())
+    book_left_open(left_open, registry.targets, charging, last_seen_us)
+    stack.callback(charging.close)
     executor = Executor(journal, clock, settings.retries, charging, fsync=fsync, ceilings=budgets)
     keyring = Keyring(
         settings.auth.keys,
@@ -247,7 +252,6 @@ async def _open(
     keywatch = KeyWatch(store, take_over)
     await keywatch.start()
     stack.push_async_callback(keywatch.aclose)
-    stack.push_async_callback(executor.drain, 1.0)
     reconciliation = Reconciliation(
         registry.targets, Unsettled(data_dir), journal, clock, settings.reconciliation
     )
@@ -276,6 +280,7 @@ async def _open(
         charging,
         open_reports,
         interrupted,
+        left_open,
         caught_up=caught_up,
         last_seen_us=last_seen_us,
     )
@@ -289,6 +294,9 @@ async def _open(
     for keeper in await keepers(settings, registry, charging, open_reports):
         stack.push_async_callback(keeper.aclose)
         stack.push_async_callback(_end, asyncio.create_task(keeper.run()))
+    # The last to be set up is the first to be ended: what a drain lets end is kept warm, looked
+    # after and booked like anything else.
+    stack.push_async_callback(executor.drain, 1.0)
     return State(
         settings=settings,
         registry=registry,

@@ -1,24 +1,27 @@
 """Money that belongs to no single attempt: machines that are idle, and machines that stand.
 
 Idle gaps are booked when they are known: when the next attempt has shown whether the machine was
-still there, or when its time is over. Standing machines are booked by the hour. Ids are made from
-what is charged, so booking the same thing twice changes nothing.
+still there, or when its time is over. Standing machines are booked by the hour, and up to the
+moment when the gateway stops. Ids are made from what is charged, so booking the same thing twice
+changes nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Literal
 
+from gateway.accounting.hours import hour_before, hours_of
 from gateway.accounting.idle import IdleGap, idle_line, standing_line
 from gateway.accounting.lines import Line
 from gateway.accounting.settle import pico, plain
 from gateway.clock import Clock
 from gateway.ledger.journal import Journal
-from gateway.ledger.rows import AttemptRow, ChargeKind, ChargeRow
+from gateway.ledger.rows import AttemptRow, ChargeKind, ChargeRow, OpenCharge
 from gateway.registry import Target
-
-HOUR_US = 3_600_000_000
 
 
 class Charging:
@@ -33,6 +36,7 @@ class Charging:
     def stand(self, target: Target, since_us: int) -> None:
         """From ``since_us`` on nothing has been booked for this deployment's standing machines."""
         self._standing[target.name] = (target, since_us)
+        self.goes_on(target, "standing", since_us)
 
     def tick(self) -> None:
         """Book what has come due; call it about once a second."""
@@ -42,7 +46,12 @@ class Charging:
             for gap in target.machines.due(now):
                 self.book_gap(target, gap)
         if self._standing:
-            self._book_hours(self.clock.wall_us())
+            self._book_standing(hour_before(self.clock.wall_us()))
+
+    def close(self) -> None:
+        """Book what has cost something up to now; the next start goes on from here."""
+        self.tick()
+        self._book_standing(self.clock.wall_us())
 
     def settle(self, target: Target, row: AttemptRow, *, begun_at: float, worked: bool) -> None:
         """An attempt that began at ``begun_at`` (monotonic) is booked: so is the gap before it."""
@@ -63,40 +72,73 @@ class Charging:
         self._book(
             f"idle_{gap.attempt_id}_{gap.part}",
             "idle",
-            target,
+            (target.name, target.provider),
             line,
             (since_us, since_us + round(length * 1e6)),
             rule="to the attempt before it",
             attempt_id=gap.attempt_id,
         )
 
-    def book_kept(self, target: Target, line: Line, period_us: tuple[int, int], rule: str) -> None:
-        """Write down a stay that a keep-warm policy wanted; ``rule`` says whether it was of use."""
-        self._book(
-            f"keep_warm_{target.name}_{period_us[0]}",
-            "keep_warm",
-            target,
-            line,
-            period_us,
-            rule=rule,
+    def book_kept(
+        self, place: tuple[str, str], line: Line, period_us: tuple[int, int], rule: str
+    ) -> None:
+        """Write down time that a keep-warm policy wanted; ``rule`` says whether it was of use.
+
+        ``place``: the deployment, and its provider. Time without length says what became of a stay
+        that ended with the slice before it.
+        """
+        ending = "_end" if period_us[0] == period_us[1] else ""
+        charge_id = f"keep_warm_{place[0]}_{period_us[0]}{ending}"
+        self._book(charge_id, "keep_warm", place, line, period_us, rule=rule)
+
+    def book_standing(self, place: tuple[str, str], line: Line, period_us: tuple[int, int]) -> None:
+        """Write down time of standing machines; ``place`` as above."""
+        begin = datetime.fromtimestamp(period_us[0] // 1_000_000, UTC)
+        part = period_us[0] % 1_000_000
+        charge_id = f"standing_{place[0]}_{begin:%Y%m%dT%H%M%S}{f'.{part:06d}' if part else ''}"
+        self._book(charge_id, "standing", place, line, period_us, rule="not allocated")
+
+    def goes_on(
+        self,
+        target: Target,
+        kind: Literal["keep_warm", "standing"],
+        since_us: int,
+        until_us: int | None = None,
+    ) -> None:
+        """Let the journal know of time that costs from ``since_us`` on, before anything is booked.
+
+        ``until_us``: by then it will be over, or is; None: it goes on.
+        """
+        row = None if target.tariff is None else target.tariff.at(since_us)
+        rate = None if row is None else row.usd_per_second or Decimal(0)
+        if row is not None and rate is not None:
+            times = target.standing if kind == "standing" else int("idle" in row.bills)
+            rate *= times
+        self._journal.goes_on(
+            OpenCharge(
+                *(kind, target.name, target.provider, since_us, until_us),
+                unit_price_usd=plain(rate),
+                price_id=None if row is None else row.id,
+            )
         )
 
-    def _book_hours(self, now_us: int) -> None:
+    def settled(self, row: OpenCharge) -> None:
+        """What the journal had open is booked, or there was nothing to book."""
+        self._journal.goes_on(replace(row, until_us=row.since_us))
+        self._journal.is_over(row.kind, row.deployment)
+
+    def is_over(self, target: Target, kind: Literal["keep_warm", "standing"]) -> None:
+        """What was said to go on has ended, and the journal says how."""
+        self._journal.is_over(kind, target.name)
+
+    def _book_standing(self, until_us: int) -> None:
         for name, (target, since_us) in list(self._standing.items()):
-            while (end_us := (since_us // HOUR_US + 1) * HOUR_US) <= now_us:
-                row = None if target.tariff is None else target.tariff.at(since_us)
-                seconds = (end_us - since_us) / 1e6
+            for begin_us, end_us in hours_of(since_us, until_us):
+                row = None if target.tariff is None else target.tariff.at(begin_us)
+                seconds = (end_us - begin_us) / 1e6
                 line = None if row is None else standing_line(row, seconds, target.standing)
                 if line is not None:
-                    begin = datetime.fromtimestamp(since_us / 1e6, UTC)
-                    self._book(
-                        f"standing_{name}_{begin:%Y%m%dT%H%M%S}",
-                        "standing",
-                        target,
-                        line,
-                        (since_us, end_us),
-                        rule="not allocated",
-                    )
+                    self.book_standing((name, target.provider), line, (begin_us, end_us))
                 since_us = end_us
             self._standing[name] = (target, since_us)
 
@@ -104,7 +146,7 @@ class Charging:
         self,
         charge_id: str,
         kind: ChargeKind,
-        target: Target,
+        place: tuple[str, str],
         line: Line,
         period_us: tuple[int, int],
         *,
@@ -115,8 +157,8 @@ class Charging:
             ChargeRow(
                 charge_id=charge_id,
                 kind=kind,
-                deployment=target.name,
-                provider=target.provider,
+                deployment=place[0],
+                provider=place[1],
                 period_start_at_us=period_us[0],
                 period_end_at_us=period_us[1],
                 rule=rule,

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from gateway.accounting.idle_replay import Use, take_up
 from gateway.charging import Charging
 from gateway.ledger.errors import SchemaMismatch, StoreUnavailable
+from gateway.ledger.opened import Opened
 from gateway.ledger.reports import Reports
 from gateway.ledger.rows import AttemptRow
 from gateway.ledger.uses import MOST_USES, PastUse
@@ -26,6 +27,7 @@ async def resume_charges(
     charging: Charging,
     open_reports: Callable[[], Reports],
     interrupted: Sequence[AttemptRow],
+    opened: Opened,
     *,
     caught_up: Callable[[], Awaitable[object]],
     last_seen_us: int,
@@ -33,7 +35,7 @@ async def resume_charges(
     """Take them up, once the database has ``caught_up``, or takes too long to.
 
     ``last_seen_us`` is the last sign of life of the earlier gateway, ``interrupted`` are the
-    attempts that its death cut off.
+    attempts that its death cut off, ``opened`` the charges that went on in its journal.
 
     An idle time that goes on is booked as any other; one that a death cut off, here. A database
     that does not answer costs the charges of the time since, which is logged, and not the start.
@@ -65,7 +67,10 @@ async def resume_charges(
     except (StoreUnavailable, SchemaMismatch) as error:
         logger.error("charges of the time before this start are not booked: %s", error)
     for name in standing:
-        charging.stand(targets[name], until_us.get(name, now_us))
+        going = opened.going.get(("standing", name))
+        known_us = [until_us[name]] if name in until_us else []
+        known_us += [] if going is None else [going.since_us]
+        charging.stand(targets[name], max(known_us, default=now_us))
 
 
 def _take_up(

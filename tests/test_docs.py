@@ -306,7 +306,7 @@ def test_every_metric_is_explained(gateway_url: str) -> None:
 
 def test_every_kind_of_line_and_evidence_is_explained() -> None:
     kinds = re.findall(r"^    (\w+) +\{", rows.__doc__ or "", re.MULTILINE)
-    assert len(kinds) == 5
+    assert len(kinds) == 6
     assert {*kinds, *get_args(Evidence)} <= codes(reference.SECTIONS["ledger"][0])
 
 

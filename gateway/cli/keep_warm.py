@@ -24,7 +24,7 @@ def keep_warm(
 
     Of stays beyond the providers' own windows: how many ended with a request, which so did not wait
     for a boot, and how many for nothing; what they cost, and what the waiting would have been worth
-    by the deployment's own wait_value_usd_per_second and boot_seconds.
+    by the deployment's own wait_value_usd_per_second and boot_seconds. Stays that go on are open.
     """
     form = form_of(as_json, as_csv)
     settings = settings_of(config, data_dir)
@@ -38,8 +38,8 @@ def keep_warm(
     if form != "table":
         (print_json if form == "json" else print_csv)(rows)
         return
-    names = ("deployment", "avoided", "wasted", "kept s", "cost USD", "wasted USD", "saved s")
-    shown = table(*names, "saved USD", "net USD", "budget USD")
+    names = ("deployment", "avoided", "wasted", "kept s", "cost USD", "wasted USD", "open USD")
+    shown = table(*names, "saved s", "saved USD", "net USD", "budget USD")
     for row in rows:
         shown.add_row(
             row["deployment"],
@@ -48,6 +48,7 @@ def keep_warm(
             f"{row['kept_seconds']:.0f}",
             _usd(row["cost_usd"]),
             _usd(row["wasted_usd"]),
+            _usd(row["open_usd"]),
             "unknown" if row["waiting_saved_seconds"] is None else row["waiting_saved_seconds"],
             _usd(row["saved_usd"]),
             _usd(row["net_usd"]),

@@ -2,31 +2,34 @@
 
 The policy decides (``warmth.policies``); this tells it what happens, does what it says, by the
 provider's own scale where there is one and else by asking it to boot again and again, and writes
-each stay beyond the provider's own window down as a ``keep_warm`` charge. Where a month's budget is
-used up it lets go, and begins anew with the next month.
+each stay beyond the provider's own window down in ``keep_warm`` charges, by the hour. Where a
+month's budget is used up it lets go, and begins anew with the next month.
+
+What a provider holds, it bills, so the journal knows of a stay before the provider is asked for it,
+and that it has ended once the provider has let go: a refusal to let go is tried again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from gateway.accounting.lines import Line
-from gateway.accounting.pricing import Seconds, second_line
 from gateway.charging import Charging
+from gateway.keeping.booking import book_slice, row_at
 from gateway.keeping.settings import KeepWarmSettings
-from gateway.keeping.stays import Stay, Stays
+from gateway.keeping.stays import Slice, Stays
 from gateway.registry import Target
 from gateway.warmth.policies.base import Action, Arrived, Idled, Policy
-from providers.contract import ProviderError, Scalable, Warmable
+from providers.contract import EndsWithGateway, ProviderError, Scalable, Warmable
 
 logger = logging.getLogger(__name__)
 
-_PING_SHARE = 0.8  # of the provider's window: a ping that comes late comes to a cold machine
+PING_SHARE = 0.8  # of the provider's window: a ping that comes late comes to a cold machine
 _UNKNOWN_WINDOW_SECONDS = 60.0
+_RELEASE_AGAIN_US = 30_000_000  # where a provider did not let go
 _PICO = Decimal(1_000_000_000_000)
 
 
@@ -52,12 +55,14 @@ class Keeper:
         self._running = 0
         self._booted_ahead = False
         self._held = False
+        self._release_at_us: int | None = None  # when a provider is asked again to let go
+        self._opened_us: int | None = None  # the begin of the stay that the journal knows of
         self._pinged_us: int | None = None
         known = target.own_window_seconds
         self._own_window_us = round((known or 0.0) * 1e6)
         self._stays = Stays(self._own_window_us, round(settings.boot_seconds * 1e6))
         self._idle_since_us: int | None = None
-        self._ping_us = round((known or _UNKNOWN_WINDOW_SECONDS) * _PING_SHARE * 1e6)
+        self._ping_us = round((known or _UNKNOWN_WINDOW_SECONDS) * PING_SHARE * 1e6)
 
     @property
     def spent_pico_usd(self) -> int:
@@ -75,6 +80,8 @@ class Keeper:
         if self._running == 1:
             self._charging.tick()
             self._book(self._stays.used(now))
+            self._forget()  # the journal has the begin of the attempt, which says enough
+            self._release_at_us = None
             self._changed.set()
 
     def ended(self, ready_us: int | None) -> None:
@@ -92,75 +99,133 @@ class Keeper:
         """Act until cancelled. What a provider refuses is logged, and tried again with the next."""
         # A gateway that died may have left it held.
         self._held = isinstance(self._target.deployment, Scalable)
-        await self._release()
+        await self._let_go()
         while True:
             self._changed.clear()
             now = self._now_us()
             self._turn_month(now)
-            self._book(self._stays.over(now))
+            self._book(self._stays.over(now) or self._stays.cut(now))
+            if self._stays.paid_from_us is None:
+                self._forget()
             for action in self._policy.decide(now):
                 await self._act(action)
             await self._hold()
             await self._wait()
 
     async def aclose(self) -> None:
-        """Let go of what is held, so that nothing stays up for a gateway that is gone."""
-        self._book(self._stays.closes(self._now_us()))
-        await self._release()
+        """Let go of what is held, so that nothing stays up for a gateway that is gone.
+
+        What its provider does not let go of is left open in the journal, for the next start.
+        """
+        stays = self._stays
+        if not await self._release():
+            self._book(stays.tell(self._now_us()))
+        elif isinstance(self._target.deployment, EndsWithGateway):
+            self._let_gone(stays.closes(self._now_us()))
+        else:
+            self._let_gone(stays.lets_go(self._now_us(), self._up_until_us()))
+            if stays.gone_us is not None:  # it goes some time after this gateway
+                self._book(stays.over(stays.gone_us))
 
     async def _act(self, action: Action) -> None:
         now = self._now_us()
         if action == "release":
-            await self._let_go(now)
+            await self._let_go()
         elif not self._is_broke(now):
+            self._release_at_us = None
             self._booted_ahead = self._stays.warms(now) or self._booted_ahead
             await self._keep()
 
     async def _hold(self) -> None:
         """While it idles and the policy has not let go: keep it, as far as the budget reaches."""
+        now = self._now_us()
+        if self._release_at_us is not None:
+            if now >= self._release_at_us:
+                await self._let_go()
+            return
         if not self._stays.holds or self._running:
             return
-        now = self._now_us()
         if self._is_broke(now):
-            await self._let_go(now)
+            await self._let_go()
         else:
             await self._keep()
 
-    async def _let_go(self, now_us: int) -> None:
+    async def _let_go(self) -> None:
+        stay_us = self._stays.paid_from_us
+        if not await self._release():
+            self._release_at_us = self._now_us() + _RELEASE_AGAIN_US
+            return
+        self._release_at_us = None
+        if stay_us is None or stay_us != self._stays.paid_from_us:
+            return  # a request came meanwhile
+        self._let_gone(self._stays.lets_go(self._now_us(), self._up_until_us()))
+        self._pinged_us = None
+
+    def _up_until_us(self) -> int:
+        """Until when its provider keeps it up for having been asked; 0: it was not."""
         asked = self._pinged_us
-        self._book(self._stays.lets_go(now_us, 0 if asked is None else asked + self._own_window_us))
-        await self._release()
+        return 0 if asked is None else asked + self._own_window_us
 
     async def _keep(self) -> None:
         deployment, now = self._target.deployment, self._now_us()
         if isinstance(deployment, Scalable):
+            self._open()
             if not self._held:
+                self._held = True  # asked for: it may be, whatever comes of the call
                 self._held = await self._call(lambda: deployment.scale(1))
         elif isinstance(deployment, Warmable):
             # The last request is as good as a ping: the provider's window begins with it.
             last = self._pinged_us if self._booted_ahead or self._pinged_us else self._idle_since_us
             if last is None or now - last >= self._ping_us:
+                self._open()
                 self._pinged_us = now
                 await self._call(deployment.warm)
 
-    async def _release(self) -> None:
-        deployment, self._pinged_us = self._target.deployment, None
+    async def _release(self) -> bool:
+        """Whether its provider does not hold it, or not any more."""
+        deployment = self._target.deployment
         if self._held and isinstance(deployment, Scalable):
             self._held = not await self._call(lambda: deployment.scale(0))
+        return not self._held
 
-    async def _call(self, call: Callable[[], object]) -> bool:
+    def _open(self) -> None:
+        """Let the journal know of the stay, before it costs."""
+        since_us = self._stays.paid_from_us
+        if since_us is not None and since_us != self._opened_us:
+            self._opened_us = since_us
+            self._charging.goes_on(self._target, "keep_warm", since_us)
+
+    def _let_gone(self, last: Sequence[Slice]) -> None:
+        """It was let go: book its last, or let the journal know when it will be gone."""
+        self._book(last)
+        if self._opened_us is None:
+            return
+        gone_us = self._stays.gone_us
+        if not last:
+            until_us = self._now_us() if gone_us is None else gone_us
+            self._charging.goes_on(self._target, "keep_warm", self._opened_us, until_us)
+        if gone_us is None:
+            self._forget()
+
+    def _forget(self) -> None:
+        self._opened_us = None
+        self._charging.is_over(self._target, "keep_warm")
+
+    async def _call(self, call: Callable[[], Awaitable[None]]) -> bool:
         try:
-            await call()  # type: ignore[misc]
+            await call()
         except ProviderError as error:
             logger.warning("%s: not kept warm: %s", self._target.name, type(error).__name__)
             return False
         return True
 
     async def _wait(self) -> None:
-        """Until something happens, or the policy, a ping or the budget wants a look."""
-        now = self._now_us()
-        times = [self._policy.next_wakeup(), self._broke_at(now), self._stays.gone_us]
-        if self._stays.holds and not isinstance(self._target.deployment, Scalable):
+        """Until something happens, or the policy, a slice, a ping or the budget wants a look."""
+        now, stays = self._now_us(), self._stays
+        times = [self._policy.next_wakeup(), stays.gone_us, stays.cut_us, self._release_at_us]
+        if self._release_at_us is None:
+            times.append(self._broke_at(now))
+        if stays.holds and not isinstance(self._target.deployment, Scalable):
             asked = self._pinged_us or self._idle_since_us
             times.append(None if asked is None else asked + self._ping_us)
         known = [time for time in times if time is not None]
@@ -171,28 +236,15 @@ class Keeper:
         except TimeoutError:
             return
 
-    def _book(self, stay: Stay | None) -> None:
-        """Write a stay down, and spend it."""
-        if stay is None:
-            return
-        target, begin_us, end_us = self._target, stay.begin_us, stay.end_us
-        row = None if target.tariff is None else target.tariff.at(begin_us)
-        seconds = (end_us - begin_us) / 1e6
-        if row is None:
-            quantity = Decimal(end_us - begin_us) / 1_000_000
-            line = Line("idle_seconds", quantity, None, None, None, "unknown", Decimal(0), None)
-        else:
-            rate = self._usd_per_second(begin_us)
-            line = second_line(row, "idle", rate, Seconds(seconds, 0.0, seconds))
-        self._charging.book_kept(target, line, (begin_us, end_us), stay.rule)
-        self._spent += 0 if line.usd is None else int(line.usd * _PICO)
-        if target.machines is not None:
-            ended = self._clock.monotonic() - (self._now_us() - end_us) / 1e6
-            target.machines.keep(ended - seconds, ended)
+    def _book(self, slices: Iterable[Slice]) -> None:
+        """Write them down, and spend them."""
+        for piece in slices:
+            pico_usd = book_slice(self._charging, self._target, piece)
+            if self._month_of(piece.begin_us) == self._month:
+                self._spent += pico_usd
 
     def _usd_per_second(self, now_us: int) -> Decimal:
-        tariff = self._target.tariff
-        row = None if tariff is None else tariff.at(now_us)
+        row = row_at(self._target, now_us)
         if row is None or row.usd_per_second is None or "idle" not in row.bills:
             return Decimal(0)
         return row.usd_per_second
@@ -200,7 +252,7 @@ class Keeper:
     def _broke_at(self, now_us: int) -> int | None:
         """When the stay that runs will have used the month's budget up; None: not by this."""
         budget, rate = self._settings.monthly_budget_usd, self._usd_per_second(now_us)
-        begin = self._stays.paid_from_us
+        begin = self._stays.untold_from_us
         if budget is None or begin is None or not self._stays.holds or not rate:
             return None
         left_usd = budget - Decimal(self._spent) / _PICO

@@ -8,8 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 from gateway.keeping.settings import KeepWarmSettings
-from gateway.keeping.stays import REST, UNUSED, USED
-from gateway.ledger.charged import KeptWarm
+from gateway.ledger.kept_warm import KeptWarm
+from gateway.ledger.stay_rules import GOES_ON, REST, UNUSED, USED
 from gateway.settings import DeploymentSettings
 
 _PICO = Decimal("1E-12")
@@ -29,7 +29,11 @@ def month_of(text: str | None) -> tuple[int, int]:
 def statement(
     kept: Sequence[KeptWarm], deployments: Mapping[str, DeploymentSettings]
 ) -> list[dict[str, Any]]:
-    """A row for each deployment that has a policy, or had stays. Money is text; null: not known."""
+    """A row for each deployment that has a policy, or had stays. Money is text; null: not known.
+
+    What a stay cost in this month is of use, or for nothing, by how the stay ended, be that later;
+    ``open_usd`` is what those cost that have not ended.
+    """
     policies = {
         name: given.keep_warm for name, given in deployments.items() if given.keep_warm is not None
     }
@@ -42,10 +46,12 @@ def statement(
 def _row(name: str, own: Sequence[KeptWarm], policy: KeepWarmSettings | None) -> dict[str, Any]:
     used = [row for row in own if row.rule == USED]
     unused = [row for row in own if row.rule == UNUSED]
+    open_ = [row for row in own if row.rule == GOES_ON]
     avoided = sum(row.stays for row in used)
     known = not any(row.unpriced_stays for row in own)
     cost = sum(row.cost_pico_usd for row in own) * _PICO if known else None
     wasted = sum(row.cost_pico_usd for row in unused) * _PICO if known else None
+    unsaid = sum(row.cost_pico_usd for row in open_) * _PICO if known else None
     seconds = saved = None
     if policy is not None:
         waited = sum(row.microseconds for row in own if row.rule == REST)
@@ -56,9 +62,11 @@ def _row(name: str, own: Sequence[KeptWarm], policy: KeepWarmSettings | None) ->
         "policy": None if policy is None else policy.policy,
         "cold_starts_avoided": avoided,
         "stays_wasted": sum(row.stays for row in unused),
+        "stays_open": sum(row.stays for row in open_),
         "kept_seconds": sum(row.microseconds for row in own) / 1e6,
         "cost_usd": _text(cost),
         "wasted_usd": _text(wasted),
+        "open_usd": _text(unsaid),
         "waiting_saved_seconds": _text(seconds),
         "saved_usd": _text(saved),
         "net_usd": None if cost is None or saved is None else _text(saved - cost),

@@ -9,10 +9,11 @@ from typing import Any
 
 import orjson
 
-from gateway.ledger.rows import JOURNAL_VERSION, AttemptRow, ChargeRow
+from gateway.ledger.rows import JOURNAL_VERSION, AttemptRow, ChargeRow, OpenCharge
 
 ATTEMPT_COLUMNS = tuple(column.name for column in fields(AttemptRow))
 CHARGE_COLUMNS = tuple(column.name for column in fields(ChargeRow))
+_OPEN_COLUMNS = tuple(column.name for column in fields(OpenCharge))
 CORRECTABLE = frozenset(ATTEMPT_COLUMNS) - {"attempt_id", "operation_id", "ordinal", "origin"}
 
 _BEGIN = re.compile(rb'\{"v":1,"seq":\d+,"kind":"begin","attempt":\{"attempt_id":"([^"\\]+)",')
@@ -54,6 +55,11 @@ def charge_body(row: ChargeRow) -> bytes:
     return b'"charge","charge":' + orjson.dumps(row)
 
 
+def open_body(row: OpenCharge) -> bytes:
+    """Body of an ``open`` line."""
+    return b'"open","open":' + orjson.dumps(row)
+
+
 def accepted_body(attempt_id: str, upstream_id: str, at_us: int) -> bytes:
     """Body of an ``accepted`` line."""
     said = {"attempt_id": attempt_id, "upstream_id": upstream_id, "at_us": at_us}
@@ -67,7 +73,8 @@ def correct_body(attempt_id: str, at_us: int, reason: str, set_: Mapping[str, An
 
 
 def decode(raw: bytes) -> dict[str, Any]:
-    """One line as a dict whose ``attempt`` or ``charge`` has exactly the known columns.
+    """One line as a dict whose ``attempt`` or ``charge`` has exactly the known columns, and whose
+    ``open`` is a row.
 
     Columns of a newer release are left out, missing ones get their defaults. Raises BrokenLine.
     """
@@ -86,6 +93,9 @@ def decode(raw: bytes) -> dict[str, Any]:
         elif kind == "charge":
             _needs_id(said["charge"]["charge_id"])
             said["charge"] = _row_dict(ChargeRow, _CHARGE_KEYS, said["charge"])
+        elif kind == "open":
+            given = said["open"]
+            said["open"] = OpenCharge(**{key: given[key] for key in _OPEN_COLUMNS if key in given})
         elif any(key not in said for key in _NEEDED[kind]):
             raise BrokenLine(f"a {kind} line lacks one of {', '.join(_NEEDED[kind])}")
         elif kind == "correct" and not said["set"].keys() <= CORRECTABLE:
@@ -136,6 +146,11 @@ def begin_or_end(raw: bytes) -> tuple[str, str] | None:
     except BrokenLine:
         return None
     return (said["kind"], said["attempt"]["attempt_id"]) if "attempt" in said else None
+
+
+def is_of_kind(raw: bytes, kind: bytes) -> bool:
+    """Whether a line is of this kind, without parsing it."""
+    return b'"kind":"' + kind + b'"' in raw[:64]
 
 
 def attempt_row(columns: Mapping[str, Any]) -> AttemptRow:

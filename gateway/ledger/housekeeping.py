@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gateway.ledger import codec, layout
+from gateway.ledger.opened import Place, all_told, places_open
 from gateway.ledger.store import Store
 from gateway.ledger.tail import read_lines
 
@@ -31,26 +32,32 @@ class Housekeeper:
 
     Oldest first, up to the first that is still needed: the end of an attempt is never deleted
     before its begin, or ``recover`` would end it again. A file is needed while an attempt begun in
-    it has not ended, while anything in it is not shipped, and while it is the newest. A file with
+    it has not ended, while no later file tells of a charge that went on at its end, while anything
+    in it is not shipped, and while it is the newest. A file with
     lines that could not be read is kept under another name.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._left_open: dict[str, list[str]] = {}
+        self._going_on: dict[str, set[Place]] = {}
 
     def delete_shipped(self, store: Store, offsets: Mapping[str, int]) -> None:
         """Delete what can be deleted now. Raises StoreUnavailable."""
-        older = layout.journal_names(self._directory)[:-1]
+        names = layout.journal_names(self._directory)
+        older = names[:-1]
         if not older or (folder := layout.take_folder(self._directory)) is None:
             return  # nothing to do, or a starting gateway is reading the files
         try:
             if layout.is_held(layout.backup_lock(self._directory)):
                 return
-            for name in older:
+            for number, name in enumerate(older, 1):
                 if layout.is_held(self._directory / name):
                     continue
                 if not self._is_done(name, store, offsets):
+                    return
+                later = (self._directory / other for other in names[number:])
+                if not all_told(self._going_on[name], later):
                     return
                 self._delete(name, store)
         finally:
@@ -63,6 +70,7 @@ class Housekeeper:
             return False
         if name not in self._left_open:  # nobody writes the file, so once is enough
             self._left_open[name] = _left_open(path)
+            self._going_on[name] = places_open(path)
         return not store.running(self._left_open[name])
 
     def _delete(self, name: str, store: Store) -> None:
@@ -74,6 +82,7 @@ class Housekeeper:
         else:
             path.unlink()
         self._left_open.pop(name, None)
+        self._going_on.pop(name, None)
 
 
 def _left_open(path: Path) -> list[str]:

@@ -23,7 +23,7 @@ from gateway.ledger.ballast import Ballast
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.groupcommit import GroupCommit
 from gateway.ledger.layout import create_journal_file
-from gateway.ledger.rows import AttemptRow, ChargeRow
+from gateway.ledger.rows import AttemptRow, ChargeRow, OpenCharge
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +54,7 @@ class Journal:
         self._offset = 0
         self._torn = False
         self._open: dict[str, list[bytes]] = {}  # attempt id -> bodies that a new file repeats
+        self._going: dict[tuple[str, str], bytes] = {}  # charges that go on: repeated as well
         self._backlog: list[bytes] = []
         self._heal_at = 0.0
         self._refused = False  # a begin did not fit, and no try since has shown that one would
@@ -157,6 +158,16 @@ class Journal:
         """Record money that belongs to no single attempt."""
         self._keep(codec.charge_body(row))
 
+    def goes_on(self, row: OpenCharge) -> None:
+        """Record, before it costs, that time is going to be charged; or until when it will be."""
+        body = codec.open_body(row)
+        self._keep(body)
+        self._going[row.kind, row.deployment] = body
+
+    def is_over(self, kind: str, deployment: str) -> None:
+        """Nothing more is to be known of what went on: the lines since say what became of it."""
+        self._going.pop((kind, deployment), None)
+
     async def durable(self) -> None:
         """Return when everything written is safe from a power loss, as far as was asked for.
 
@@ -251,6 +262,7 @@ class Journal:
     def _rotate(self) -> None:
         """Go on in a new file that repeats what is open, so that each file stands by itself."""
         bodies = [body for said in self._open.values() for body in said]
+        bodies += self._going.values()
         raw = b"".join(codec.line(seq, body) for seq, body in enumerate(bodies, 1))
         try:
             name, fd = create_journal_file(self.directory)

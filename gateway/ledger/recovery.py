@@ -15,6 +15,7 @@ from gateway.ledger import codec
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.journal import Journal
 from gateway.ledger.layout import journal_names, take, take_folder
+from gateway.ledger.opened import Opened
 from gateway.ledger.rows import AttemptRow
 
 logger = logging.getLogger(__name__)
@@ -26,8 +27,10 @@ _PROBES_LAST_SECONDS = 0.05  # others hold a lock for microseconds when they loo
 _FOLDER_IS_BUSY_SECONDS = 5.0  # the shipper holds it while it deletes
 
 
-def recover(directory: Path, journal: Journal, settle: Settle) -> int:
+def recover(directory: Path, journal: Journal, settle: Settle, opened: Opened | None = None) -> int:
     """End every attempt that a dead process left open; returns how many there were.
+
+    ``opened`` is told of all that the files say, for the charges that went on.
 
     Takes all older files whose lock it can take and reads them as one, in the light of the files
     of living processes: an attempt begun in one file may have ended, or go on, in a later one.
@@ -40,7 +43,7 @@ def recover(directory: Path, journal: Journal, settle: Settle) -> int:
         begun: dict[str, dict[str, Any]] = {}
         dead = _adopt(directory, journal.name, held)
         for name in journal_names(directory):
-            _read(directory / name, begun, alive=name not in dead)
+            _read(directory / name, begun, opened, alive=name not in dead)
         for attempt_id, columns in begun.items():
             try:
                 row = settle(codec.attempt_row(columns), now_us)
@@ -78,7 +81,9 @@ def _adopt(directory: Path, own: str, held: ExitStack) -> set[str]:
         time.sleep(0.005)
 
 
-def _read(path: Path, begun: dict[str, dict[str, Any]], *, alive: bool) -> None:
+def _read(
+    path: Path, begun: dict[str, dict[str, Any]], opened: Opened | None, *, alive: bool
+) -> None:
     """Fold one file into ``begun``: what is left there at last has no end and no process."""
     for number, raw in enumerate(_whole_lines(path), 1):
         try:
@@ -86,6 +91,8 @@ def _read(path: Path, begun: dict[str, dict[str, Any]], *, alive: bool) -> None:
         except codec.BrokenLine as error:
             logger.error("recovery: %s line %d is broken, skipped: %s", path.name, number, error)
             continue
+        if opened is not None:
+            opened.read(said)
         match said["kind"]:
             case "begin" if alive:
                 begun.pop(said["attempt"]["attempt_id"], None)  # it goes on in this file

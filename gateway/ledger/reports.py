@@ -32,7 +32,7 @@ from gateway.warmth.history import Past
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from gateway.ledger.charged import KeptWarm
+    from gateway.ledger.kept_warm import KeptWarm
     from gateway.ledger.months import Archive, Snapshot
 
 __all__ = ["BadQuery", "ReportQuery", "Reports", "StoreUnavailable"]
@@ -242,11 +242,11 @@ class Reports:
             return {} if snapshot is None else charged.standing_until(snapshot, deployments)
 
     def kept_warm(self, start_at_us: int, end_at_us: int) -> list[KeptWarm]:
-        """See ``charged.kept_warm``."""
-        from gateway.ledger import charged
+        """See ``kept_warm``."""
+        from gateway.ledger import kept_warm
 
         with self._reading() as snapshot:
-            return [] if snapshot is None else charged.kept_warm(snapshot, start_at_us, end_at_us)
+            return [] if snapshot is None else kept_warm.kept_warm(snapshot, start_at_us, end_at_us)
 
     def traffic(self, query: ReportQuery, most_rows: int = MOST_ROWS) -> Traffic:
         """The requests themselves, in columns; a sample beyond ``most_rows`` attempts."""

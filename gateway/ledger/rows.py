@@ -12,10 +12,11 @@ Journal lines are JSON objects, one a line, each with ``v``, ``seq`` (1, 2, 3 ..
     end       {"attempt": the whole AttemptRow}                   before the client's last byte
     correct   {"attempt_id", "at_us", "reason", "set": {column: value}}   a later, better truth
     charge    {"charge": ChargeRow}
+    open      {"open": OpenCharge}                                time that will be charged goes on
 
 An ``end`` line repeats all of its ``begin``, so each is a whole row by itself: the database is a
 plain fold (``begin`` inserts unless the row exists, ``end`` replaces), and folding a line twice
-changes nothing.
+changes nothing. An ``open`` line is for the next start alone (see ``opened``), and is in no table.
 """
 
 from __future__ import annotations
@@ -195,3 +196,26 @@ class ChargeRow:
     """The least that it can have cost."""
     high_pico_usd: int | None = None
     """The most that it can have cost; None: no bound."""
+
+
+@dataclass(slots=True)
+class OpenCharge:
+    """Time that is to be charged and goes on, or will begin: what a restart has to know to book it.
+
+    There is one of a kind at a deployment at most; a later one takes the place of an earlier.
+    """
+
+    kind: Literal["keep_warm", "standing"]
+    """What is paid for."""
+    deployment: str
+    """The deployment that it is paid for."""
+    provider: str
+    """The provider of that deployment."""
+    since_us: int
+    """From when on it costs; this may lie ahead."""
+    until_us: int | None = None
+    """When it will be over, or was, if nothing else comes; None: it goes on."""
+    unit_price_usd: str | None = None
+    """The price of a second, as an exact decimal; None: not known."""
+    price_id: str | None = None
+    """Name and date of the price row."""

@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
-from gateway.charging import HOUR_US, Charging
+from gateway.accounting.hours import HOUR_US
+from gateway.charging import Charging
 from gateway.clock import Clock
 from gateway.ledger.inspect import info
 from gateway.ledger.journal import Journal
 from gateway.ledger.layout import journal_dir
+from gateway.ledger.schema import charges as charge_rows
 from gateway.registry import Registry
 from gateway.settings import Settings
 from providers.contract import Booting, Delta, Finished, RateLimited, Started
@@ -30,6 +32,7 @@ from tests.gateway_app.gateways import (
     running_gateway,
     wait_for_event,
 )
+from tests.ledger.databases import table
 from tests.ledger.samples import read_journal
 
 RATE = Decimal("0.0001")
@@ -182,6 +185,17 @@ def test_a_machine_that_ended_with_its_gateway(tmp_path: Path) -> None:
         assert len(charges(gateway)) == 1
 
 
+def killed(data_dir: Path) -> Path:
+    """What a kill -9 at this moment would leave."""
+    # A copy of what is being written would be one that no death leaves.
+    eventually(lambda: info(data_dir)["lag_bytes"] == 0)
+    left = data_dir / "as of death"
+    # What is written anew beside its old self may be gone before it is copied.
+    passing = shutil.ignore_patterns(left.name, "metrics.prom*", "keys.sqlite3-*")
+    shutil.copytree(data_dir, left, ignore=passing)
+    return left
+
+
 @pytest.mark.parametrize("keep_alive_seconds", [None, 1000.0])
 def test_a_death_does_not_lose_the_gap_before_what_it_cut_off(
     tmp_path: Path, keep_alive_seconds: float | None
@@ -193,12 +207,7 @@ def test_a_death_does_not_lose_the_gap_before_what_it_cut_off(
         gateway.operation(first["id"])
         with gateway.streaming("own", on_disconnect="drain") as response:
             wait_for_event(events_of(response), "delta")
-            # A copy of what is being written would be one that no death leaves.
-            eventually(lambda: info(tmp_path)["lag_bytes"] == 0)
-            as_of_death = tmp_path / "as of death"  # what kill -9 would leave
-            # What is written anew beside its old self may be gone before it is copied.
-            passing = shutil.ignore_patterns("as of death", "metrics.prom*", "keys.sqlite3-*")
-            shutil.copytree(tmp_path, as_of_death, ignore=passing)
+            as_of_death = killed(tmp_path)
             running = gateway.journal()[-1]["attempt"]
             gateway.http.post(f"/v1/operations/{running['operation_id']}/cancel")
     with running_gateway(tree(**known), as_of_death) as gateway:
@@ -232,7 +241,7 @@ def test_standing_machines_are_booked_by_the_hour(tmp_path: Path) -> None:
     again.stand(registry.targets["own"], now_us[0])  # nothing twice after a restart
     again.tick()
     journal.close()
-    booked = [line["charge"] for line in read_journal(tmp_path)]
+    booked = [line["charge"] for line in read_journal(tmp_path) if line["kind"] == "charge"]
     assert [charge["quantity"] for charge in booked] == ["1800", "3600", "3600"]
     assert {charge["unit_price_usd"] for charge in booked} == {"0.002"}
     assert {charge["attempt_id"] for charge in booked} == {None}
@@ -241,12 +250,23 @@ def test_standing_machines_are_booked_by_the_hour(tmp_path: Path) -> None:
 
 
 def test_standing_goes_on_where_it_was_left(tmp_path: Path) -> None:
+    """Through a death and a stop, both within the first hour; nothing else was ever booked."""
     price = {"usd_per_second": "0.001", "bills": ["standing"]}
     with running_gateway(tree(price=price), tmp_path) as gateway:
         gateway.scripts.only("own", WARM)
         answer = gateway.answer("own")
         assert (answer["cost"]["total_usd"], answer["cost"]["status"]) == ("0", "measured")
-        assert charges(gateway) == []  # no hour is over
+        begun_at_us = gateway.rows(answer["id"])[0]["begun_at_us"]
+        assert {row["period_end_at_us"] % HOUR_US for row in charges(gateway)} <= {0}
+        as_of_death = killed(tmp_path)
+    for _ in range(2):
+        with running_gateway(tree(price=price), as_of_death):
+            pass
+    booked = sorted(table(as_of_death, charge_rows), key=lambda row: row["period_start_at_us"])
+    ends = [row["period_end_at_us"] for row in booked]
+    assert booked[0]["period_start_at_us"] < begun_at_us < ends[-2] < ends[-1]
+    assert [row["period_start_at_us"] for row in booked[1:]] == ends[:-1]
+    assert len({row["charge_id"] for row in booked}) == len(booked) >= 2
 
 
 def test_a_fault_in_one_duty_of_the_housekeeping_ends_none(

@@ -82,7 +82,11 @@ def _sentence(rows: Sequence[Row], month: str) -> str:
     words = f"In {month} it has avoided {avoided:,} cold start{'s' * (avoided != 1)}, "
     words += f"and {wasted:,} stay{'s' * (wasted != 1)} ended unused. "
     cost, lost, saved = (_sum(rows, name) for name in ("cost_usd", "wasted_usd", "saved_usd"))
-    words += f"It cost {usd(cost)}, {usd(lost)} of it for nothing; "
+    words += f"It cost {usd(cost)}, {usd(lost)} of it for nothing"
+    if goes_on := sum(row["stays_open"] for row in rows):
+        stays = f"{goes_on:,} stay{'s' * (goes_on != 1)} that go{'es' * (goes_on == 1)} on"
+        words += f", {usd(_sum(rows, 'open_usd'))} for {stays}"
+    words += "; "
     words += f"the waiting that it saved was worth {usd(saved)}."
     if cost is not None and saved is not None:
         net = Decimal(saved) - Decimal(cost)
@@ -102,10 +106,13 @@ def _drawn(rows: Sequence[Row], width: int) -> charts.Drawing:
     lines, most = [], 0.0
     for row in rows[:20]:
         cost, wasted = float(row["cost_usd"]), float(row["wasted_usd"])
+        open_ = float(row["open_usd"])
+        used = cost - wasted - open_
         saved = None if row["saved_usd"] is None else float(row["saved_usd"])
         parts = [
-            ("used", 0.0, cost - wasted, f"of use: {usd(str(cost - wasted))}"),
-            ("wasted", cost - wasted, wasted, f"for nothing: {usd(row['wasted_usd'])}"),
+            ("used", 0.0, used, f"of use: {usd(str(used))}"),
+            ("wasted", used, wasted, f"for nothing: {usd(row['wasted_usd'])}"),
+            ("open", used + wasted, open_, f"of stays that go on: {usd(row['open_usd'])}"),
         ]
         lines.append(charts.Line(f"{row['deployment']}: paid", parts, usd(row["cost_usd"])))
         gained = [] if saved is None else [("saved", 0.0, saved, f"worth {usd(row['saved_usd'])}")]
@@ -137,8 +144,9 @@ _COLUMNS = (
     Column("policy", lambda row: row["policy"], _policy, is_number=False),
     Column("cold_starts_avoided", lambda row: row["cold_starts_avoided"]),
     Column("stays_wasted", lambda row: row["stays_wasted"]),
+    Column("stays_open", lambda row: row["stays_open"]),
     Column("kept_seconds", lambda row: row["kept_seconds"], seconds),
-    *(_usd(name) for name in ("cost_usd", "wasted_usd")),
+    *(_usd(name) for name in ("cost_usd", "wasted_usd", "open_usd")),
     Column(
         "waiting_saved_seconds",
         lambda row: row["waiting_saved_seconds"],

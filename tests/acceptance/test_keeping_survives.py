@@ -1,0 +1,76 @@
+"""Kill a gateway that keeps a machine warm: the next one lets go of it, and books what it cost."""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+import time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from gateway.ledger.layout import database_path
+from tests.acceptance.gateways import run_all, serving, until
+from tests.emulators.runpod import RunPod
+from tests.emulators.runpod_wire import WARM
+from tests.serving import serve
+
+WINDOW_SECONDS = 0.05  # the provider's own
+CONFIG = """
+providers:
+  runpod: {{api_key: "{key}", base_url: "{url}/v2", management_url: "{url}/rest/v2",
+            poll_seconds: 0.02}}
+deployments:
+  kept: {{provider: runpod, endpoint: kept, model: m, streams: true, output_field: text,
+          input: {{prompt: prompt, max_output_tokens: max_tokens}},
+          price: {{usd_per_second: "0.001", bills: [execute, boot, idle]}},
+          idle_window_seconds: {window},
+          keep_warm: {{policy: fixed, window_seconds: 3600, monthly_budget_usd: "5"}}}}
+models:
+  kept: {{deployments: [kept]}}
+"""
+
+
+def stays(data_dir: Path) -> list[Any]:
+    database = sqlite3.connect(database_path(data_dir))
+    database.row_factory = sqlite3.Row
+    rows = database.execute(
+        "SELECT * FROM charges WHERE kind = 'keep_warm' ORDER BY period_start_at_us"
+    ).fetchall()
+    database.close()
+    return rows
+
+
+def test_a_stay_outlives_the_gateway_that_wanted_it(tmp_path: Path) -> None:
+    data_dir, config = tmp_path / "data", tmp_path / "gateway.yml"
+    upstream = RunPod()
+    place = upstream.endpoint("kept", WARM)
+    with serve(upstream) as url:
+        text = CONFIG.format(url=url, key=upstream.key, window=WINDOW_SECONDS)
+        config.write_text(text)
+        with serving(config, data_dir, tmp_path / "1.log") as gateway:
+            gateway.generate("kept")
+            until(lambda: place.minimum == 1)
+            time.sleep(random.uniform(0.1, 0.5))
+            gateway.kill()
+        killed_us = time.time_ns() // 1000
+        assert place.minimum == 1  # and somebody pays for it
+        with serving(config, data_dir, tmp_path / "2.log"):
+            until(lambda: place.minimum == 0)
+            let_go_us = time.time_ns() // 1000
+    booked = stays(data_dir)
+    # One row, or two where a full hour has passed meanwhile.
+    begin_us, end_us = booked[0]["period_start_at_us"], booked[-1]["period_end_at_us"]
+    assert begin_us < killed_us < end_us < let_go_us
+    total = sum(one["cost_pico_usd"] for one in booked)
+    assert total == (end_us - begin_us) * 10**9 // 10**6
+    asked = [
+        ("keep-warm", "--config", config, "--data-dir", data_dir, "--json"),
+        ("ledger", "verify", "--data-dir", data_dir),
+    ]
+    told, checked = run_all(asked)
+    (said,) = json.loads(told.out)
+    assert (said["stays_wasted"], said["cold_starts_avoided"], said["stays_open"]) == (1, 0, 0)
+    assert Decimal(said["wasted_usd"]).scaleb(12) == total
+    assert (checked.status, checked.out) == (0, "The ledger is sound.\n")

@@ -115,17 +115,19 @@ def tag_not_rolled(connection: Connection, query: ReportQuery) -> str | None:
         if name.startswith("tag:")
     )
     for name in asked:
-        covering = select(rolled_tags.c.name).where(
-            rolled_tags.c.name == name,
-            rolled_tags.c.from_at_us <= query.start_at_us,
-            or_(
-                rolled_tags.c.until_at_us.is_(None),
-                rolled_tags.c.until_at_us >= query.end_at_us,
-            ),
-        )
-        if connection.scalar(covering) is None or has_too_many_values(connection, name):
+        if not tag_is_rolled(connection, name, query.start_at_us, query.end_at_us):
             return name
     return None
+
+
+def tag_is_rolled(connection: Connection, tag: str, start_us: int, end_us: int) -> bool:
+    """Whether the sums of a range tell all values of a tag apart."""
+    covering = select(rolled_tags.c.name).where(
+        rolled_tags.c.name == tag,
+        rolled_tags.c.from_at_us <= start_us,
+        or_(rolled_tags.c.until_at_us.is_(None), rolled_tags.c.until_at_us >= end_us),
+    )
+    return connection.scalar(covering) is not None and not has_too_many_values(connection, tag)
 
 
 def has_too_many_values(connection: Connection, tag: str) -> bool:

@@ -16,6 +16,7 @@ from gateway.ledger.errors import SchemaMismatch, StoreUnavailable
 from gateway.ledger.layout import database_path, journal_dir, journal_names
 from gateway.ledger.reading import reading
 from gateway.ledger.spend_changes import SpendChange, changes_after, newest
+from gateway.ledger.spend_hours import counted_by_hours
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Select
@@ -135,14 +136,15 @@ def _sum(snapshot: Snapshot, query: SpendQuery, as_of: int) -> Spent:
     from gateway.ledger.carried import carried_of
     from gateway.ledger.months import EVER_US
 
+    start_at_us = query.start_at_us
     end_at_us = EVER_US if query.end_at_us is None else query.end_at_us
-    pico_usd = unknown = 0
-    for of_file in snapshot.attempts(_selected(query), query.start_at_us, end_at_us):
-        pico_usd += int(of_file[0] or 0)
-        unknown += int(of_file[1] or 0)
-    deleted = carried_of(
-        snapshot.connection, query.start_at_us, end_at_us, query.key_id, query.tags
-    )
+    hours = counted_by_hours(snapshot, start_at_us, end_at_us, query.key_id, query.tags or {})
+    pico_usd, unknown = hours.pico_usd, 0
+    for span in hours.left:
+        for of_file in snapshot.attempts(_selected(query, *span), *span):
+            pico_usd += int(of_file[0] or 0)
+            unknown += int(of_file[1] or 0)
+    deleted = carried_of(snapshot.connection, start_at_us, end_at_us, query.key_id, query.tags)
     for carried_pico_usd, carried_unknown in deleted:
         pico_usd += carried_pico_usd
         unknown += carried_unknown
@@ -177,7 +179,7 @@ def counted_columns() -> tuple[ColumnElement[Any], ColumnElement[Any], list[Colu
     return counted, unknown, [a.status != "running", a.origin == "live"]
 
 
-def _selected(query: SpendQuery) -> Select[Any]:
+def _selected(query: SpendQuery, start_at_us: int, end_at_us: int) -> Select[Any]:
     from sqlalchemy import func, select
 
     from gateway.ledger.schema import attempts
@@ -186,10 +188,8 @@ def _selected(query: SpendQuery) -> Select[Any]:
     a = attempts.c
     counted, unknown, those = counted_columns()
     found = select(func.sum(counted), func.sum(unknown)).where(
-        a.operation_at_us >= query.start_at_us, *those
+        a.operation_at_us >= start_at_us, a.operation_at_us < end_at_us, *those
     )
-    if query.end_at_us is not None:
-        found = found.where(a.operation_at_us < query.end_at_us)
     if query.key_id is not None:
         found = found.where(a.key_id == query.key_id)
     for name, value in (query.tags or {}).items():

@@ -4,20 +4,25 @@
 
 FOLDER is a data folder, of ``ledger_size`` say; no gateway may run on it. Each run is the time from
 the start of the process to the first 200 of ``/readyz``, with one deployment and keys, and the CPU
-seconds that it took. The ledger stays as it is.
+seconds that it took. Then what a budget of the newest attempt's month reads back, which goes on
+beside that. The ledger stays as it is.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import sqlite3
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import yaml
 
 from gateway.ledger.layout import archive_dir, database_path
+from gateway.ledger.months import month_of, span_of
+from gateway.ledger.spend import SpendQuery, spent
 from tests.benchmarks.ledger_size import say
 from tests.benchmarks.process import free_port, running_server
 
@@ -64,8 +69,20 @@ def main() -> None:
             ]
             with running_server(command, port=port, ready_path="/readyz", scratch=scratch) as one:
                 say("seconds from the start to ready", one.ready_seconds)
-                spent = one.footprint().as_one().cpu_seconds
-                say("CPU seconds of the gateway and its shipper by then", spent)
+                cpu_seconds = one.footprint().as_one().cpu_seconds
+                say("CPU seconds of the gateway and its shipper by then", cpu_seconds)
+    for _ in range(given.runs):
+        began = time.process_time()
+        spent(data_dir, [SpendQuery(*newest_month(data_dir))], {})
+        say("CPU seconds to read back a month's budget", time.process_time() - began)
+
+
+def newest_month(data_dir: Path) -> tuple[int, int]:
+    """Begin and end of the month that the last attempt came in, in microseconds since the epoch."""
+    database = sqlite3.connect(f"file:{database_path(data_dir)}?mode=ro", uri=True)
+    (at_us,) = database.execute("SELECT max(operation_at_us) FROM attempts").fetchone()
+    database.close()
+    return span_of(month_of(at_us))
 
 
 if __name__ == "__main__":

@@ -70,8 +70,10 @@ class Attempt(Course):
         operation, target, timeline = self.operation, self.target, self.timeline
         if operation.order.trace is not None:
             pass_on(operation.order.trace, self.row.attempt_id)
-        deadline = operation.received_at + operation.order.total_seconds(target)
-        streams = operation.order.asks_stream(target)
+        order = operation.order
+        # A provider that ends its work by itself must not do so during a boot that outlasts it.
+        deadline = operation.received_at + order.total_seconds(target, late=order.parks)
+        streams = order.asks_stream(target)
         self.watchdog = watchdog
         self.arm(timeline.begun_at)
         loading_since: float | None = None

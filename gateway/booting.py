@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -19,6 +20,9 @@ from providers.contract import (
 # Of a boot that is only seen by asking again, the end is known to one pause: a twentieth of the
 # wait so far, or the shortest.
 PAUSE_SHARE: Final = 1 / 20
+_SOONEST_SECONDS: Final = 1.0
+_LATEST_SECONDS: Final = 60.0  # SDKs take no notice of a longer ``Retry-After``
+_USUAL_SECONDS: Final = 5.0
 _SHORTEST_SECONDS: Final = 0.05
 _LONGEST_SECONDS: Final = 2.0
 
@@ -26,6 +30,12 @@ _LONGEST_SECONDS: Final = 2.0
 def loading_pause_seconds(waited_seconds: float) -> float:
     """Before one that boots is asked again."""
     return min(max(waited_seconds * PAUSE_SHARE, _SHORTEST_SECONDS), _LONGEST_SECONDS)
+
+
+def come_back_seconds(left_seconds: float | None) -> float:
+    """When to ask again for what boots so much longer, in whole seconds; None: nobody knows."""
+    left_seconds = _USUAL_SECONDS if left_seconds is None else left_seconds
+    return float(math.ceil(min(_LATEST_SECONDS, max(_SOONEST_SECONDS, left_seconds))))
 
 
 def can_boot_alone(deployment: Deployment) -> bool:

@@ -56,6 +56,10 @@ class EventLog:
     def close(self) -> None:
         """Nothing more will come."""
         self.closed = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Have the followers look: something else than an event has happened."""
         for follower in self._followers:
             follower.wake()
 

@@ -10,9 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from gateway.attempt import Attempt
+from gateway.attended import Attended
+from gateway.booting import come_back_seconds
 from gateway.candidates import considered_json
 from gateway.course import Failure
 from gateway.draft import draft
@@ -30,7 +33,7 @@ from gateway.ledger.rows import AttemptRow
 from gateway.limits.budgets import Budgets, Covering
 from gateway.limits.gate import GateFull
 from gateway.limits.hold import Hold
-from gateway.operation import Operation, Order
+from gateway.operation import Order
 from gateway.racing import Race
 from gateway.registry import Target
 from gateway.retrying import (
@@ -42,6 +45,7 @@ from gateway.waking import Held
 from gateway.watchdog import Watchdog
 from providers.contract import (
     Booting,
+    BootTimeout,
     ProtocolViolation,
     ProviderError,
 )
@@ -53,19 +57,15 @@ logger = logging.getLogger(__name__)
 
 RunStatus: TypeAlias = Literal["running", "succeeded", "failed", "cancelled"]
 Keep: TypeAlias = Callable[["Run"], Awaitable[None]]
-_NOBODY = "client disconnected"
 
 
-class Run(Operation):
+class Run(Attended):
     """An operation and the task that carries it out, for one caller or several."""
 
     def __init__(self, executor: Executor, order: Order, keep: Keep | None) -> None:
-        super().__init__(order, executor.journal, executor.clock)
+        super().__init__(order, executor.journal, executor.clock, executor.away)
         self._executor = executor
         self._keep = keep
-        self._callers = 1
-        self._grace: asyncio.TimerHandle | None = None
-        self._promised = order.on_disconnect != "cancel"
         self.status: RunStatus = "running"
         self.failure: Failure | None = None
         self.lane = Lane()
@@ -80,56 +80,15 @@ class Run(Operation):
         if self.status == "running":
             self.lane.stop(reason)
 
-    def join(self, *, ended: bool = False) -> bool:
-        """One more caller waits for this answer.
+    @property
+    def stopped(self) -> str | None:
+        """Why somebody has ended it, or is ending it."""
+        return self.lane.stopped
 
-        False: it has ended, and ``ended`` is no good; or it is being stopped, as nobody waited.
-        """
-        if self.lane.stopped == _NOBODY or (self.task.done() and not ended):
-            return False
-        self._callers += 1
-        self._forget()
-        return True
-
-    def promise(self) -> None:
-        """Somebody was told that the answer can be fetched: it goes on though nobody waits."""
-        self._promised = True
-
-    def leave(self, *, back_in_seconds: float = 0.0) -> None:
-        """A caller is gone, or was told to come back in so long.
-
-        After the last one, the order says what becomes of the work.
-        """
-        self._callers -= 1
-        order = self.order
-        if self._callers or (self.task.done() and order.retry_scope is None):
-            return
-        grace_seconds = order.grace_seconds
-        if order.retry_scope is not None:
-            # The retry of a call that has heard something begins anew: nothing to come back to.
-            if self.heard and not self.task.done():
-                grace_seconds = 0.0
-            else:
-                self._executor.left[order.retry_scope] = self
-        if grace_seconds:
-            loop = asyncio.get_running_loop()
-            self._grace = loop.call_later(grace_seconds + back_in_seconds, self._nobody_came)
-        else:
-            self._nobody_came()
-
-    def _nobody_came(self) -> None:
-        self._forget()
-        if not self._promised:
-            self.cancel(_NOBODY)
-
-    def _forget(self) -> None:
-        """Wait for nobody's return any more."""
-        if self._grace is not None:
-            self._grace.cancel()
-            self._grace = None
-        scope = self.order.retry_scope
-        if scope is not None and self._executor.left.get(scope) is self:
-            del self._executor.left[scope]
+    @property
+    def asks(self) -> bool:
+        """Whether a provider has been asked, or the answer is there."""
+        return bool(self.rows)
 
     @property
     def heard(self) -> bool:
@@ -162,10 +121,6 @@ class Run(Operation):
         """Attempts that have lost and do not end yet: the operation does not wait for them."""
         for task in tasks:
             self._executor.trail(self, task)
-
-    async def wait(self) -> None:
-        """Until the run has ended and is booked; cancelling the waiter leaves the run alone."""
-        await asyncio.wait((self.task,))
 
     async def _live(self) -> None:
         try:
@@ -310,6 +265,8 @@ class Run(Operation):
         finally:
             watchdog.disarm()
             lane.ended()
+        if isinstance(failure, BootTimeout) and failure.retry_after_seconds is None:
+            failure.retry_after_seconds = come_back_seconds(lane.boot_left_seconds())
         failure = attempt.settle(failure, cut_short=cut_short)
         target.circuit.observe(failure, self.clock.monotonic())
         attempt.tell_warmth()
@@ -376,7 +333,20 @@ class Run(Operation):
 
     def _watch(self, target: Target, lane: Lane) -> Watchdog:
         loop = asyncio.get_running_loop()
-        return Watchdog(loop, self._total_deadline(target), lane.expire)
+        expire: Callable[[str], float | None] = lane.expire
+        if self.order.deadline_seconds is not None and self.order.parks:
+            expire = partial(self._expire, target, lane)
+        return Watchdog(loop, self._total_deadline(target), expire)
+
+    def _expire(self, target: Target, lane: Lane, phase: str) -> float | None:
+        """A caller's own time that ends during a boot ends its waiting, and not the boot."""
+        later = self.received_at + target.timeouts.total_seconds
+        if phase == "total" and later > self.clock.monotonic():
+            if self.late or (lane.boots and self.waits_for_boot):
+                self.be_late()
+                return later
+        lane.expire(phase)
+        return None
 
     def _total_deadline(self, target: Target) -> float:
-        return self.received_at + self.order.total_seconds(target)
+        return self.received_at + self.order.total_seconds(target, late=self.late)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from gateway.attended import Away
 from gateway.charging import Charging
 from gateway.clock import Clock
 from gateway.errors import Draining
@@ -37,7 +38,7 @@ class Executor:
         self.budgets = budgets  # None while there are none
         self.ceilings = ceilings  # the same ones, for requests that set limits of their own
         self.runs: dict[str, Run] = {}
-        self.left: dict[str, Run] = {}
+        self.away = Away()
         self.newest: dict[str, Run] = {}
         self._trailing: set[asyncio.Task[Any]] = set()
         self.draining = False
@@ -77,13 +78,20 @@ class Executor:
 
     def rejoin(self, retry_scope: str) -> Run | None:
         """The run that callers of this scope have left, for the one who has come back."""
-        run = self.left.get(retry_scope)
+        run = self.away.hung_up.get(retry_scope)
         if run is None:
             # A retry can be here before its first call is known to have hung up.
             run = self.newest.get(retry_scope)
             if run is None or run.heard:
                 return None
+        assert isinstance(run, Run)
         return run if run.join(ended=True) else None
+
+    def rejoin_told(self, scope: str) -> Run | None:
+        """One that a caller of this scope was told to come back for."""
+        run = self.away.claim_told(scope)
+        assert run is None or isinstance(run, Run)
+        return run
 
     def _lift_ceiling(self, run: Run) -> None:
         if run.order.max_cost_pico_usd is not None and self.ceilings is not None:

@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from gateway.booting import come_back_seconds
 from gateway.errors import BudgetRanOut, ColdStartTimeout, GatewayError, OperationCancelled
 from gateway.retrying import timed_out
+from gateway.warmth.boots import LONGER_YET
 from providers.contract import Event, ProviderError
 
 if TYPE_CHECKING:
@@ -99,17 +101,23 @@ class Lane:
         since = None if attempt is None else attempt.timeline.waiting_since
         if attempt is None or since is None:
             return None
-        # A caller may be sent away for so long.
-        usual = attempt.target.warmth.boot_quantile(0.75)
-        return None if usual is None else max(0.0, usual - (now - since))
+        return attempt.target.warmth.boot_left_seconds(now - since)
 
     @property
-    def _boots(self) -> bool:
+    def boots(self) -> bool:
         """Whether it waits for a boot that somebody has told of, its attempt or another's."""
         if self.held is not None:
             return self.held.boots
         attempt = self.attempt
         return self.waits and attempt is not None and attempt.timeline.booting is not None
+
+    def boot_left_seconds(self) -> float | None:
+        """The same of a boot that was given up, though nothing but its own length is known."""
+        left, attempt = self.left_seconds(), self.attempt
+        since = None if attempt is None else attempt.timeline.waiting_since
+        if left is not None or since is None:
+            return left
+        return LONGER_YET * (asyncio.get_running_loop().time() - since)
 
     def interruption(self) -> ProviderError | GatewayError:
         """Why its task was cancelled. Raises CancelledError when it was not by us."""
@@ -122,11 +130,8 @@ class Lane:
             phase, self._expired = self._expired, None
             if phase == "budget" and self._ran_out is not None:
                 return self._ran_out
-            if phase == "total" and self._boots:
-                left = self.left_seconds()
-                return ColdStartTimeout(
-                    retry_after_seconds=None if left is None else max(1.0, left)
-                )
+            if phase == "total" and self.boots:
+                return ColdStartTimeout(retry_after_seconds=come_back_seconds(self.left_seconds()))
             return timed_out(phase)
         raise asyncio.CancelledError
 

@@ -29,7 +29,8 @@ class Order:
     ``on_disconnect``: what becomes of it when nobody waits for the answer any more; cancelling
     waits ``grace_seconds`` for somebody to come back. ``retry_scope``: by what the retry of an SDK
     finds the run that its first call has begun, as long as that call has heard no output.
-    ``deadline_seconds``: the longest that the whole may take, by the caller's own word;
+    ``deadline_seconds``: the longest that the whole may take, by the caller's own word; where it
+    comes during a boot and ``parks``, it ends the caller's waiting and not the work.
     ``max_cost_pico_usd``: the most that it may cost, all attempts together. ``hedge``: a second
     deployment may be asked beside the first, and the slower one is called off.
     ``trace``: where its spans belong; None while traces are off.
@@ -46,14 +47,15 @@ class Order:
     grace_seconds: float = 0.0
     retry_scope: str | None = None
     deadline_seconds: float | None = None
+    parks: bool = True
     max_cost_pico_usd: int | None = None
     hedge: bool = False
     trace: Trace | None = None
 
-    def total_seconds(self, target: Target) -> float:
-        """How long the whole may take at a deployment."""
+    def total_seconds(self, target: Target, *, late: bool = False) -> float:
+        """How long the whole may take at a deployment; ``late``: a boot outlasted the deadline."""
         total_seconds = target.timeouts.total_seconds
-        if self.deadline_seconds is None:
+        if self.deadline_seconds is None or late:
             return total_seconds
         return min(total_seconds, self.deadline_seconds)
 

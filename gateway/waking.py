@@ -21,13 +21,13 @@ from collections import deque
 from collections.abc import Callable
 
 from gateway.accounting.timeline import Timeline
+from gateway.booting import come_back_seconds
 from gateway.ledger.rows import AttemptRow
 from gateway.limits.gate import Gate, Waiter
 from gateway.warmth.warmth import Warmth
 from providers.contract import Booting, Evidence
 
 _AT_ONCE = 16  # told of a boot in one turn of the event loop
-_USUAL_BOOT_SECONDS = 5.0  # where nobody knows
 
 
 class Boot:
@@ -219,15 +219,13 @@ class Waking:
         """How much longer a boot that was proved may last, by what was seen there and no guess."""
         if self.boot is None:
             return None
-        usual = self._warmth.boot_quantile(0.75)
-        return None if usual is None else max(0.0, usual - (at - self.boot.anew_at))
+        return self._warmth.boot_left_seconds(at - self.boot.anew_at)
 
     def come_back_seconds(self, at: float) -> float:
         """When one for whom there is no room should come back."""
         if not self.cold:
             return 1.0
-        left = self.left_seconds(at)
-        return _USUAL_BOOT_SECONDS if left is None else max(1.0, left)
+        return come_back_seconds(self.left_seconds(at))
 
     def _look(self, at: float) -> None:
         """Whether one who comes to a deployment that runs nothing will have to wake it."""

@@ -26,7 +26,7 @@ from gateway.http.following import until_done, until_output
 from gateway.http.generate import MAX_OUTPUT_TOKENS, Tag, TagName, content_bytes, refuse_crowd
 from gateway.http.json import JsonResponse, json_response
 from gateway.http.kept import Shape, frames_of, run_or_answer, told_again, too_long
-from gateway.http.patience import not_yet, patience_of
+from gateway.http.patience import Waiting, patience_of
 from gateway.http.sse import EventStream, frame, stream_at_once
 from gateway.http.state import State, state_of
 from gateway.http.wishes import NO_WISH, RoutingBody, choice_json, plan_for
@@ -124,12 +124,14 @@ async def chat_completions(request: Request) -> Response:
     if body.gateway is not None and body.gateway.dry_run:
         return json_response(choice_json(order.plan))
     if patience.preferred is not None:
-        order = replace(order, on_disconnect="park")
+        order = replace(order, on_disconnect="park", parks=False)
     admission = await admit(state, caller, order)
     run = await run_or_answer(state, request, raw, order, _shape)
     admission.follow(run)
     if isinstance(run, KeptAnswer):
         return _again(run, body)
+    waiting = Waiting(run, order, patience, request.headers, raw)
+    grace_seconds = state.settings.server.disconnect_grace_seconds
     keep_alive_seconds = patience.keep_alive_seconds(state.settings.server.keep_alive_seconds)
     if body.stream:
         if run.log.whole() is None:  # it was joined in the middle: its begin is gone
@@ -138,24 +140,29 @@ async def chat_completions(request: Request) -> Response:
         follower = run.log.follow()  # from the first event on: what nobody follows is dropped
         # A refusal that comes soon is an HTTP status, which SDKs understand and retry.
         try:
-            await until_output(run, request, keep_alive_seconds)
+            await until_output(waiting, request, keep_alive_seconds)
         except BaseException:
             follower.leave()  # else what goes on would wait for it to read
             raise
         if run.failure is not None and not run.answer.size_bytes:
             return failure_response(run, failure_of(run))
         renderer = ChunkRenderer(run, with_usage=_with_usage(body))
+        if not run.task.done() and not run.answer.size_bytes and waiting.over:
+            follower.leave()
+            return waiting.answer(grace_seconds)
         return EventStream(
             run.log,
             render=renderer.render,
             finish=renderer.finish,
             gone=run.leave,
+            cut=lambda: renderer.failed(waiting.end(grace_seconds)) if waiting.over else b"",
+            cut_at=waiting.deadline_at,
             keep_alive_seconds=keep_alive_seconds,
             follower=follower,
             headers={"x-request-id": run.id, **admission.headers},
         )
-    if not await until_done(run, request, patience):
-        return not_yet(run, patience)
+    if not await until_done(waiting, request):
+        return waiting.answer(grace_seconds)
     if run.failure is not None:
         return failure_response(run, failure_of(run))
     operation = operation_json(run)

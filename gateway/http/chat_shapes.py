@@ -128,11 +128,15 @@ class ChunkRenderer:
         """The last bytes: usage where it was asked for and the end mark, or the error."""
         run = self._run
         if run.failure is not None:
-            return frame(run_error_json(run, failure_of(run)))
+            return self.failed(failure_of(run))
         if not self._with_usage:
             return DONE
         usage = usage_json(operation_json(run), self._last_usage)
         return frame(self._chunk([], usage=usage)) + DONE
+
+    def failed(self, failure: BaseException | None) -> bytes:
+        """The last bytes of a caller who gets no answer."""
+        return frame(run_error_json(self._run, failure))
 
     def _relay(self, parts: list[bytes], event: Delta | Finished) -> None:
         run_id, model = self._run.id, self._model

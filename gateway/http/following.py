@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from gateway.execution import Run
 from gateway.http.body import ClientGone
-from gateway.http.patience import FOR_EVER, Patience
+from gateway.http.patience import Waiting
 from providers.contract import Delta, Output
 
 # Most answers come sooner than this; only for the others is a task spent on listening for a
@@ -16,14 +16,14 @@ from providers.contract import Delta, Output
 _LISTEN_AFTER_SECONDS = 0.05
 
 
-async def until_done(run: Run, request: Request, patience: Patience = FOR_EVER) -> bool:
+async def until_done(waiting: Waiting, request: Request) -> bool:
     """Wait for the end of a run, as long as its caller does; False: it has not ended.
 
-    One who did not say by ``Prefer`` how long is kept waiting past that, unless for a boot.
+    One who did not say by ``Prefer`` how long is kept waiting past its patience, unless for a boot.
     Raises ClientGone, after the run has been told. (``asyncio.wait`` with a timeout does the first
     part as well, at three times the cost.)
     """
-    begun_at = run.clock.monotonic()
+    run, patience = waiting.run, waiting.patience
     loop = asyncio.get_running_loop()
     soon: asyncio.Future[None] = loop.create_future()
 
@@ -40,20 +40,26 @@ async def until_done(run: Run, request: Request, patience: Patience = FOR_EVER) 
         run.task.remove_done_callback(ring)
     if run.task.done():
         return True
-    seconds = patience.seconds
-    if seconds is not None:
-        spent = run.clock.monotonic() - begun_at
-        waited = asyncio.create_task(_so_long(run, max(0.0, seconds - spent)))
-        await _first_of(run, request, waited)
-        if run.task.done() or patience.preferred is not None or run.waits_for_boot:
-            return run.task.done()
-    await _first_of(run, request, asyncio.create_task(run.wait()))
-    return True
+    own, or_late = waiting.deadline_seconds, not waiting.joined
+    for seconds in sorted({x for x in (patience.seconds, own) if x is not None}):
+        spent = run.clock.monotonic() - waiting.began_at
+        waited = run.wait(max(0.0, seconds - spent), or_late=or_late)
+        await _first_of(run, request, asyncio.create_task(waited))
+        if run.task.done():
+            return True
+        if patience.preferred is not None or run.waits_for_boot or seconds == own:
+            return False
+    await _first_of(run, request, asyncio.create_task(run.wait(or_late=or_late)))
+    return run.task.done()
 
 
-async def until_output(run: Run, request: Request, seconds: float) -> None:
-    """Wait until a run has output, has ended, or ``seconds`` have passed. Raises ClientGone."""
-    await _first_of(run, request, asyncio.create_task(_output(run, seconds)))
+async def until_output(waiting: Waiting, request: Request, seconds: float) -> None:
+    """Wait until a run has output, has ended, or ``seconds`` or its caller's time have passed.
+
+    Raises ClientGone.
+    """
+    run = waiting.run
+    await _first_of(run, request, asyncio.create_task(_output(waiting, seconds)))
 
 
 async def _first_of(run: Run, request: Request, awaited: asyncio.Task[None]) -> None:
@@ -68,12 +74,8 @@ async def _first_of(run: Run, request: Request, awaited: asyncio.Task[None]) -> 
         awaited.cancel()
 
 
-async def _so_long(run: Run, seconds: float) -> None:
-    await asyncio.wait((run.task,), timeout=seconds)
-
-
-async def _output(run: Run, seconds: float) -> None:
-    loop = asyncio.get_running_loop()
+async def _output(waiting: Waiting, seconds: float) -> None:
+    run, loop = waiting.run, asyncio.get_running_loop()
     follower = run.log.follow()
     late = False
 
@@ -82,9 +84,9 @@ async def _output(run: Run, seconds: float) -> None:
         late = True
         follower.wake()
 
-    timer = loop.call_later(seconds, ring)
+    timer = loop.call_later(min(seconds, waiting.deadline_seconds or seconds), ring)
     try:
-        while not (late or run.log.closed):
+        while not (late or run.log.closed or waiting.over):
             if any(isinstance(entry.event, Delta | Output) for entry in follower.take()):
                 return
             await follower.wait()

@@ -35,7 +35,7 @@ from gateway.http.errors import HttpError
 from gateway.http.following import until_done
 from gateway.http.json import JsonResponse, json_response
 from gateway.http.kept import Shape, frames_of, run_or_answer, told_again, too_long
-from gateway.http.patience import Patience, not_yet, patience_of
+from gateway.http.patience import Waiting, patience_of
 from gateway.http.sse import EventStream, frame, stream_at_once
 from gateway.http.state import State, state_of
 from gateway.http.wishes import NO_WISH, RoutingBody, choice_json, plan_for
@@ -151,16 +151,17 @@ async def generate_for(state: State, request: Request, caller: Caller) -> Respon
     if body.dry_run:
         return json_response(choice_json(order.plan))
     if patience.preferred is not None:
-        order = replace(order, on_disconnect="park")
+        order = replace(order, on_disconnect="park", parks=False)
     admission = await admit(state, caller, order)
     run = await run_or_answer(state, request, raw, order, _shape)
     admission.follow(run)
     if isinstance(run, KeptAnswer):
         return _again(run, stream=body.stream)
+    waiting = Waiting(run, order, patience, request.headers, raw)
     if body.stream:
-        return _stream(state, run, patience, admission.headers)
-    if not await until_done(run, request, patience):
-        return not_yet(run, patience)
+        return _stream(state, waiting, admission.headers)
+    if not await until_done(waiting, request):
+        return waiting.answer(state.settings.server.disconnect_grace_seconds)
     if run.failure is not None:
         return failure_response(run)
     answer = operation_json(run)
@@ -267,24 +268,37 @@ class _Events:
             for name, data in _shown(entry.event, self._run)
         )
 
+    def failed(self, failure: BaseException | None) -> bytes:
+        told = run_error_json(self._run, failure)
+        return frame(told, event="error", id=next(self._numbers))
+
     def finish(self) -> bytes:
         run = self._run
         if run.failure is not None:
-            return frame(run_error_json(run), event="error", id=next(self._numbers))
+            return self.failed(run.failure)
         return frame(operation_json(run), event="finished", id=next(self._numbers))
 
 
-def _stream(state: State, run: Run, patience: Patience, told: Mapping[str, str]) -> EventStream:
+def _stream(state: State, waiting: Waiting, told: Mapping[str, str]) -> EventStream:
+    run, server = waiting.run, state.settings.server
     if run.log.whole() is None:  # it was joined in the middle, and cannot be told from the begin
         run.leave()
         raise too_long()
     events = _Events(run)
+
+    def cut() -> bytes:
+        if not waiting.over:
+            return b""
+        return events.failed(waiting.end(server.disconnect_grace_seconds))
+
     return EventStream(
         run.log,
         render=events.render,
         finish=events.finish,
         gone=run.leave,
-        keep_alive_seconds=patience.keep_alive_seconds(state.settings.server.keep_alive_seconds),
+        keep_alive_seconds=waiting.patience.keep_alive_seconds(server.keep_alive_seconds),
+        cut=cut,
+        cut_at=waiting.deadline_at,
         first=events.first(),
         headers={"x-request-id": run.id, **told},
     )

@@ -11,11 +11,11 @@ import orjson
 from starlette.requests import Request
 
 from gateway.errors import ResultsUnavailable
-from gateway.execution import Run
+from gateway.execution import Keep, Run
 from gateway.http.answers import run_error_json
 from gateway.http.errors import HttpError
 from gateway.http.idempotency import HEADER, identity_of
-from gateway.http.patience import retry_scope
+from gateway.http.patience import call_scope, retry_scope
 from gateway.http.state import State
 from gateway.operation import Order
 from gateway.results import KeptAnswer
@@ -45,16 +45,13 @@ async def run_or_answer(
     """
     if state.settings.telemetry.otlp_endpoint is not None:
         order = replace(order, trace=trace_of(request.headers))
-    keyed = HEADER in request.headers
-    if not keyed and order.on_disconnect != "park":
-        return _run_or_rejoin(state, request, raw, order)
     identity = None
-    if keyed:
+    if HEADER in request.headers:
         identity = identity_of(request, order.route, order.key_id, raw)
         order = replace(order, grace_seconds=state.settings.server.disconnect_grace_seconds)
 
     async def keep(run: Run) -> None:
-        if run.failure is not None and order.on_disconnect != "park":
+        if not run.parked and (identity is None or run.failure is not None):
             return
         parts = Shape(run_error_json(run), None) if run.failure is not None else shape(run)
         again = None if run.failure is not None else identity
@@ -73,24 +70,32 @@ async def run_or_answer(
             logger.error("the answer of operation %s could not be written down", run.id)
 
     if identity is None:
-        return state.executor.start(order, keep)
+        return _run_or_rejoin(state, request, raw, order, keep)
     async with state.idempotency.claim(identity) as claim:
         if claim.kept is not None:
             return claim.kept
         return claim.run or claim.start(lambda: state.executor.start(order, keep))
 
 
-def _run_or_rejoin(state: State, request: Request, raw: bytes, order: Order) -> Run:
-    """A new run, or the one that an SDK's earlier try has left waiting."""
+def _run_or_rejoin(state: State, request: Request, raw: bytes, order: Order, keep: Keep) -> Run:
+    """A new run, or the one that an earlier try of the same call has left waiting."""
+    if not order.parks:
+        return state.executor.start(order, keep)
+    if state.executor.away.told:
+        told = call_scope(request.headers, order, raw)
+        run = None if told is None else state.executor.rejoin_told(told)
+        if run is not None:
+            return run
     found = retry_scope(request.headers, order, raw)
     if found is None:
-        return state.executor.start(order)
+        return state.executor.start(order, keep)
     scope, count = found
     run = state.executor.rejoin(scope) if count else None
     if run is not None:
         return run
     grace_seconds = state.settings.server.disconnect_grace_seconds
-    return state.executor.start(replace(order, retry_scope=scope, grace_seconds=grace_seconds))
+    order = replace(order, retry_scope=scope, grace_seconds=grace_seconds)
+    return state.executor.start(order, keep)
 
 
 def told_again(kept: KeptAnswer) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 ``Prefer: respond-async`` and ``wait=N`` (RFC 7240) get 202 and an operation to poll; nobody else
 does, since a 202 without an answer breaks the SDKs. SDKs made with Stainless (OpenAI's among them)
 name their read timeout and count their retries: one that waits for a boot hears 503 just before it
-would hang up, and when to come back; its retry joins the operation that goes on meanwhile.
+would hang up, and when to come back; its retry joins the operation that goes on meanwhile. So does
+any caller whose ``deadline_seconds`` end during a boot, and the same call of it, sent again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from dataclasses import dataclass
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
+from gateway.booting import come_back_seconds
 from gateway.clock import rfc3339
+from gateway.errors import DeadlineExceeded
 from gateway.execution import Run
 from gateway.http.errors import HttpError, error_response
 from gateway.http.json import json_response
@@ -26,7 +29,6 @@ RETRY_COUNT, READ_TIMEOUT = "x-stainless-retry-count", "x-stainless-read-timeout
 _LONGEST_WAIT_SECONDS = 3600
 _LARGEST_BODY_BYTES = 1 << 20  # a larger one is not compared: hashing it would hold up the others
 _PREFERENCE = re.compile(r"respond-async|wait=(\d{1,4})")
-_USUAL_WAIT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +80,65 @@ def _of_sdk(headers: Headers) -> Patience:
 def retry_scope(headers: Headers, order: Order, raw: bytes) -> tuple[str, int] | None:
     """What a call and its SDK's retries have in common, and which of them this is, from 0."""
     count = headers.get(RETRY_COUNT)
-    if count is None or not count.isdecimal() or len(raw) > _LARGEST_BODY_BYTES:
+    if count is None or not count.isdecimal():
+        return None
+    scope = call_scope(headers, order, raw)
+    return None if scope is None else (scope, int(count))
+
+
+def call_scope(headers: Headers, order: Order, raw: bytes) -> str | None:
+    """What a call and the same call, sent again, have in common; None: it is too large for that."""
+    if len(raw) > _LARGEST_BODY_BYTES:
         return None
     told = f"{order.key_id} {order.route} {headers.get('user-agent', '')} ".encode()
-    return hashlib.sha256(told + raw).hexdigest(), int(count)
+    return hashlib.sha256(told + raw).hexdigest()
 
 
-def not_yet(run: Run, patience: Patience) -> Response:
-    """The answer to a caller whose patience is over before the run is."""
-    if patience.preferred is None:
-        return _still_booting(run)
-    run.promise()  # it may be one that another caller has begun, without such a wish
-    run.leave()
-    return _accepted(run, patience)
+class Waiting:
+    """One caller's wait for a run, and what it hears if its time is over before the run is.
+
+    ``joined``: another call has begun the run. The deadline of the one that did is the run's own
+    (``Run.late`` says when it came during a boot); one that joins brings its own.
+    """
+
+    def __init__(
+        self, run: Run, order: Order, patience: Patience, headers: Headers, raw: bytes
+    ) -> None:
+        self.run, self.patience = run, patience
+        self.joined = run.order.request is not order.request
+        self._call = (headers, order, raw)
+        self.began_at = run.clock.monotonic()
+        self.deadline_seconds = order.deadline_seconds if self.joined else None
+        given = self.deadline_seconds
+        self.deadline_at = math.inf if given is None else self.began_at + given
+
+    @property
+    def over(self) -> bool:
+        """Whether its deadline has come, and the run goes on."""
+        if self.joined:
+            return self.run.clock.monotonic() >= self.deadline_at
+        return self.run.late
+
+    def answer(self, disconnect_grace_seconds: float) -> Response:
+        """What it hears that waits no longer."""
+        if self.patience.preferred is None:
+            failure = self.end(disconnect_grace_seconds)
+            return error_response(failure, operation_id=self.run.id)
+        self.run.park()  # it may be one that another caller has begun, without such a wish
+        self.run.leave()
+        return _accepted(self.run, self.patience)
+
+    def end(self, disconnect_grace_seconds: float) -> HttpError | DeadlineExceeded:
+        """Wait no longer: why, in an error's words."""
+        run = self.run
+        if self.joined and not run.waits_for_boot:
+            run.park()
+            run.leave()
+            return DeadlineExceeded()
+        seconds = come_back_seconds(run.expected_wait_seconds())
+        run.send_away(call_scope(*self._call), seconds, disconnect_grace_seconds)
+        message = "The model is still starting; the same call, sent again, gets its answer."
+        return HttpError(503, "cold_start_timeout", message, retry_after_seconds=seconds)
 
 
 def _accepted(run: Run, patience: Patience) -> Response:
@@ -103,21 +151,7 @@ def _accepted(run: Run, patience: Patience) -> Response:
     }
     response = json_response(told, 202)
     response.headers["location"] = f"/v1/operations/{run.id}"
-    response.headers["retry-after"] = str(_come_back_seconds(run))
+    response.headers["retry-after"] = str(math.ceil(come_back_seconds(run.expected_wait_seconds())))
     response.headers["preference-applied"] = patience.preferred or ""
     response.headers["x-request-id"] = run.id
     return response
-
-
-def _still_booting(run: Run) -> Response:
-    """503 before the caller's patience ends; the run goes on, and waits for it to come back."""
-    seconds = _come_back_seconds(run)
-    run.leave(back_in_seconds=float(seconds))
-    message = "The model is still starting; the same call, sent again, gets its answer."
-    failure = HttpError(503, "cold_start_timeout", message, retry_after_seconds=float(seconds))
-    return error_response(failure, operation_id=run.id)
-
-
-def _come_back_seconds(run: Run) -> int:
-    expected = run.expected_wait_seconds()
-    return max(1, math.ceil(_USUAL_WAIT_SECONDS if expected is None else expected))

@@ -7,6 +7,7 @@ client leaves. A ``StreamingResponse`` can do none of these while its iterator w
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping
 
 import orjson
@@ -37,7 +38,9 @@ class EventStream(Response):
 
     ``render`` turns a batch of entries into bytes (b"" sends nothing), ``finish`` gives the last
     bytes once the log is closed, ``first`` goes out at once. ``gone`` is called if the client
-    leaves before the end, or if the answer cannot go on. ``follower``: one that reads already.
+    leaves before the end, or if the answer cannot go on. ``cut`` gives the last bytes to a client
+    whose time is over before the end, as it may be from ``cut_at`` (the loop's clock) on; until
+    then b"". ``follower``: one that reads already.
     """
 
     def __init__(
@@ -48,6 +51,8 @@ class EventStream(Response):
         finish: Callable[[], bytes],
         gone: Callable[[], None],
         keep_alive_seconds: float,
+        cut: Callable[[], bytes] = bytes,
+        cut_at: float = math.inf,
         first: bytes = b"",
         follower: Follower | None = None,
         headers: Mapping[str, str] | None = None,
@@ -57,6 +62,7 @@ class EventStream(Response):
         self._finish = finish
         self._gone = gone
         self._keep_alive_seconds = keep_alive_seconds
+        self._cut, self._cut_at = cut, cut_at
         self._first = first
         self._follower = follower
         self.background = None
@@ -109,12 +115,16 @@ class EventStream(Response):
                     await write(self._finish(), more=False)
                     whole = True
                     return
+                elif last := self._cut():
+                    whole = True  # it has been told
+                    await write(last, more=False)
+                    return
                 elif loop.time() >= due:
                     await write(KEEP_ALIVE)
                     due = loop.time() + self._keep_alive_seconds
                 else:
                     if alarm is None:
-                        alarm = loop.call_at(due, ring)
+                        alarm = loop.call_at(min(due, max(self._cut_at, loop.time())), ring)
                     await follower.wait()
         finally:
             if not (left or whole):

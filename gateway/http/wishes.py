@@ -36,7 +36,7 @@ class RoutingBody(BaseModel):
     """The most that it may cost, all attempts together, as text. Money is set aside as for a
     budget; deployments that are expected to cost more, or have no known price, are left out."""
     deadline_seconds: float | None = Field(default=None, gt=0, le=86_400)
-    """The longest that all of it may take."""
+    """The longest that all of it may take. A boot goes on past it, for a call that comes back."""
     allow_fallbacks: bool = True
     """Whether another deployment may do what the first could not."""
     if_cold: IfCold = "wait"

@@ -23,6 +23,8 @@ _PRIOR_BOOTS = 2.0
 _PRIOR_SPREAD, _GUESS_SPREAD = 0.4, 1.2
 _LEAST_SPREAD = 0.02
 _FEWEST = 3  # boots in a part
+LONGER_YET = 0.25  # more of what a boot has taken that is longer than any
+_LEAST_SHARE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ class Boots:
         guesses = [length for length in prior if length > elapsed_seconds]
         weight = _PRIOR_BOOTS * len(guesses) / 2
         if not longer and not guesses:
-            return 0.25 * elapsed_seconds  # longer than any: nothing is known but that
+            return LONGER_YET * elapsed_seconds  # longer than any: nothing is known but that
         total = sum(guesses) * _PRIOR_BOOTS / 2
         if longer:
             total += self._sums[-1] - (self._sums[place - 1] if place else 0.0)
@@ -127,6 +129,21 @@ class Boots:
             else:
                 high = middle
         return high
+
+    def left_quantile(self, share: float, elapsed_seconds: float) -> float | None:
+        """So many of the boots that have taken so long already are over after so much more.
+
+        None: nothing is known. One that takes longer than any is expected to takes a quarter more.
+        """
+        if elapsed_seconds <= 0:
+            return self.quantile(share)
+        if not self.parts:
+            return None
+        longer = 1.0 - sum(part.share * part.below(elapsed_seconds) for part in self.parts)
+        if longer <= _LEAST_SHARE:
+            return LONGER_YET * elapsed_seconds
+        end = self.quantile(1.0 - (1.0 - share) * longer)
+        return None if end is None else max(0.0, end - elapsed_seconds)
 
     def _fit(self) -> None:
         """Anew after an eighth of news."""

@@ -281,6 +281,13 @@ class Warmth:
         """So many boots take no longer, in seconds; None: nothing is known of them."""
         return self.boots.quantile(share)
 
+    def boot_left_seconds(self, elapsed_seconds: float) -> float | None:
+        """What three of four boots that have taken so long already do not exceed; None: not known.
+
+        By what was seen or told of the provider, and no guess: a caller may be sent away for it.
+        """
+        return self.boots.left_quantile(0.75, elapsed_seconds)
+
     def calibration(self) -> Calibration:
         """How good P(warm) has been."""
         return self.quality

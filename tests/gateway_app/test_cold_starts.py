@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +22,8 @@ from providers.contract import (
 from providers.testing import Wait
 from providers.testing.scripted import Step
 from tests.emulators.openai_chat import OpenAIChat
-from tests.gateway_app.gateways import Gateway, Scripts
+from tests.gateway_app.conftest import configuration, scripted
+from tests.gateway_app.gateways import Gateway, Scripts, running_gateway
 
 END = (Delta("hi"), Finished(("stop",), Usage(1, 2)))
 
@@ -210,6 +212,32 @@ def test_news_of_a_boot_do_not_prolong_it(gateway: Gateway, scripts: Scripts) ->
     _, error = gateway.error("impatient")
     assert error["code"] == "cold_start_timeout"
     assert len(scripts.calls("impatient")) < 50
+
+
+def test_a_boot_that_is_given_up_says_when_to_come_back(tmp_path: Path) -> None:
+    """By the boots that were seen, as old as this one is; and no later than SDKs heed."""
+    tree = configuration("http://127.0.0.1:9")
+    for name in ("plain", "first", "second", "short"):
+        tree["deployments"][name] = scripted(name, timeouts={"boot_seconds": 0.3})
+    forever = (Booting("process_started", True), Wait(60))
+    with running_gateway(tree, tmp_path) as gateway:
+
+        def asked_back(name: str, boot_seconds: float | None) -> int:
+            phases = Phases(boot_seconds=boot_seconds, evidence="delay_reported", caused_boot=True)
+            seen = [] if boot_seconds is None else [ending(phases)] * 6
+            gateway.scripts.only(name, *seen, forever)
+            for _ in seen:
+                gateway.answer(name)
+            told = gateway.generate(name)
+            error = told.json()["error"]
+            assert (told.status_code, error["code"]) == (503, "cold_start_timeout")
+            assert error["retry_after_seconds"] == int(told.headers["retry-after"])
+            return int(told.headers["retry-after"])
+
+        assert asked_back("plain", None) == 1  # nothing is known but that it took 0.3 s
+        assert asked_back("first", 5.0) in (4, 5)
+        assert asked_back("second", 30.0) in (29, 30, 31)
+        assert asked_back("short", 3000.0) == 60
 
 
 def test_each_output_begins_the_stall_anew(gateway: Gateway, scripts: Scripts) -> None:

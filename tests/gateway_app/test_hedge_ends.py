@@ -26,6 +26,7 @@ from tests.gateway_app.hedged import (
     COLD,
     END,
     HEDGE,
+    NEVER,
     Clinging,
     booked,
     deployment,
@@ -94,12 +95,25 @@ def test_a_gateway_that_dies_in_a_race_books_both_afterwards(two: Gateway, tmp_p
 
 
 def test_the_deadline_ends_both(two: Gateway) -> None:
+    """One that works makes it late for both."""
     two.scripts.only("a", COLD)
-    two.scripts.only("b", COLD)
-    status, error = two.error("two", routing={**HEDGE, "deadline_seconds": 0.2})
+    two.scripts.only("b", (Started(), NEVER))
+    status, error = two.error("two", routing={**HEDGE, "deadline_seconds": 0.3})
     assert (status, error["code"]) == (503, "cold_start_timeout")
     found = booked(two, two.operation(error["operation_id"]))
     assert sorted(found) == [("a", "failed"), ("b", "failed")]
+
+
+def test_a_deadline_while_both_boot_ends_the_waiting_alone(two: Gateway) -> None:
+    two.scripts.only("a", COLD)
+    two.scripts.only("b", COLD)
+    status, error = two.error("two", routing={**HEDGE, "deadline_seconds": 0.3})
+    assert (status, error["code"]) == (503, "cold_start_timeout")
+    place = f"/v1/operations/{error['operation_id']}"
+    assert two.get(place)["status"] == "running"
+    assert two.http.delete(place).status_code in (202, 204)
+    eventually(lambda: not two.running())
+    assert [row["status"] for row in two.last_rows("two")] == ["cancelled"] * 2
 
 
 def test_a_budget_that_runs_out_ends_the_one_it_pays_for(two: Gateway) -> None:

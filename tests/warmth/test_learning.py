@@ -16,7 +16,7 @@ from gateway.warmth.intervals import wilson
 from gateway.warmth.priors import prior_of
 from gateway.warmth.survival import Survival
 from gateway.warmth.warmth import Warmth
-from tests.warmth.worlds import GUESS, Draw, always, end, exponential, lived, lognormal
+from tests.warmth.worlds import GUESS, Draw, always, end, exponential, lived, lognormal, two_modes
 
 WORLDS: dict[str, tuple[Draw, dict[float, float]]] = {
     # seconds without work -> the true chance to be up still
@@ -222,6 +222,24 @@ def test_a_history_that_is_told_again_teaches_the_same() -> None:
     other.absorb(warmth)
     assert other.idle_since == 0
     assert other.outlook(10.0).p_warm == pytest.approx(warmth.outlook(10.0).p_warm, abs=0.02)
+
+
+def test_what_is_left_of_a_boot_depends_on_its_age() -> None:
+    boots = Boots(GUESS)
+    assert boots.left_quantile(0.75, 0.0) is boots.left_quantile(0.75, 9.0) is None
+    dice = random.Random(1)
+    for _ in range(64):  # a third take 4 s or so, the others 37
+        boots.observe(two_modes(dice))
+    new, young, old, older = (boots.left_quantile(0.75, age) for age in (0.0, 10.0, 30.0, 600.0))
+    assert new == boots.quantile(0.75) and new is not None
+    assert young is not None and old is not None
+    assert 27 < young < 38 and young > new - 10.0  # it is none of the quick ones
+    assert 5 < old < 20
+    assert older == 150.0  # longer than any
+    short = Boots(GUESS)
+    for _ in range(5):
+        short.observe(0.2)
+    assert short.left_quantile(0.75, 100.0) == 25.0
 
 
 def test_clocks_that_were_set_back_give_no_gap_below_0() -> None:

@@ -135,7 +135,7 @@ def _traffic(found: dict[str, Any]) -> str:
     if traffic["origin"] == "ledger":
         said += f" from {traffic['start_time'][:10]} to {traffic['end_time'][:10]}"
     if daily is not None:
-        said += f", about {daily:,.0f} a day"
+        said += f", about {daily:,.0f} a day" if daily >= 1 else ", less than one a day"
     return f"<p>{escape(said)}.</p>"
 
 
@@ -151,7 +151,7 @@ def _table(found: dict[str, Any]) -> str:
             *(_usd(candidate[f"{part}_usd"]) for part in ("active", "boot", "idle")),
             _both(candidate["tokens_usd"], candidate["other_usd"]),
             _usd(candidate["standing_usd"]),
-            _UNKNOWN if waits["cold_rate"] is None else f"{waits['cold_rate']:.1%}",
+            _UNKNOWN if waits["cold_rate"] is None else f"{waits['cold_rate'] * 100:.1f} %",
             *(_seconds(waits[f"{name}_seconds"]) for name in ("p50", "p95", "p99")),
         ]
         kind = ' class="cheapest"' if candidate["name"] == found["cheapest"] else ""

@@ -13,6 +13,7 @@ from decimal import Decimal
 from html import unescape
 from html.parser import HTMLParser
 from importlib import resources
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -21,7 +22,7 @@ import pytest
 from gateway.http.dashboard.figures import seconds, usd
 from gateway.ledger.cost_report import added_up
 from tests.dashboard.conftest import SCRIPT_TAG
-from tests.gateway_app.gateways import Gateway
+from tests.gateway_app.gateways import Gateway, eventually, running_gateway
 
 PAGES = (
     *("", "/cost", "/operations", "/cold-starts", "/keep-warm", "/compare?model=tokens"),
@@ -292,6 +293,30 @@ def test_pages_before_the_first_call(empty: Gateway, path: str) -> None:
     page = page_of(empty, path)
     assert "<h1>" in page and ">$0<" not in page
     assert ("Nothing was booked" in page) is (path == "/cost")
+
+
+def test_pages_where_nothing_is_configured(tmp_path: Path) -> None:
+    with running_gateway({}, tmp_path) as bare:
+        said = {path: page_of(bare, path) for path in ("", "/cost", "/compare", "/playground")}
+        for path in ("/operations", "/cold-starts", "/keep-warm"):
+            assert 'class="empty"' in page_of(bare, path)
+        assert csv_of(bare, "compare") == []
+    assert "No deployment is configured" in said[""] and "nothing yet" in said[""]
+    assert "nothing to compare" in said["/compare"] and "<button disabled>" in said["/playground"]
+    assert "bills" not in said["/cost"]
+
+
+def test_the_first_page_has_the_cost_and_the_cold_rate_of_the_day(
+    shown: Gateway, ids: dict[str, str]
+) -> None:
+    (cost,), (starts,) = (shown.get(f"/v1/{name}")["data"] for name in ("costs", "cold-starts"))
+    parts = (
+        *(usd(cost["known_usd"]), f"and {cost['unknown_attempts']} of unknown cost"),
+        f"{starts['cold_rate'] * 100:.1f} %",
+        f"{starts['cold']} of {starts['cold'] + starts['warm']} with a verdict",
+    )
+    eventually(lambda: all(part in page_of(shown, "") for part in parts))
+    assert "cost?last=24h" in page_of(shown, "")
 
 
 def test_reconciled_through(shown: Gateway, ids: dict[str, str]) -> None:

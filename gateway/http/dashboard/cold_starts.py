@@ -212,11 +212,16 @@ def _boots(rows: Sequence[Row], width: int) -> charts.Drawing:
             ("p99", p90, p99 - p90, f"99 in 100: up to {seconds(p99)}"),
         ]
         lines.append(
-            charts.Line(_name(row), [p for p in parts if p[2] > 0], f"{boot['count']} boots")
+            charts.Line(
+                _name(row),
+                [p for p in parts if p[2] > 0],
+                f"{boot['count']} boot{'s' * (boot['count'] != 1)}",
+            )
         )
         most = max(most, p99)
+    scale = [(at, seconds(at)) for at, _ in charts.quarters(most, "s")]
     title = "Boot seconds by group: half, 9 in 10, 99 in 100; figures in the table"
-    return charts.lying(title, lines, width, most, charts.quarters(most, "s"))
+    return charts.lying(title, lines, width, most, scale)
 
 
 def _strips(query: ReportQuery, operations: Sequence[Row], size: tuple[int, int]) -> charts.Drawing:

@@ -22,6 +22,8 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
     """Of the first model where none is named."""
     state = visited.state
     models = sorted(state.settings.models)
+    if not models:
+        return View("compare.html", {"found": None}, Table("Candidates", _COLUMNS))
     said = [(name, value) for name, value in asked.params if name != "last"]
     if not asked.one("model") and models:
         said.append(("model", models[0]))

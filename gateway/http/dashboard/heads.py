@@ -19,7 +19,7 @@ _SAID = {
     "boot_p99_seconds": "boot, 99 in 100",
     "wait_p50_seconds": "wait, half",
     "wait_p99_seconds": "wait, 99 in 100",
-    "first_output_seconds": "first output after",
+    "first_output_seconds": "first output",
     "total_seconds": "took",
     "p_warm": "chance to be warm",
     "P(warm)": "chance to be warm",

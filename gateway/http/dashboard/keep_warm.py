@@ -37,7 +37,11 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
     kept, as_of = await read(visited, lambda reports: reports.kept_warm(begin_us, end_us))
     rows = statement(kept, state.settings.deployments)
     table = Table(
-        f"Keeping warm in {month} (UTC)", _COLUMNS, rows, f"keep-warm.csv{asked.link(rows=None)}"
+        f"Keeping warm in {month} (UTC)",
+        _COLUMNS,
+        rows,
+        f"keep-warm.csv{asked.link(rows=None)}",
+        in_cards=True,
     )
     wanted, plan = asked.one("plan"), None
     if wanted:

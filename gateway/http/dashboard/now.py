@@ -45,7 +45,7 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
     pulse.feeds_chart = True
     stands = Counter(word_of(one) for one in found)
     shown = {
-        "running": Table("Operations that run", _RUNNING, running[:_SHOWN]),
+        "running": Table("Operations that run", _RUNNING, running[:_SHOWN], in_cards=True),
         "count": len(running),
         "waiting": sum(run.waits_for_boot for run in state.executor.runs.values()),
         "stands": sorted(stands.items(), key=lambda pair: _ORDER.find(pair[0])),

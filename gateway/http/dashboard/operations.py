@@ -40,6 +40,7 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
         _LIST,
         found["data"],
         "operations.csv" + asked.link(),
+        in_cards=True,
     )
     shown = {
         "older": older and asked.link(cursor=older),
@@ -67,6 +68,7 @@ async def build_one(visited: Visit, asked: Asked, request: Request) -> View:
     }
     for name, table in tables.items():
         table.csv_link = f"{_link(found)}.csv?rows={name}"
+        table.in_cards = True
     shown = {
         "operation": found,
         "drawings": _waterfalls(rows),
@@ -195,7 +197,7 @@ def _waterfalls(rows: list[AttemptRow]) -> list[charts.Drawing]:
         note = f"{row.status}, {seconds(row.total_seconds)}"
         lines.append(charts.Line(row.deployment, parts, note))
     title = f"Waterfall of {len(rows)} attempt(s); the table below has its figures"
-    scale = charts.quarters(most, "s")
+    scale = [(at, seconds(at)) for at, _ in charts.quarters(most, "s")]
     sizes = (charts.WIDE, charts.NARROW)
     return [charts.lying(title, lines, size[0], most, scale) for size in sizes]
 

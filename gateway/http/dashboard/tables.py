@@ -60,6 +60,8 @@ class Table:
     columns: Sequence[Column]
     rows: Sequence[Row] = field(default_factory=list)
     csv_link: str | None = None
+    in_cards: bool = False
+    """On a phone each row is a card: for rows that are read one by one."""
     feeds_chart: bool = False
     """Its cells carry what CSV holds, for the script that draws them."""
 
@@ -83,7 +85,7 @@ def _cell(column: Column, row: Row) -> Cell:
     text = column.show(value)
     kinds = ["number"] if column.is_number else ["long"] if column.is_long else []
     if column.is_extra or not text:
-        kinds.append("extra")
+        kinds.append("extra" if text else "extra empty")
     if text == UNKNOWN:
         kinds.append("unknown")
     link = None if column.link is None else column.link(row)

@@ -5,12 +5,19 @@
   const GAP = 2;
   const STEPS = [1, 5, 10, 30, 60, 300, 600, 1800, 3600, 10800, 21600, 43200, 86400, 172800, 604800,
     1209600, 2592000, 7776000];
-  const dollars = new Intl.NumberFormat("en", { style: "currency", currency: "USD",
-    maximumSignificantDigits: 3 });
   const cents = new Intl.NumberFormat("en", { style: "currency", currency: "USD" });
   const counts = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
+  // As the server writes dollars: below one, three digits that count, and cents at least.
+  function dollars(value) {
+    if (value === 0) return "$0";
+    if (Math.abs(value) >= 1) return cents.format(value);
+    const [whole, part] = Math.abs(value)
+      .toFixed(Math.min(12, 2 - Math.floor(Math.log10(Math.abs(value))))).split(".");
+    return `${value < 0 ? "-" : ""}$${whole}.${part.replace(/0+$/, "").padEnd(2, "0")}`;
+  }
+
   const say = {
-    usd: (value) => (value === 0 ? "$0" : (Math.abs(value) >= 1 ? cents : dollars).format(value)),
+    usd: dollars,
     count: (value) => counts.format(value),
     share: (value) => `${(value * 100).toFixed(1)} %`,
   };

@@ -85,7 +85,7 @@ def _cell(column: Column, row: Row) -> Cell:
     text = column.show(value)
     kinds = ["number"] if column.is_number else ["long"] if column.is_long else []
     if column.is_extra or not text:
-        kinds.append("extra" if text else "extra empty")
+        kinds.append("extra" if text else "extra blank")
     if text == UNKNOWN:
         kinds.append("unknown")
     link = None if column.link is None else column.link(row)

@@ -227,6 +227,7 @@
           incrs: STEPS.filter((long) => long >= Math.min(told.step, 86400)) }),
         axis({ values: (_, splits) => splits.map((value) => unit(value)), size: 64, space: 40 }),
         ...(rate ? [axis({ scale: "rate", side: 1, grid: { show: false }, size: 46,
+          splits: () => [0, 0.25, 0.5, 0.75, 1],
           values: (_, splits) => splits.map((value) => `${Math.round(value * 100)} %`) })] : []),
       ],
       series: [

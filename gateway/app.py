@@ -7,6 +7,7 @@ import fcntl
 import functools
 import logging
 import os
+import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -122,11 +123,13 @@ def create_app(
     clock: Clock | None = None,
     http: Callable[[ProviderSettings], Http] = open_http,
     log_attempts: bool = True,
+    dice: Callable[[str], random.Random] = lambda deployment: random.Random(),  # noqa: S311
 ) -> Gateway:
     """The gateway as an ASGI application.
 
     ``plugins`` come before the installed ones of the same name (tests use it); ``log_attempts``
-    prints one JSON line per attempt on standard error. Raises ConfigError when the configuration
+    prints one JSON line per attempt on standard error; ``dice`` draw what a deployment's keep-warm
+    policy leaves to chance. Raises ConfigError when the configuration
     names what does not exist; starting raises ConfigError when another gateway holds the data
     folder.
     """
@@ -142,7 +145,7 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             app.state.gateway = await _open(
-                stack, settings, registry, routes, clock or Clock(), log_attempts
+                stack, settings, registry, routes, clock or Clock(), log_attempts, dice
             )
             yield
 
@@ -179,6 +182,7 @@ async def _open(
     routes: Routes[Target],
     clock: Clock,
     log_attempts: bool,
+    dice: Callable[[str], random.Random],
 ) -> State:
     data_dir = settings.server.data_dir
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -291,7 +295,7 @@ async def _open(
     alerting = Alerting(settings.alerts, registry.targets, clock)
     stack.push_async_callback(alerting.aclose)
     stack.callback(asyncio.create_task(alerting.watch(recalling)).cancel)
-    for keeper in await keepers(settings, registry, charging, open_reports):
+    for keeper in await keepers(settings, registry, charging, open_reports, dice):
         stack.push_async_callback(keeper.aclose)
         stack.push_async_callback(_end, asyncio.create_task(keeper.run()))
     # The last to be set up is the first to be ended: what a drain lets end is kept warm, looked

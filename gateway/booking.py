@@ -69,7 +69,7 @@ def book(
         price,
         None if boots is None else boots.take,
     )
-    course.worked = seen.spends or seen.timeline.work_began
+    course.worked = (seen.spends and seen.sent) or seen.timeline.work_began
     failure = _as_shown(course, failure, seen)
     row.completed_at_us = row.begun_at_us + round((at - seen.timeline.begun_at) * 1e6)
     strange = _bill(row, seen, price, course)

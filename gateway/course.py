@@ -125,6 +125,8 @@ class Course:
         timeline.observe(event, at)
         if timeline.work_began and not worked_before:
             self.target.waking.works(at)
+            if self.target.machines is not None and timeline.waited_for_others:
+                self.target.machines.works(self.row.attempt_id, at)
         match event:
             case Delta() | Output():
                 if self._share_mark is None:  # it waited, and nothing else said that work began

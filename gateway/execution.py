@@ -194,6 +194,8 @@ class Run(Attended):
             except GateFull:
                 come_back_seconds = target.waking.come_back_seconds(self.clock.monotonic())
                 return QueueFull(retry_after_seconds=come_back_seconds)
+            if held.moved_to is not None:
+                target = self._moved(held.moved_to)
         try:
             return await self._attempt(target, lane, held)
         finally:
@@ -202,10 +204,14 @@ class Run(Attended):
     async def _wait_for_place(self, target: Target, lane: Lane) -> Held:
         """Until the deployment has a place, or has been woken. Raises GateFull."""
         lane.held = held = target.waking.join(
-            self.order.input_bytes, self._hear_of_boot, self.clock.monotonic
+            self.order.input_bytes,
+            self._hear_of_boot,
+            self.clock.monotonic,
+            () if lane.contest else [other.name for other in self.order.plan.targets],
         )
-        if target.keeper is not None:
-            target.keeper.arrived()
+        for waited_for in (target, target.boots_beside):  # either may be the one that is up first
+            if waited_for is not None and waited_for.keeper is not None:
+                waited_for.keeper.arrived()
         watchdog = self._watch(target, lane)
         try:
             await target.gate.wait(held)
@@ -216,6 +222,11 @@ class Run(Attended):
             lane.held = None
         self.idle_since = held.since + held.seconds
         return held
+
+    def _moved(self, name: str) -> Target:
+        """The deployment that was up before the one whose queue this stood in."""
+        self.explain(name, "dual_boot", "up before the one that was waited for")
+        return next(target for target in self.order.plan.targets if target.name == name)
 
     def _hear_of_boot(self, booting: Booting) -> None:
         """The boot that it waits for, without an attempt of its own, is proved."""

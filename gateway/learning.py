@@ -10,7 +10,9 @@ from gateway.registry import Target
 
 def learn(target: Target, row: AttemptRow, observed: Observed, *, in_pieces: bool) -> None:
     """What the deployment usually does. ``in_pieces``: the attempt showed its output as it came."""
-    if target.keeper is not None:
+    if target.keeper is not None and not observed.sent:
+        target.keeper.called_off()
+    elif target.keeper is not None:
         target.keeper.ended(_joined_until_us(row, observed.timeline))
     if row.status != "succeeded":
         return

@@ -69,6 +69,10 @@ class Race:
         if self._winner is not None:
             return False
         self._winner, attempt.contest = attempt.target.name, None
+        other = attempt.target.boots_beside
+        if self.boots and other is not None:
+            self._boot_is_over((attempt.target, other))
+            other.waking.send_on(attempt.target.name, attempt.target.waking)
         for name, lane in self._lanes.items():
             if name != self._winner and not self._tasks[name].done():
                 lane.lose()
@@ -86,7 +90,7 @@ class Race:
         plan = self._run.order.plan
         pair = [target for target in plan.targets if target.name in plan.boots]
         at = self._run.clock.monotonic()
-        if len(pair) != 2 or any(target.boots_beside or target.gate.full for target in pair):
+        if len(pair) != 2 or any(x.boots_beside is not None or x.gate.full for x in pair):
             return None
         if any(coldness(target.outlook(at)) < 2 for target in plan.targets):
             return None
@@ -96,7 +100,7 @@ class Race:
         """Have both boot; the first that is up gets the request."""
         self.boots = True
         for target, other in (pair, pair[::-1]):
-            target.boots_beside = True
+            target.boots_beside = other
             self._run.explain(target.name, "dual_boot", f"booted beside {other.name}")
             entered = self._enter(target)
             entered.add_done_callback(self._explain_refusal(target.name, "dual_boot", "not booted"))
@@ -105,8 +109,13 @@ class Race:
         except asyncio.CancelledError:
             return await self._stopped()
         finally:
-            for target in pair:
-                target.boots_beside = False
+            if self._winner is None:
+                self._boot_is_over(pair)
+
+    @staticmethod
+    def _boot_is_over(pair: tuple[Target, Target]) -> None:
+        for target in pair:
+            target.boots_beside = None
 
     async def _hedged(self) -> Raced:
         """Ask the first of the plan, and where it shows nothing a second one as well.

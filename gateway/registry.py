@@ -66,6 +66,7 @@ class Keeping(Protocol):
     def arrived(self) -> None: ...
     def begun(self) -> None: ...
     def ended(self, ready_us: int | None) -> None: ...
+    def called_off(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -101,8 +102,8 @@ class Target:
     """Its deployment, where that can know a bound on its output."""
     can_boot_alone: bool = False
     prospect: Prospect = field(init=False)
-    boots_beside: bool = False
-    """Whether it is booted beside another now, for a request that gets the first that is up."""
+    boots_beside: Target | None = None
+    """The one that it is booted beside now, for a request that gets the first that is up."""
 
     def __post_init__(self) -> None:
         self.prospect = Prospect(

@@ -18,12 +18,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from gateway.accounting.timeline import Timeline
 from gateway.booting import come_back_seconds
 from gateway.ledger.rows import AttemptRow
-from gateway.limits.gate import Gate, Waiter
+from gateway.limits.gate import Gate, GateFull, Waiter
 from gateway.warmth.warmth import Warmth
 from providers.contract import Booting, Evidence
 
@@ -48,9 +48,10 @@ class Held(Waiter):
     """One who waits for a place at a deployment; ``tell`` is called once, of a boot that is proved.
 
     ``boot``: the one that it waits for, or waited for; ``booked``: its row says so.
+    ``elsewhere``: other deployments that may serve it; ``moved_to``: the one that it waits at now.
     """
 
-    __slots__ = ("_waking", "booked", "boot", "tell")
+    __slots__ = ("_waking", "booked", "boot", "elsewhere", "moved_to", "tell")
 
     def __init__(
         self,
@@ -58,9 +59,12 @@ class Held(Waiter):
         size_bytes: int,
         tell: Callable[[Booting], None],
         monotonic: Callable[[], float],
+        elsewhere: Collection[str] = (),
     ) -> None:
         super().__init__(size_bytes, monotonic)
         self._waking = waking
+        self.elsewhere = elsewhere
+        self.moved_to: str | None = None
         self.tell = tell
         self.boot: Boot | None = None
         self.booked = False
@@ -92,6 +96,10 @@ class Held(Waiter):
     def left_seconds(self, at: float) -> float | None:
         """How much longer the boot may last; None: nobody knows."""
         return self._waking.left_seconds(at)
+
+    def move(self, name: str, waking: Waking) -> None:
+        """Wait at another deployment from now on."""
+        self._waking, self.moved_to = waking, name
 
     def book(self, row: AttemptRow) -> bool:
         """Write into a row the boot that was waited out before; False: there was none.
@@ -151,14 +159,27 @@ class Waking:
         size_bytes: int,
         tell: Callable[[Booting], None],
         monotonic: Callable[[], float],
+        elsewhere: Collection[str] = (),
     ) -> Held:
         """Stand in the queue for a place. Raises GateFull."""
-        held = Held(self, size_bytes, tell, monotonic)
+        held = Held(self, size_bytes, tell, monotonic, elsewhere)
         self._gate.join(held)
         if self.boot is not None:
             held.boot = self.boot
             tell(Booting(self.boot.evidence, False))
         return held
+
+    def send_on(self, name: str, there: Waking) -> None:
+        """Another deployment is up first: who waits here and may be served there waits there.
+
+        As far as its queue has room.
+        """
+        for held in [held for held in self._gate.waiting if name in held.elsewhere]:
+            try:
+                self._gate.move(held, there._gate)
+            except GateFull:
+                return
+            held.move(name, there)
 
     def asks(self, *, again: bool) -> None:
         """An attempt asks the deployment, for the first time or ``again``."""

@@ -6,7 +6,8 @@ that ended last before it, so that attempts and charges add up to the machine's 
 
 Units:   seconds of one monotonic clock, the gateway's.
 Model:   a machine runs one attempt at a time, or, where a price says ``shared``, all of them. The
-         one that was used last is used next. After ``keep_alive_seconds`` it is gone.
+         one that was used last is used next; who waits in the provider's queue gets the one that
+         comes free. After ``keep_alive_seconds`` it is gone.
 Truth:   whether the machine was really there is known when the next attempt has a verdict: warm
          measures the gap, cold bounds it, and an attempt that did no work says nothing.
 """
@@ -22,6 +23,7 @@ from gateway.accounting.prices import PriceRow
 from gateway.accounting.pricing import Seconds, second_line, unknown_seconds
 
 _MOST_EXPIRED = 64
+_TOLD_LATE_SECONDS = 1.0  # of a machine that goes from one attempt to the next, the end comes later
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,9 @@ class Machines:
         self._idle: list[_Machine] = []  # the one used last stands last
         self._expired: list[_Machine] = []
         self._taken: dict[str, _Machine | None] = {}
+        self._begun: dict[
+            str, float
+        ] = {}  # works, on a machine whose last work is not told as over
 
     def begin(self, attempt_id: str) -> None:
         """An attempt is dispatched: it takes the machine that was used last, if one is idle."""
@@ -74,19 +79,46 @@ class Machines:
         else:
             self._taken[attempt_id] = None
 
+    def works(self, attempt_id: str, at: float) -> None:
+        """It waited for somebody else's machine, and begins to work on the one that came free.
+
+        So the one that it was taken to have from its dispatch on was not there for it.
+        """
+        if self.shared:
+            return
+        taken = self._taken.get(attempt_id)
+        came_free = self._idle.pop() if self._idle else None
+        if taken is not None:
+            (self._expired if taken.part else self._idle).append(taken)
+        self._taken[attempt_id] = came_free
+        if came_free is None:
+            self._begun[attempt_id] = at
+
     def end(
         self, attempt_id: str, begun_at: float, at: float, verdict: Verdict, *, worked: bool
     ) -> IdleGap | None:
         """It has ended; gives the gap before it. ``worked``: it may have used a machine."""
         self._running -= 1
         machine = self._taken.pop(attempt_id)
+        self._begun.pop(attempt_id, None)
         if not worked:
             if machine is not None:
                 (self._expired if machine.part else self._idle).append(machine)
             return None
+        if verdict == "cold":  # a machine that was up then would have served it
+            self._expired = [x for x in self._expired if x.idle_since >= begun_at]
         if not (self.shared and self._running):
-            self._idle.append(_Machine(attempt_id, at))
+            self._free(_Machine(attempt_id, at))
         return None if machine is None else self._gap(machine, begun_at, verdict)
+
+    def _free(self, machine: _Machine) -> None:
+        """It idles from now on, unless somebody works on it already."""
+        for attempt_id, at in self._begun.items():
+            if machine.idle_since - at <= _TOLD_LATE_SECONDS:
+                del self._begun[attempt_id]
+                self._taken[attempt_id] = machine
+                return
+        self._idle.append(machine)
 
     def keep(self, since: float, until: float) -> None:
         """The machine that was used last was held by a policy: this time is booked, and no gap."""

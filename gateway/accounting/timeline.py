@@ -100,6 +100,13 @@ class Timeline:
         return self.waiting_since is not None
 
     @property
+    def waited_for_others(self) -> bool:
+        """Whether it waited for a machine that it has not caused to boot, as far as was said."""
+        if self.booting is not None:
+            return self.booting.caused_boot is False
+        return self._queued_at is not None
+
+    @property
     def working_since(self) -> float | None:
         """Stamp of the begin of work, as far as is known: the dispatch, until a wait is reported.
 

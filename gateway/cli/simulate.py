@@ -100,6 +100,13 @@ def simulate(
             "name, repeatable, each with its billing, and boots and keep-alive as far as known."
         ),
     ] = None,
+    call_off: Annotated[
+        bool,
+        typer.Option(
+            "--call-off/--no-call-off",
+            help="With --providers: whether the slower of two boots ends when the other is up.",
+        ),
+    ] = True,
     train_share: Annotated[
         float, typer.Option(min=0, max=0.99, help="The first part trains; the rest is counted.")
     ] = 0.5,
@@ -158,7 +165,7 @@ def simulate(
             known = window if families[0] == "fixed" else None
             sites, notes = sites_of(settings, providers, (plant, row, known))
             told["trace"]["notes"] = [*told["trace"]["notes"], *notes]
-            told["routes"] = answer.routes_json(scene, stakes, families[0], sites)
+            told["routes"] = answer.routes_json(scene, stakes, families[0], sites, call_off)
         else:
             told["policies"] = answer.policies_json(scene, stakes, families, row)
         if compare:
@@ -357,7 +364,10 @@ def _held(say: Any, held: dict[str, Any], line: Any) -> None:
                 f"{row['name']} comes to {row['replica_seconds']:,.0f} replica seconds there, and "
                 "no nearer."
             )
+    if best["keep_cold"] is None:
+        line("No bound is known where boots differ in length, or there are several replicas.")
+        return
     line(
-        f"Who knows every gap and only holds: {best['keep_cold']:,} cold starts at that cost. Who "
-        f"also boots ahead: none, at {best['prewarm_replica_seconds']:,.0f} replica seconds."
+        f"Who knows every gap and only holds: {best['keep_cold']:,.1f} cold starts at that cost. "
+        f"Who also boots ahead: none, at {best['prewarm_replica_seconds']:,.0f} replica seconds."
     )

@@ -95,6 +95,16 @@ class Keeper:
             self._idle_since_us, self._booted_ahead = now, False
             self._changed.set()
 
+    def called_off(self) -> None:
+        """An attempt has ended that asked for nothing but a boot: no machine idles after it.
+
+        Unless the policy had it up or booting: then that has to be let go some time.
+        """
+        if self._held or self._booted_ahead or self._pinged_us is not None:
+            self.ended(None)
+        else:
+            self._running -= 1
+
     async def run(self) -> None:
         """Act until cancelled. What a provider refuses is logged, and tried again with the next."""
         # A gateway that died may have left it held.

@@ -39,6 +39,7 @@ async def keepers(
     registry: Registry,
     charging: Charging,
     open_reports: Callable[[], Reports],
+    dice: Callable[[str], random.Random],
 ) -> list[Keeper]:
     """A keeper for each deployment that has a policy. Raises ConfigError.
 
@@ -55,7 +56,7 @@ async def keepers(
         if given is None:
             continue
         target = registry.targets[name]
-        policy = policy_of(target, given, now_us)
+        policy = policy_of(target, given, now_us, dice(name))
         spent = 0
         try:
             reports = open_reports()
@@ -76,7 +77,7 @@ def policy_of(
     target: Target,
     given: KeepWarmSettings,
     now_us: int,
-    dice: random.Random | None = None,
+    dice: random.Random,
 ) -> Policy:
     """The policy of one deployment; ``dice`` draw its windows, where it draws any.
 
@@ -98,7 +99,7 @@ def policy_of(
         case "ski_rental":
             policy = SkiRental(stakes)
         case "ski_randomised":
-            policy = SkiRental(stakes, dice or random.Random())  # noqa: S311 (no secret)
+            policy = SkiRental(stakes, dice)
         case "histogram":
             policy = Histogram(stakes)
         case "learned":

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 # Of many places that come free at once, so many are given at a time, and that is faster than the
 # gateway works. All at once they would be served, and come free again, in waves that each hold up
@@ -20,13 +20,18 @@ class GateFull(Exception):
 
 
 class Waiter:
-    """One in the queue. ``monotonic`` is its clock; ``until`` is when the place came."""
+    """One in the queue. ``monotonic`` is its clock; ``until`` is when the place came.
 
-    __slots__ = ("monotonic", "place", "since", "size_bytes", "until")
+    ``gate``: whose queue it stands in, or whose place it has; another one than at first where it
+    was moved.
+    """
+
+    __slots__ = ("gate", "monotonic", "place", "since", "size_bytes", "until")
 
     def __init__(
         self, size_bytes: int = 0, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
+        self.gate: Gate[Any] | None = None
         self.place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.size_bytes = size_bytes
         self.monotonic = monotonic
@@ -99,20 +104,32 @@ class Gate(Generic[Queued]):
         too_heavy = self._queued_bytes + waiter.size_bytes > self._max_queued_bytes
         if too_heavy or len(self._waiting) >= self._max_queued:
             raise GateFull
+        waiter.gate = self
         self._waiting.append(waiter)
         self._queued_bytes += waiter.size_bytes
 
+    def move(self, waiter: Queued, there: Gate[Queued]) -> None:
+        """From this queue to the end of another. Raises GateFull: then it stays here."""
+        there.join(waiter)
+        self._drop(waiter)
+        there._give()
+
     async def wait(self, waiter: Queued) -> None:
-        """Until the place comes; cancelling leaves the queue."""
+        """Until the place comes, here or where it was moved to; cancelling leaves the queue."""
         try:
             await waiter.place
         except asyncio.CancelledError:
+            gate = waiter.gate
+            assert gate is not None
             if waiter.until is not None:
-                self.leave()  # the place came in the same moment as the cancel: pass it on
-            elif waiter in self._waiting:
-                self._waiting.remove(waiter)
-                self._queued_bytes -= waiter.size_bytes
+                gate.leave()  # the place came in the same moment as the cancel: pass it on
+            elif waiter in gate._waiting:
+                gate._drop(waiter)
             raise
+
+    def _drop(self, waiter: Queued) -> None:
+        self._waiting.remove(waiter)
+        self._queued_bytes -= waiter.size_bytes
 
     def leave(self) -> None:
         """Give the place back; it goes to the one who waited longest."""

@@ -85,9 +85,9 @@ def policies_json(
 
 
 def routes_json(
-    scene: Scene, stakes: Stakes, family: Family, sites: Sequence[Site]
+    scene: Scene, stakes: Stakes, family: Family, sites: Sequence[Site], calls_off: bool = True
 ) -> list[dict[str, Any]]:
-    """Each way to route over deployments, all of them under one policy."""
+    """Each way to route over deployments, all of them under one policy; the rest as ``route``."""
     make = maker(family, stakes, window_seconds=scene.window_seconds, seed=scene.plant.seed)
     found = []
     for by in ROUTES:
@@ -98,6 +98,7 @@ def routes_json(
             by=by,
             count_from_us=scene.count_from_us,
             end_at_us=scene.end_at_us,
+            calls_off=calls_off,
         )
         found.append(outcome_json(by, outcome, None))
     return found
@@ -110,12 +111,11 @@ def held_json(scene: Scene, stakes: Stakes, families: Sequence[Family]) -> dict[
 
 def comparison_json(found: Comparison, scene: Scene) -> dict[str, Any]:
     """The comparison as a tree."""
-    spent = found.fixed.replica_us
     return {
         "window_seconds": scene.window_seconds,
         "fixed": outcome_json("fixed", found.fixed, None),
         "clairvoyant": {
-            "keep_cold": found.bounds.keep_cold(spent),
+            "keep_cold": found.keep_cold,
             "prewarm_replica_seconds": found.bounds.prewarm_us / 1e6,
         },
         "policies": [

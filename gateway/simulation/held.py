@@ -33,10 +33,15 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A fixed window, what could be known of it, and the policies."""
+    """A fixed window, what could be known of it, and the policies.
+
+    ``keep_cold``: who knows every gap, at the same cost; None: no bound is known, as boots differ
+    in length or a deployment may have several replicas.
+    """
 
     fixed: Outcome
     bounds: Bounds
+    keep_cold: float | None
     held: tuple[Held, ...]
 
 
@@ -47,14 +52,14 @@ def compare_policies(
     fixed = scene.play("fixed", stakes)
     known = bounds(scene.streams, scene.plant.boot_seconds, scene.count_from_us)
     spent, cold = fixed.replica_us, fixed.sum("cold")
-    best = known.keep_cold(spent)
+    best = known.keep_cold(spent) if scene.plant.is_simple else None
     held = []
     for family in families:
         at = at_cost(scene, family, stakes, spent)
         change = None if not cold else at.cold / cold - 1
-        closed = None if cold <= best else (cold - at.cold) / (cold - best)
+        closed = None if best is None or cold <= best else (cold - at.cold) / (cold - best)
         held.append(Held(family, at, change, _interval(fixed, at, seed), closed))
-    return Comparison(fixed, known, tuple(held))
+    return Comparison(fixed, known, best, tuple(held))
 
 
 def _interval(fixed: Outcome, at: AtCost, seed: int) -> tuple[float, float] | None:

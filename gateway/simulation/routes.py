@@ -17,9 +17,10 @@ from typing import Final, Literal, Protocol, TypeAlias
 from gateway.accounting.prices import PriceRow
 from gateway.hedging import dual_boot
 from gateway.routing import STRATEGIES, ModelRules, Strategy, WhenCold, Wish, choose
-from gateway.simulation.seen import Seen
+from gateway.simulation.seen import Beside, Seen
 from gateway.simulation.simulate import Outcome, Plant, Requests
 from gateway.warmth.facts import fact_of
+from gateway.warmth.kept import Served
 from gateway.warmth.policies.base import Policy
 from gateway.warmth.priors import Prior, prior_of
 
@@ -124,7 +125,7 @@ class _Gateway(_One):
     """``choose`` of ``gateway.routing``, told what a gateway would know."""
 
     def __init__(
-        self, strategy: Strategy, sites: Sequence[Site], seed: int, hedge: WhenCold = "never"
+        self, strategy: Strategy, sites: Sequence[Site], seed: int, hedge: WhenCold
     ) -> None:
         self._strategy = strategy
         weights = {site.name: site.weight for site in sites}
@@ -178,11 +179,13 @@ def route(
     by: Route,
     count_from_us: int,
     end_at_us: int,
+    calls_off: bool = True,
 ) -> Outcome:
     """Each stream over deployments of its own; their accounts are in the outcome.
 
     The boots of a stream are drawn in their order, wherever they happen: what differs between two
-    ways to route is the routing, and not the luck.
+    ways to route is the routing, and not the luck. ``calls_off``: a boot that nobody waits for any
+    more is ended; else it goes on, and the provider keeps the machine for its window.
     """
     found = Outcome()
     used = sites[:1] if by == "one" else sites
@@ -191,9 +194,8 @@ def route(
         router = router_of(by, used)
         for at, execute in zip(stream.at_us, stream.execute_us, strict=True):
             advance(seen, at)
-            picked = router.pick(seen, at)
-            number = first_up(seen, picked, at) if len(picked) > 1 else picked[0]
-            router.done(number, at, seen[number].arrive(at, execute).end_us)
+            number, served = serve(seen, router.pick(seen, at), at, execute, calls_off)
+            router.done(number, at, served.end_us)
         advance(seen, end_at_us)
         found.accounts += [deployment.kept.close(end_at_us) for deployment in seen]
         found.rows += [site.row for site in used]
@@ -228,8 +230,8 @@ def advance(seen: Sequence[Seen], at_us: int) -> None:
         deployment.advance(at_us)
 
 
-def router_of(by: Route, sites: Sequence[Site]) -> Router:
-    """A router of this kind that has seen nothing yet."""
+def router_of(by: Route, sites: Sequence[Site], hedge: WhenCold = "never") -> Router:
+    """A router of this kind that has seen nothing yet; ``hedge``: when two are booted at once."""
     seed = sites[0].plant.seed
     match by:
         case "one":
@@ -243,16 +245,35 @@ def router_of(by: Route, sites: Sequence[Site]) -> Router:
         case "balanced_dual_boot":
             return _Gateway("balanced", sites, seed, "when_cold")
         case _:
-            return _Gateway(by, sites, seed)
+            return _Gateway(by, sites, seed, hedge)
 
 
-def first_up(seen: Sequence[Seen], picked: Sequence[int], at_us: int) -> int:
-    """Boot them; those that were off are called off when the first is ready."""
-    kept = [seen[number].kept for number in picked]
-    off = [deployment.state(at_us) == "off" for deployment in kept]
-    ready = [deployment.warm(at_us) for deployment in kept]
-    first = ready.index(min(ready))
-    for number, deployment in enumerate(kept):
-        if number != first and off[number]:
-            deployment.call_off(max(at_us, ready[first]))
-    return picked[first]
+def serve(
+    seen: Sequence[Seen],
+    picked: Sequence[int],
+    at_us: int,
+    execute_us: int,
+    calls_off: bool = True,
+) -> tuple[int, Served]:
+    """By the one that was picked; or two are booted, and the first that is up serves it.
+
+    Who comes meanwhile is served by that one too. ``calls_off``: the other's boot ends then.
+    """
+    if len(picked) == 1:
+        number, beside = picked[0], seen[picked[0]].beside
+        if beside is not None and at_us < beside.until_us:
+            number = beside.first
+            seen[beside.other].kept.hear(at_us)
+        return number, seen[number].arrive(at_us, execute_us)
+    came: dict[int, tuple[int, bool]] = {}
+    for number in picked:
+        came[number] = ready_us, _ = seen[number].come(at_us)
+        if ready_us <= at_us:
+            break  # it was up, though nobody knew
+    first = min(came, key=lambda number: max(at_us, came[number][0]))
+    until_us = max(at_us, came[first][0])
+    for number, (_, caused) in came.items():
+        if number != first:
+            seen[number].go_elsewhere(at_us, caused, until_us, calls_off=calls_off)
+            seen[number].beside = seen[first].beside = Beside(until_us, first, number)
+    return first, seen[first].arrive_first(at_us, execute_us, came[first][1])

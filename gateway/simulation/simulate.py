@@ -42,6 +42,11 @@ class Plant:
     """How long it keeps the first one in any case, which no policy can shorten."""
     seed: int = 1
 
+    @property
+    def is_simple(self) -> bool:
+        """Whether it has one replica, of any number of places, and boots of one length."""
+        return self.replicas == 1 and self.places is None and not self.boot_sigma
+
     def deployment(
         self,
         name: str,

@@ -1,9 +1,12 @@
 """One deployment under a keep-warm policy, on a virtual clock: replicas, waits and what they took.
 
-As ``replay.Replay``, with three things more: a policy decides when the first replica is let go and
-when it is booted ahead; boots may differ in length; further replicas boot where all places are
-taken, and stay for the provider's own window. A replica that is let go stays up until its boot is
-over, and for the provider's own window after its last work: no policy can end it sooner.
+As ``replay.Replay``, with four things more: a policy decides when the first replica is let go and
+when it is booted ahead; boots may differ in length, and be called off; further replicas boot where
+all places are taken, and stay for the provider's own window; while one request wakes it the others
+are held back, as a gateway does. A replica that is let go stays up until its boot is over, and for
+the provider's own window after its last work: no policy can end it sooner. The first is whichever
+the policy keeps: where it has been idle for its window while another is up it goes, and the other
+takes its part.
 
 Units:  integer microseconds; a replica's time is boot + busy + idle, to the last one.
 Shape:  ``advance`` to an instant, ask ``state`` if several deployments are to choose from, then
@@ -15,7 +18,7 @@ from __future__ import annotations
 
 import heapq
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -39,13 +42,15 @@ class Account(Spent):
 class Served(NamedTuple):
     """One request: begin and end of its work, and its machine's boot where it waited for one.
 
-    ``caused_boot``: it was the one that began that boot.
+    ``caused_boot``: it was the one that began that boot. ``sent_us``: until then a gateway held it
+    back, for another one woke the deployment.
     """
 
     start_us: int
     end_us: int
     ready_us: int | None
     caused_boot: bool
+    sent_us: int
 
 
 class Replica:
@@ -76,9 +81,11 @@ class Kept:
     """A deployment, its policy and its account."""
 
     __slots__ = (
+        "_called_off_at",
         "_count_from",
         "_draw",
         "_first",
+        "_held",
         "_idle_told",
         "_more",
         "_own_window",
@@ -86,6 +93,7 @@ class Kept:
         "_policy",
         "_window",
         "_worked_until",
+        "_works_at",
         "account",
     )
 
@@ -110,6 +118,9 @@ class Kept:
         self._count_from = count_from_us
         self._idle_told = True
         self._worked_until = 0
+        self._works_at = 0  # until then one who has woken it is let in alone
+        self._held = False
+        self._called_off_at: int | None = None
         self.account = Account()
 
     def advance(self, at_us: int) -> None:
@@ -120,55 +131,71 @@ class Kept:
                 if action == "warm":
                     self._warm(due)
                 else:
-                    first = self._first
+                    first, self._held = self._first, False
                     kept_until = max(due, first.ready_at, first.busy_until + self._own_window)
                     first.off_at = kept_until
         self._expire(at_us)
-        for replica in self._more:
-            if replica.up and replica.busy_until + self._window < at_us:
-                self._release(replica, replica.busy_until + self._window)
 
     def next_wakeup(self, at_us: int) -> int | None:
         """When its policy wants to be asked next, if that is before ``at_us``."""
         if self._worked_until >= at_us:
             return None
         if not self._idle_told:
-            self._idle_told = True
+            self._idle_told = self._held = True
             self._policy.observe(Idled(self._worked_until))
         due = self._policy.next_wakeup()
         return due if due is not None and due < at_us else None
 
     def state(self, at_us: int) -> State:
         """Where it stands, after ``advance``."""
-        if not self._first.up:
+        up = [replica for replica in (self._first, *self._more) if replica.up]
+        if not up:
             return "off"
-        return "booting" if at_us < self._first.ready_at else "warm"
+        return "booting" if at_us < min(replica.ready_at for replica in up) else "warm"
 
     @property
     def ready_at_us(self) -> int:
         """When its boot ends, or ended."""
         return self._first.ready_at
 
-    def warm(self, at_us: int) -> int:
-        """Boot it if it is off; when it is ready."""
-        if not self._first.up:
-            self._boot(self._first, at_us)
-        return self._first.ready_at
-
-    def call_off(self, at_us: int) -> None:
-        """End the boot that is under way, at an instant before it is ready; so far it counts."""
-        first = self._first
-        self._add("boot", at_us, first.ready_at, -1)
-        first.up = False
-
-    def arrive(self, at_us: int, execute_us: int) -> Served:
-        """A request of this instant is served. After ``advance``."""
-        counts = at_us >= self._count_from
+    def come(self, at_us: int) -> int:
+        """A request comes that may be served elsewhere: boot it if it is off; when it is ready."""
         self._policy.observe(Arrived(at_us))
-        self._idle_told = False
-        replica, start, booted = self._pick(at_us)
+        first = self._promoted()
+        if not first.up:
+            self._boot(first, at_us)
+        return first.ready_at
+
+    def go_elsewhere(self, at_us: int, *, calls_off: bool) -> None:
+        """That request will be served elsewhere from ``at_us`` on, after ``come``.
+
+        The boot is called off then, or goes on for nobody; the policy, if it does not keep it up,
+        is asked nothing.
+        """
+        if self._held:  # the policy keeps it up, and begins anew
+            self._worked_until, self._idle_told = at_us, False
+        elif calls_off:
+            self._called_off_at = at_us
+        else:
+            self._first.off_at = self._first.busy_until + self._own_window
+
+    def hear(self, at_us: int) -> None:
+        """A request comes that is served elsewhere, and might have been served here."""
+        self._policy.observe(Arrived(at_us))
+
+    def arrive(self, at_us: int, execute_us: int, *, has_come: bool = False) -> Served:
+        """A request of this instant is served. After ``advance``; ``has_come``: and ``come``."""
+        counts = at_us >= self._count_from
+        if not has_come:
+            self._policy.observe(Arrived(at_us))
+        self._idle_told, self._called_off_at = False, None
+        sent = max(at_us, self._works_at)
+        cold = self.state(at_us) != "warm"
+        replica, start, booted = self._pick(sent)
         self._first.off_at = None
         ready = replica.ready_at
+        if cold and sent == at_us:
+            self._works_at = start
         if replica.busy_until < start:
             if replica.busy_until < max(at_us, ready):
                 self._add("idle", replica.busy_until, max(at_us, ready))
@@ -183,7 +210,7 @@ class Kept:
             heapq.heappush(replica.ends, end)
         if counts:
             self._count(at_us, start, ready, execute_us)
-        return Served(start, end, ready if at_us < ready else None, booted)
+        return Served(start, end, ready if at_us < ready else None, booted, sent)
 
     def close(self, at_us: int) -> Account:
         """The end: what is still up is counted to here."""
@@ -197,19 +224,14 @@ class Kept:
     def _pick(self, at_us: int) -> tuple[Replica, int, bool]:
         """Which machine, when the work begins there, and whether its boot begins now."""
         booted, places = False, self._places
-        if not self._first.up:
-            for number, other in enumerate(self._more):
-                if other.up:  # the one that is there is the one that is kept from now on
-                    self._first, self._more[number] = other, self._first
-                    break
-            else:
-                self._boot(self._first, at_us)
-                booted = True
-        first = self._first
+        first = self._promoted()
+        if not first.up:
+            self._boot(first, at_us)
+            booted = True
         if not self._more and places is None:
             return first, max(at_us, first.ready_at), booted
         running = [r for r in (first, *self._more) if r.up]
-        best = min(running, key=lambda replica: replica.begins(at_us, places))
+        best = min(running, key=lambda replica: (replica.begins(at_us, places), replica.ready_at))
         start = best.begins(at_us, places)
         if start > max(at_us, best.ready_at):  # all places are taken
             spare = next((r for r in self._more if not r.up), None)
@@ -219,9 +241,18 @@ class Kept:
                     return spare, spare.ready_at, True
         return best, start, booted
 
+    def _promoted(self) -> Replica:
+        """The first; if it is off, one that is there is the one that is kept from now on."""
+        if not self._first.up:
+            for number, other in enumerate(self._more):
+                if other.up:
+                    self._first, self._more[number] = other, self._first
+                    break
+        return self._first
+
     def _warm(self, at_us: int) -> None:
-        first = self._first
-        first.off_at = None
+        first = self._promoted()
+        first.off_at, self._called_off_at, self._held = None, None, True
         if not first.up:
             self._boot(first, at_us)
             if at_us >= self._count_from:
@@ -237,10 +268,36 @@ class Kept:
             self.account.boots += 1
 
     def _expire(self, at_us: int) -> None:
-        """End the first replica where it was let go and its time is over."""
+        """End what was let go, or has outlived its window, before an instant."""
         first = self._first
-        if first.up and first.off_at is not None and first.off_at < at_us:
-            self._release(first, first.off_at)
+        if self._called_off_at is not None and self._called_off_at < at_us:
+            self._add("boot", self._called_off_at, first.ready_at, -1)
+            first.up, self._called_off_at = False, None
+        if not self._more:
+            if first.up and first.off_at is not None and first.off_at < at_us:
+                self._release(first, first.off_at)
+            return
+        while (due := min(self._ends(), key=lambda end: end[0], default=None)) is not None:
+            end_us, replica = due
+            if end_us >= at_us:
+                return
+            kept = replica.off_at is None
+            self._release(replica, end_us)
+            if replica is self._first and kept:
+                self._promoted()
+
+    def _ends(self) -> Iterator[tuple[int, Replica]]:
+        """Which replicas go, and when, if nothing happens before."""
+        first = self._first
+        for replica in self._more:
+            if replica.up:
+                yield replica.busy_until + self._window, replica
+        if not first.up:
+            return
+        if first.off_at is not None:
+            yield first.off_at, first
+        elif any(replica.up for replica in self._more):
+            yield first.busy_until + max(self._window, self._own_window), first
 
     def _release(self, replica: Replica, at_us: int) -> None:
         self._add("idle", replica.busy_until, at_us)

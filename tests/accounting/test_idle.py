@@ -126,6 +126,47 @@ def test_a_refusal_leaves_the_machine_as_it_was() -> None:
     assert gap is not None and (gap.attempt_id, gap.seconds) == ("a", Seconds(100))
 
 
+@pytest.mark.parametrize("told_late", [False, True])
+def test_who_waits_for_a_machine_gets_the_one_that_comes_free(told_late: bool) -> None:
+    """One machine, one attempt after the other: there is no second one to idle."""
+    machines = Machines(WINDOW, shared=False)
+    machines.begin("a")
+    machines.begin("b")  # waits in the provider's queue
+    if told_late:
+        machines.works("b", 9.99)
+    assert machines.end("a", 0.0, 10.0, "cold", worked=True) is None
+    if not told_late:
+        machines.works("b", 10.0)
+    gap = machines.end("b", 2.0, 15.0, "warm", worked=True)
+    assert gap is not None and gap.seconds is not None and gap.seconds.value == 0
+    assert [gap.attempt_id for gap in machines.due(15.0 + WINDOW)] == ["b"]
+
+
+def test_a_machine_that_was_not_there_for_one_who_waited_is_gone() -> None:
+    machines = Machines(WINDOW, shared=False)
+    machines.begin("a")
+    machines.end("a", 0.0, 10.0, "warm", worked=True)
+    machines.due(10.0 + WINDOW)
+    at = 1000.0
+    machines.begin("b")  # as far as is known, on the machine of a, whose time is over
+    machines.works("b", at + 20)  # but it waited for another's
+    assert machines.end("b", at, at + 30, "warm", worked=True) is None
+
+
+def test_a_boot_shows_that_no_machine_was_up() -> None:
+    machines = Machines(WINDOW, shared=False)
+    for name, begun_at in (("a", 0.0), ("b", 1.0)):
+        machines.begin(name)
+        machines.end(name, begun_at, 10.0, "warm", worked=True)
+    machines.due(10.0 + WINDOW)
+    machines.begin("c")
+    machines.end("c", 1000.0, 1010.0, "cold", worked=True)
+    machines.begin("d")
+    machines.begin("e")
+    machines.end("d", 1020.0, 1030.0, "warm", worked=True)
+    assert machines.end("e", 1021.0, 1030.0, "warm", worked=True) is None
+
+
 def test_shared_public_models_bill_no_idle_time() -> None:
     gap = IdleGap("a", 0.0, 0, Seconds(100), 100)
     assert idle_line(PUBLIC, gap) is None

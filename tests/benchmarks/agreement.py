@@ -1,9 +1,13 @@
 """``python -m tests.benchmarks.agreement``: what was simulated, and what came of it over sockets.
 
-A whole gateway serves a stream of requests for each keep-warm policy, and two without, one of them
-over two deployments, at most 50 times as fast as they come; its provider is a server of machines
-that scale to zero (``tests/emulators/replicas.py``). The simulator gets the same streams. Said at
-the end: how many verdicts agree, and the cost of both.
+A whole gateway serves a stream of requests for each keep-warm policy and for each way to have
+several machines: two deployments, two that boot for one request, one that is paid by use beside an
+own one, two or three machines for each deployment. It does so at most 50 times as fast as they
+come; its provider is a server of machines that scale to zero (``tests/emulators/replicas.py``). The
+simulator gets the same streams. Said at the end: how many verdicts agree, and the cost of both.
+
+A machine that boots because others are busy, and then is not needed, is seen by no gateway: where a
+deployment may have several, its cost is printed and is no part of the sum.
 
 Requests that come within 5 % of an instant at which something changes (a window that ends, a boot
 that is over) may find either, as may those that come while that boot lasts: they are set aside, and
@@ -23,7 +27,7 @@ import threading
 import time
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +38,7 @@ from gateway.app import create_app
 from gateway.clock import Clock
 from gateway.settings import Settings
 from gateway.simulation import sources
-from gateway.simulation.families import Family
+from gateway.simulation.families import FAMILIES, Family
 from gateway.simulation.seen import Seen
 from gateway.simulation.streams import Reading, Stream
 from gateway.wire import BoundedProtocol
@@ -42,12 +46,10 @@ from tests.emulators.replicas import Replicas, plugin
 from tests.serving import Server, serve
 from tests.simulation.live import Decisions, Recorded, cost_of, lines_of
 from tests.simulation.virtual_time import FastLoop
-from tests.simulation.worlds import BOOT_SECONDS, World, replicas_of, simulated, tree_of
+from tests.simulation.worlds import BOOT_SECONDS, ByTime, World, replicas_of, simulated, tree_of
 
 MOST_SPEED = 50.0
 WINDOW_SECONDS = 300.0
-POLICIES: tuple[Family, ...] = ("fixed", "ski_rental", "histogram", "learned")
-"""Without the one that draws its windows, by dice of its own."""
 _NEAR = 0.05
 _AFTER_SECONDS = 400.0  # until the last window is over
 _OWN_SECONDS = 20.0
@@ -62,27 +64,37 @@ class Expected:
     near: list[bool]
 
 
+KINDS: dict[str, dict[str, Any]] = {
+    "none-1": {},
+    "none-2": {"deployments": 2},
+    "dual-2": {"deployments": 2, "hedge": "when_cold"},
+    "spill-2": {"deployments": 2, "fallback": "0.012"},
+    "machines-1x2": {"replicas": 2},
+    "machines-2x3": {"deployments": 2, "replicas": 3},
+    **{family: {"family": family, "draws_by_time": True} for family in FAMILIES},
+}
+"""What is tried: a world each, by what it has beside one deployment without a policy."""
+
+
 def worlds_of(streams: Sequence[Stream], end_us: int, seed: int) -> list[World]:
-    """A world for each policy, one without, and one of two deployments."""
+    """A world for each kind."""
     made: list[World] = []
-    kinds = [(None, 1), (None, 2), *((family, 1) for family in POLICIES)]
-    for number, (family, deployments) in enumerate(kinds):
+    for number, (name, given) in enumerate(KINDS.items()):
         stream = streams[number % len(streams)]
-        name = f"{family or 'none'}-{deployments}"
-        made.append(
-            World(
-                Stream(name, stream.at_us, stream.execute_us),
-                end_us,
-                "balanced",
-                family,
-                WINDOW_SECONDS if family is None else _OWN_SECONDS,
-                deployments,
-                seed,
-                0.3,
-                name,
-                "d" if family == "learned" else f"{name}-",
-            )
+        family: Family | None = given.get("family")
+        world = World(
+            Stream(name, stream.at_us, stream.execute_us),
+            end_us,
+            "balanced",
+            family,
+            WINDOW_SECONDS if family is None else _OWN_SECONDS,
+            1,
+            seed,
+            0.3,
+            name,
+            "d" if family == "learned" else f"{name}-",
         )
+        made.append(replace(world, **given))
     return made
 
 
@@ -115,7 +127,7 @@ def expect(world: World) -> Expected:
 
 
 @contextlib.contextmanager
-def gateway(tree: dict[str, Any], speed: float) -> Iterator[str]:
+def gateway(tree: dict[str, Any], speed: float, seed: int) -> Iterator[str]:
     """A whole gateway whose clock runs so fast, in a thread; gives its address."""
     settings = Settings.model_validate(tree)
     began_at, wall_us = time.monotonic(), time.time_ns() // 1000
@@ -124,7 +136,13 @@ def gateway(tree: dict[str, Any], speed: float) -> Iterator[str]:
         return (time.monotonic() - began_at) * speed
 
     clock = Clock(monotonic, lambda: wall_us + int(monotonic() * 1e6))
-    app = create_app(settings, plugins={"machines": plugin}, clock=clock, log_attempts=False)
+    app = create_app(
+        settings,
+        plugins={"machines": plugin},
+        clock=clock,
+        log_attempts=False,
+        dice=lambda name: ByTime(f"{seed}:{name}", lambda: clock.wall_us() - wall_us),
+    )
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(
@@ -185,27 +203,32 @@ def compare(expected: Sequence[Expected], answers: Mapping[str, list[Any]], data
         if (cost := cost_of(line)) and line["kind"] in ("end", "charge"):
             name = line["attempt" if line["kind"] == "end" else "charge"]["deployment"]
             costs[name] = costs.get(name, 0) + cost
-    print(f"{'':20}{'requests':>9}{'aside':>7}{'agree':>8}{'simulated USD':>16}{'ledger USD':>14}")
+    print(
+        f"{'':20}{'requests':>9}{'aside':>7}{'agree':>8}{'same place':>12}"
+        f"{'simulated USD':>16}{'ledger USD':>14}"
+    )
     counted, agreed = 0, 0
     simulated_usd = ledger_usd = 0.0
     for x in expected:
         pairs = [
-            (want.verdict, got["cold_start"]["verdict"])
+            (want.verdict, got["cold_start"]["verdict"], want.deployment == got["deployment"])
             for want, got, near in zip(
                 x.decisions.requests, answers[x.world.model], x.near, strict=True
             )
             if not near
         ]
-        same = sum(want == got for want, got in pairs)
+        same = sum(want == got for want, got, _ in pairs)
         ledger = sum(costs.get(name, 0) for name in x.world.names) / 1e12
-        share = f"{same / len(pairs):8.2%}" if pairs else f"{'':8}"
+        at_same = sum(place for _, _, place in pairs) / max(1, len(pairs))
+        share = f"{same / len(pairs):8.2%}{at_same:12.2%}" if pairs else f"{'':20}"
         print(
             f"{x.world.model:20}{len(x.near):9,}{sum(x.near):7,}{share}"
             f"{x.decisions.cost_pico_usd / 1e12:16.4f}{ledger:14.4f}"
         )
         counted, agreed = counted + len(pairs), agreed + same
-        simulated_usd += x.decisions.cost_pico_usd / 1e12
-        ledger_usd += ledger
+        if x.world.replicas == 1:
+            simulated_usd += x.decisions.cost_pico_usd / 1e12
+            ledger_usd += ledger
     verdicts, money = agreed / max(1, counted), ledger_usd / simulated_usd - 1
     aside = sum(sum(x.near) for x in expected)
     print(
@@ -250,7 +273,7 @@ def main(arguments: Sequence[str] | None = None) -> bool:
     logging.getLogger("gateway.ledger").setLevel(logging.CRITICAL)
     speed = min(MOST_SPEED, given.speed)
     lasting_us = round(given.minutes * 60e6 * speed - _AFTER_SECONDS * 1e6)
-    streams = streams_of(given, lasting_us, len(POLICIES) + 2)
+    streams = streams_of(given, lasting_us, len(KINDS))
     if not streams:
         parser.error("no stream has so many requests, and no more, in so short a time")
     end_us = lasting_us + round(_AFTER_SECONDS * 1e6)
@@ -269,7 +292,7 @@ def main(arguments: Sequence[str] | None = None) -> bool:
                 tree["models"] |= own["models"]
             tree["providers"] = {"machines": {"base_url": provider_url}}
             tree["server"] = {"data_dir": str(data_dir)}
-            with gateway(tree, speed) as url:
+            with gateway(tree, speed, given.seed) as url:
                 began_at = provider.began_at = time.monotonic()
                 answers = asyncio.run(send_all(url, expected, speed, began_at, end_us))
         return compare(expected, answers, data_dir)

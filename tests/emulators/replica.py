@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass
@@ -25,6 +26,15 @@ class Bill:
     @property
     def total_us(self) -> int:
         return self.boot_us + self.busy_us + self.idle_us
+
+
+@dataclass(frozen=True)
+class Begin:
+    """When a request's work begins; whether it waits for a boot until then, and has caused it."""
+
+    start_us: int
+    boots: bool
+    causes: bool
 
 
 class Replica:
@@ -45,19 +55,37 @@ class Replica:
         self.unseen_us = 0
         self.bill = Bill()
 
-    def arrive(self, now_us: int) -> tuple[int, bool]:
-        """A request comes: when it can begin, and whether it has caused a boot."""
-        self.settle(now_us)
-        causes = not self._up
-        if causes:
-            self._boot(now_us)
-        start_us = max(now_us, self._ready_us)
+    def arrive(self, now_us: int, execute_us: int = 0) -> Begin:
+        """A request comes; how long its work takes is nobody's business here."""
+        start_us, causes = self.warm(now_us)
         if not self._running:
             self.bill.idle_us += max(0, start_us - self._idle_since_us)
             self._busy_since_us = start_us
         self._running += 1
         self._worked = True
-        return start_us, causes
+        return Begin(start_us, now_us < start_us, causes)
+
+    def warm(self, now_us: int) -> tuple[int, bool]:
+        """Boot it where it is off: from when on it is up, and whether this has caused its boot."""
+        self.settle(now_us)
+        causes = not self._up
+        if causes:
+            self._boot(now_us)
+        return max(now_us, self._ready_us), causes
+
+    def state(self, now_us: int) -> Literal["down", "booting", "ready"]:
+        """What it is doing."""
+        self.settle(now_us)
+        if not self._up:
+            return "down"
+        return "booting" if now_us < self._ready_us else "ready"
+
+    def call_off(self, now_us: int) -> None:
+        """Whoever caused the boot wants it no more: it ends, unless somebody else does."""
+        self.settle(now_us)
+        if self._up and not self._running and not self.minimum and now_us <= self._ready_us:
+            self.bill.boot_us -= self._ready_us - now_us
+            self._up = False
 
     def end(self, now_us: int) -> None:
         """A request has ended."""

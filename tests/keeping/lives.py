@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -147,7 +148,7 @@ async def life(
     keep_warm = settings.deployments["own"].keep_warm
     assert keep_warm is not None
     ship(data_dir)
-    policy = policy_of(target, keep_warm, loop.now_us)
+    policy = policy_of(target, keep_warm, loop.now_us, random.Random(1))
     keeper = Keeper(target, keep_warm, policy, charging, _spent(data_dir))
     running = asyncio.create_task(keeper.run())
     await asyncio.sleep(0)

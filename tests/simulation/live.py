@@ -39,12 +39,16 @@ from providers.contract import (
     Event,
     Finished,
     GenerateRequest,
+    ProbeState,
     ProviderPlugin,
     ProviderSettings,
+    Queued,
     Started,
 )
 from providers.toolkit.http import open_http
+from tests.emulators.fleet import Fleet
 from tests.emulators.replica import Replica
+from tests.emulators.replicas import Options
 from tests.ledger.databases import ship
 from tests.simulation.virtual_time import VirtualLoop
 
@@ -95,11 +99,11 @@ class Recorded:
 
 
 class Machine:
-    """A deployment of one replica; the prompt says how long its work takes."""
+    """A deployment; the prompt says how long its work takes."""
 
     capabilities = Capabilities()
 
-    def __init__(self, replica: Replica, loop: VirtualLoop) -> None:
+    def __init__(self, replica: Replica | Fleet, loop: VirtualLoop) -> None:
         self.replica = replica
         self._loop = loop
 
@@ -108,29 +112,55 @@ class Machine:
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
         now_us = self._loop.now_us
-        start_us, causes = self.replica.arrive(now_us)
-        if start_us > now_us:
-            yield Booting("phase_reported", caused_boot=causes)
-            await asyncio.sleep((start_us - now_us) / 1e6)
-            yield Started()
-        else:
-            yield Started(evidence="phase_reported")
         assert isinstance(request.input, str)
-        await asyncio.sleep(int(request.input) / 1e6)
+        execute_us = int(request.input)
+        begin = self.replica.arrive(now_us, execute_us)
+        if begin.boots:
+            yield Booting("phase_reported", caused_boot=begin.causes)
+        elif begin.start_us > now_us:
+            yield Queued()
+        await asyncio.sleep((begin.start_us - now_us) / 1e6)
+        yield Started(evidence=None if begin.boots else "phase_reported")
+        await asyncio.sleep(execute_us / 1e6)
         self.replica.end(self._loop.now_us)
         yield Delta("done")
         yield Finished(("stop",))
 
 
+class Bootable(Machine):
+    """One that can be booted without work. ``calls_off``: such a boot ends with its caller."""
+
+    def __init__(self, replica: Replica, loop: VirtualLoop, calls_off: bool) -> None:
+        super().__init__(replica, loop)
+        self._bootable = replica
+        self._calls_off = calls_off
+
+    async def probe(self) -> ProbeState:
+        return self._bootable.state(self._loop.now_us)
+
+    async def warm(self) -> None:
+        ready_us, causes = self._bootable.warm(self._loop.now_us)
+        try:
+            await asyncio.sleep((ready_us - self._loop.now_us) / 1e6)
+        except asyncio.CancelledError:
+            if causes and self._calls_off:
+                self._bootable.call_off(self._loop.now_us)
+            raise
+
+
 class Machines:
     """A provider of machines, by the names of their models."""
 
-    def __init__(self, replicas: dict[str, Replica], loop: VirtualLoop) -> None:
-        self.replicas = replicas
+    def __init__(self, given: Given, loop: VirtualLoop) -> None:
+        self._given = given
         self._loop = loop
 
     def bind(self, model: str, options: DeploymentOptions) -> Machine:
-        return Machine(self.replicas[model], self._loop)
+        replica = self._given.replicas[model]
+        assert isinstance(options, Options)
+        if isinstance(replica, Replica) and options.bootable:
+            return Bootable(replica, self._loop, self._given.calls_off)
+        return Machine(replica, self._loop)
 
     async def aclose(self) -> None:
         pass
@@ -139,7 +169,7 @@ class Machines:
         return ProviderPlugin(
             name="machines",
             settings=ProviderSettings,
-            options=DeploymentOptions,
+            options=Options,
             build=lambda settings, host: self,
             summary="machines that scale to zero, for tests",
             status="emulator only",
@@ -151,11 +181,12 @@ class Given:
     """A world: the configuration, the machines by name, and the policies of those that have one."""
 
     tree: dict[str, Any]
-    replicas: dict[str, Replica]
+    replicas: dict[str, Replica | Fleet]
     policies: Callable[[Registry, Settings], dict[str, Policy]]
     data_dir: Path
     end_at_us: int
     seed: int
+    calls_off: bool = True
 
 
 async def live(
@@ -195,13 +226,14 @@ async def _opened(
 ) -> AsyncIterator[tuple[Callable[[int], None], _Kept]]:
     """A gateway, as ``gateway.app`` wires one. At its end all that runs has ended."""
     settings = Settings.model_validate(given.tree)
-    registry = Registry(settings, open_http, {"machines": Machines(given.replicas, loop).plugin()})
+    registry = Registry(settings, open_http, {"machines": Machines(given, loop).plugin()})
     registry.build()
     models = {name: model.deployments for name, model in settings.models.items()}
     rules = {name: model.rules for name, model in settings.models.items()}
     routes = Routes(models, registry.targets.values(), rules)
     clock = Clock(loop.time, lambda: loop.now_us)
     runs: list[Run] = []
+    executes: list[int] = []
     with contextlib.closing(
         Journal.open(journal_dir(given.data_dir), monotonic=loop.time)
     ) as journal:
@@ -226,13 +258,15 @@ async def _opened(
             )
             request = GenerateRequest(f"{execute_us}")
             runs.append(executor.start(Order(plan, request, "generate", False, 0)))
+            executes.append(execute_us)
 
         yield send, _Kept(registry, clock, policies)
-        for run in runs:
+        for run, execute_us in zip(runs, executes, strict=True):
             await run.wait()
             assert run.status == "succeeded", run.failure
-            (row,) = run.rows
-            waited_us = round((row.wait_seconds or 0.0) * 1e6)
+            (row,) = (row for row in run.rows if row.status == "succeeded")
+            assert row.completed_at_us is not None
+            waited_us = row.completed_at_us - row.operation_at_us - execute_us
             decision = (row.operation_at_us, row.deployment, row.verdict, bool(row.caused_boot))
             found.requests.append(Decision(*decision, waited_us))
         for task in keeping:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from gateway.routing import STRATEGIES, Strategy
 from gateway.simulation.families import FAMILIES, Family, maker, stakes_of
 from gateway.simulation.streams import Stream
 from gateway.warmth.policies.base import Arrived, Idled, Policy
+from tests.emulators.fleet import Fleet
 from tests.emulators.replica import Replica
 from tests.ledger.databases import ship
 from tests.simulation.live import Decisions
@@ -34,10 +37,11 @@ from tests.simulation.worlds import (
     World,
     crowded,
     lived,
-    price,
     simulated,
     stream_of,
 )
+
+BUSY = (3.0, 20.0, 400.0, 1200.0)
 
 
 def apart(sim: Decisions, real: Decisions) -> list[Any]:
@@ -46,14 +50,14 @@ def apart(sim: Decisions, real: Decisions) -> list[Any]:
     return [pair for pair in pairs if pair[0] != pair[1]][:3]
 
 
-def billed_pico_usd(world: World, replicas: dict[str, Replica]) -> int:
-    """What the provider charges for its machines."""
-    rates = dict(zip(world.names, RATES, strict=False))
-    each = (
-        replica.close(world.end_at_us).total_us * float(rates[name]) * 1e6
-        for name, replica in replicas.items()
-    )
-    return round(sum(each))
+def billed_pico_usd(world: World, replicas: dict[str, Replica | Fleet]) -> int:
+    """What the provider charges for its machines; one that is paid by use runs one at a time."""
+    total = 0.0
+    for name, replica in replicas.items():
+        row, spent = world.row(name), replica.close(world.end_at_us)
+        assert row.usd_per_second is not None
+        total += spent.total_us * float(row.usd_per_second) * 1e6 if "idle" in row.bills else 0.0
+    return round(total)
 
 
 def rounding_pico_usd(real: Decisions) -> float:
@@ -98,6 +102,69 @@ def test_where_boots_take_as_long_as_said_the_ledger_is_the_bill(
     assert abs(sim.cost_pico_usd - real.cost_pico_usd) <= rounding_pico_usd(real)
 
 
+@pytest.mark.parametrize("deployments", [2, 3])
+@pytest.mark.parametrize("strategy", ["balanced", "priority"])
+@pytest.mark.parametrize("family", [None, "fixed", "histogram"])
+def test_two_that_boot_for_one_request(
+    family: Family | None, strategy: Strategy, deployments: int, tmp_path: Path
+) -> None:
+    """The first that is up serves it, and who comes meanwhile; the other's boot is called off."""
+    own_window_seconds = 300.0 if family is None else 20.0
+    world = World(
+        crowded(0.5, 3, BUSY), DAY_US, strategy, family, own_window_seconds, deployments,
+        hedge="when_cold",
+    )  # fmt: skip
+    sim, there = simulated(world), lived(world, tmp_path)
+    real = there.decisions
+    assert not apart(sim, real) and sim.actions == real.actions
+    assert len({x.deployment for x in sim.requests if x.caused_boot}) > 1
+    assert any(x.verdict == "cold" and not x.caused_boot for x in sim.requests)
+    assert abs(sim.cost_pico_usd - billed_pico_usd(world, there.replicas)) <= 10
+    assert real.cost_pico_usd == pytest.approx(sim.cost_pico_usd, rel=1e-6)
+
+
+def test_two_that_boot_where_a_boot_cannot_be_called_off(tmp_path: Path) -> None:
+    world = World(
+        crowded(0.5, 3, BUSY), DAY_US, "balanced", None, 300.0, 2,
+        hedge="when_cold", calls_off=False,
+    )  # fmt: skip
+    sim, there = simulated(world), lived(world, tmp_path)
+    assert not apart(sim, there.decisions)
+    assert abs(sim.cost_pico_usd - billed_pico_usd(world, there.replicas)) <= 10
+    called_off = simulated(replace(world, calls_off=True))
+    assert sim.cost_pico_usd > called_off.cost_pico_usd
+
+
+@pytest.mark.parametrize("family", [None, "fixed", "ski_rental"])
+def test_spill_to_one_that_is_paid_by_use(family: Family | None, tmp_path: Path) -> None:
+    own_window_seconds = 300.0 if family is None else 20.0
+    stream = crowded(0.5, 3, BUSY)
+    by_use = "0.012" if family is None else "0.006"
+    world = World(stream, DAY_US, "balanced", family, own_window_seconds, 2, fallback=by_use)
+    sim, there = simulated(world), lived(world, tmp_path)
+    real = there.decisions
+    assert not apart(sim, real) and sim.actions == real.actions
+    assert real.cost_pico_usd == pytest.approx(sim.cost_pico_usd, rel=1e-6)
+    found = Counter(x.deployment for x in sim.requests)
+    assert min(found["d0"], found["d1"]) >= 15
+
+
+@pytest.mark.parametrize("replicas", [2, 3])
+@pytest.mark.parametrize("deployments", [1, 2])
+@pytest.mark.parametrize("family", [None, "fixed", "ski_rental", "histogram"])
+def test_several_machines_for_each_deployment(
+    family: Family | None, deployments: int, replicas: int, tmp_path: Path
+) -> None:
+    own_window_seconds = 300.0 if family is None else 60.0
+    world = World(
+        crowded(0.5, 6, BUSY), DAY_US, "balanced", family, own_window_seconds, deployments,
+        replicas=replicas,
+    )  # fmt: skip
+    sim, there = simulated(world), lived(world, tmp_path)
+    assert not apart(sim, there.decisions) and sim.actions == there.decisions.actions
+    assert abs(sim.cost_pico_usd - billed_pico_usd(world, there.replicas)) <= 10
+
+
 @pytest.mark.parametrize("strategy", ["balanced", "fastest", "cheapest"])
 def test_a_restart_in_between_changes_nothing(strategy: Strategy, tmp_path: Path) -> None:
     """What was learned of keep-alive and boots comes back from the ledger, to the last digit."""
@@ -128,7 +195,7 @@ def test_a_policy_that_is_told_the_past_is_the_one_that_lived_through_it(
     ship(tmp_path)
     with contextlib.closing(Reports(database_path(tmp_path))) as reports:
         traffic = reports.traffic(ReportQuery(0, DAY_US), 100_000)
-    stakes = stakes_of(price(RATES[0]), BOOT_SECONDS, WAIT_VALUE)
+    stakes = stakes_of(world.row("d0"), BOOT_SECONDS, WAIT_VALUE)
     told = maker(family, stakes, table=TABLE)("d0")
     remember(told, traffic, DAY_US)
     for number in range(60):

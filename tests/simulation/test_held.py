@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from array import array
 from dataclasses import replace
 from itertools import pairwise
@@ -50,7 +51,8 @@ def test_a_histogram_at_the_cost_of_a_fixed_window(
     assert held.at.reached or held.at.replica_us < found.fixed.replica_us
     assert held.interval is not None and held.interval[0] <= held.change <= held.interval[1]
     assert found.bounds.prewarm_us < found.fixed.replica_us
-    assert found.bounds.keep_cold(found.fixed.replica_us) <= found.fixed.sum("cold")
+    assert found.keep_cold is not None and found.keep_cold <= found.fixed.sum("cold")
+    assert held.gap_closed is not None and held.gap_closed >= -0.02
 
 
 @pytest.mark.parametrize("seed", [2, 4])
@@ -81,12 +83,67 @@ def test_what_could_be_known() -> None:
     ends = [0, 11, 112, 1113]
     stream = Stream("s", array("q", [at * SECOND for at in ends]), array("q", [SECOND] * 4))
     found = bounds([stream], 50.0, 0)
-    assert found.busy_us == 4 * SECOND
     assert found.prewarm_us == (4 + 50 + 10 + 50 + 50) * SECOND
-    # nothing kept but what is free: the first of all, and the two long gaps, each cost a boot
-    assert found.keep_cold((4 + 150 + 10) * SECOND) == 3
-    assert found.keep_cold((4 + 100 + 110) * SECOND) == 2
-    assert found.keep_cold((4 + 50 + 1110) * SECOND) == 1  # nobody was there before the first
+    # the first boot lasts until the second request has come, which waits for it too
+    lazy = found.best()
+    assert lazy == (153 * SECOND, 4, 189 * SECOND)  # the gap of 100 s is one of 61 after that boot
+    assert found.best(cold_us=20 * SECOND) == (164 * SECOND, 3, 139 * SECOND)
+    assert found.best(wait_us=50.0).cold == 2  # whoever comes within the first boot waits
+    assert found.keep_cold(164 * SECOND) == 3
+    assert found.keep_cold((164 + 475) * SECOND) == pytest.approx(2.5)  # half of the time each
+
+
+def played(stream: Stream, boot_us: int, count_from_us: int) -> list[tuple[int, int, int]]:
+    """All ways to hold or not to hold in each gap: the replica's time, who waits, how long."""
+    found: list[tuple[int, int, int]] = []
+
+    def go_on(number: int, ready: int, until: int | None, way: tuple[int, int, int]) -> None:
+        if number == len(stream.at_us):
+            found.append(way)
+            return
+        at, execute = stream.at_us[number], stream.execute_us[number]
+        counts = at >= count_from_us
+
+        def served(begin: int, start: int, end: int, ready: int) -> None:
+            up = max(0, end - max(begin, count_from_us))
+            wait = (start - at) * counts
+            more = (way[0] + up, way[1] + (wait > 0), way[2] + wait)
+            go_on(number + 1, ready, end, more)
+
+        if until is not None:
+            start = max(at, ready)
+            served(until, start, max(until, start + execute), ready)
+        if until is None or at > until:
+            served(at, at + boot_us, at + boot_us + execute, at + boot_us)
+
+    go_on(0, 0, None, (0, 0, 0))
+    return found
+
+
+def test_the_bounds_are_the_best_of_all_ways() -> None:
+    dice = random.Random(5)
+    for _ in range(300):
+        stream, at = Stream("s"), 0
+        for _ in range(dice.randrange(1, 9)):
+            at += dice.choice((1, 3, 10, 30, 100, 200)) + dice.randrange(5)
+            stream.at_us.append(at * SECOND)
+            stream.execute_us.append(dice.choice((0, 1, 5, 40)) * SECOND)
+        boot_seconds = dice.choice((1, 20, 60))
+        count_from_us = dice.choice((0, stream.at_us[len(stream.at_us) // 2]))
+        ways = played(stream, boot_seconds * SECOND, count_from_us)
+        found = bounds([stream], float(boot_seconds), count_from_us)
+        for cold_us, wait_us in ((0.0, 0.0), (5e6, 0.0), (1e8, 0.0), (0.0, 1.5), (3e6, 14.0)):
+            least = min(spent + cold_us * cold + wait_us * wait for spent, cold, wait in ways)
+            assert found.best(cold_us, wait_us).worth(cold_us, wait_us) == pytest.approx(least)
+        spent_us = dice.choice(ways)[0] + dice.randrange(20) * SECOND
+        frontier = [
+            cold + (other_cold - cold) * (spent_us - spent) / (other_spent - spent)
+            for spent, cold, _ in ways
+            for other_spent, other_cold, _ in ways
+            if spent < spent_us < other_spent
+        ]
+        fewest = min([cold for spent, cold, _ in ways if spent <= spent_us] + frontier)
+        assert found.keep_cold(spent_us) == pytest.approx(fewest)
 
 
 def routed(by: Route, deployments: int, sigma: float, streams: Streams) -> Outcome:

@@ -1,0 +1,75 @@
+"""Who comes while two deployments boot for another's request."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from tests.gateway_app.gateways import Gateway, eventually, running_gateway
+from tests.gateway_app.test_dual_boot import NEVER, TOKENS, Boots, asleep, deployment
+
+
+def tree(**limits: int) -> dict[str, Any]:
+    return {
+        "deployments": {f"m-{x}": {**deployment(f"m-{x}", TOKENS), "limits": limits} for x in "ab"},
+        "models": {"m": {"deployments": ["m-a", "m-b"]}},
+    }
+
+
+def booting(gateway: Gateway) -> Boots:
+    """Both are off, and boot until ``is_up`` says otherwise."""
+    boots = asleep(gateway, "m", NEVER, NEVER)
+    boots.says_at_once = True
+    return boots
+
+
+def queued(gateway: Gateway, name: str) -> int:
+    (found,) = [x for x in gateway.get("/v1/deployments")["data"] if x["name"] == name]
+    return int(found["queued"])
+
+
+def test_it_is_served_by_the_first_that_is_up(tmp_path: Path) -> None:
+    """It waits for the one that its order prefers, and goes where the other is up sooner."""
+    with running_gateway(tree(), tmp_path, Boots()) as gateway, ThreadPoolExecutor(4) as callers:
+        boots = booting(gateway)
+        answers = [callers.submit(gateway.answer, "m")]
+        eventually(lambda: len(boots.warmed) == 2)
+        answers += [callers.submit(gateway.answer, "m") for _ in range(3)]
+        eventually(lambda: queued(gateway, "m-a") + queued(gateway, "m-b") == 3)
+        assert queued(gateway, "m-a")
+        boots.is_up("m-b")
+        found = [answer.result() for answer in answers]
+        assert {answer["deployment"] for answer in found} == {"m-b"}
+        assert len(boots.warmed) == 2 and not boots.calls("m-a")
+        for answer in found[1:]:
+            (row,) = gateway.rows(answer["id"])
+            assert (row["deployment"], row["verdict"], row["caused_boot"]) == ("m-b", "cold", False)
+
+
+def test_one_that_may_not_be_served_elsewhere_stays(tmp_path: Path) -> None:
+    with running_gateway(tree(), tmp_path, Boots()) as gateway, ThreadPoolExecutor(2) as callers:
+        boots = booting(gateway)
+        first = callers.submit(gateway.answer, "m")
+        eventually(lambda: len(boots.warmed) == 2)
+        only = callers.submit(gateway.answer, "m", routing={"only": ["m-a"]})
+        eventually(lambda: queued(gateway, "m-a") == 1)
+        boots.is_up("m-b")
+        assert first.result()["deployment"] == "m-b"
+        assert only.result()["deployment"] == "m-a"
+
+
+def test_those_for_whom_there_is_no_room_stay(tmp_path: Path) -> None:
+    with (
+        running_gateway(tree(max_queued=1), tmp_path, Boots()) as gateway,
+        ThreadPoolExecutor(3) as callers,
+    ):
+        boots = booting(gateway)
+        first = callers.submit(gateway.answer, "m")
+        eventually(lambda: len(boots.warmed) == 2)
+        at_b = callers.submit(gateway.answer, "m", routing={"only": ["m-b"]})
+        at_a = callers.submit(gateway.answer, "m")
+        eventually(lambda: queued(gateway, "m-a") == queued(gateway, "m-b") == 1)
+        boots.is_up("m-b")
+        served = [call.result()["deployment"] for call in (first, at_b, at_a)]
+        assert served == ["m-b", "m-b", "m-a"]

@@ -55,7 +55,7 @@ def main() -> None:
 
 def picture(browser: Browser, week: Week, cold: str, path: Path) -> None:
     """The page of costs, as far as it goes on a screen."""
-    shot(browser, week, PAGES["cost"], path, 1280, 1345)
+    shot(browser, week, PAGES["cost"], path, 1280, 1360)
 
 
 def every_page(browser: Browser, week: Week, folder: Path) -> None:

@@ -74,8 +74,8 @@ def bars(
 ) -> Drawing:
     """Stacked bars over time; ``scale`` marks the height, its last mark is the top.
 
-    ``over``: a line above them, an instant and a share of ``right``'s last mark each; where there
-    is no ``right``, it has the scale of the bars.
+    ``over``: a line above them, an instant and a value on the scale ``right`` each; where there is
+    no ``right``, on that of the bars. It joins neighbours: what lies apart stands alone.
     """
     width, height = size
     drawing = Drawing(width, height, title)
@@ -109,11 +109,15 @@ def bars(
                 base -= tall
         if bar.note:
             drawing.labels.append(Label((left + until) / 2, base - 5, bar.note))
-    if over:
-        points = (
-            f"{x(at):.1f},{height - _BOTTOM - value / highest * up:.1f}" for at, value in over
-        )
-        drawing.paths.append(("over", " ".join(points)))
+    long_us = max((bar.end_us - bar.start_us for bar in stacks), default=0)
+    last: tuple[int, float, float] | None = None
+    for at_us, value in over:
+        there = x(at_us), height - _BOTTOM - value / highest * up
+        if last is not None and at_us - last[0] < long_us * 1.5:
+            points = (f"{a:.1f},{b:.1f}" for a, b in (last[1:], there))
+            drawing.paths.append(("over", " ".join(points)))
+        drawing.marks.append(Mark(there[0] - 2, there[1] - 2, 4, 4, "over", f"{value:.3g}"))
+        last = (at_us, *there)
     return drawing
 
 

@@ -137,7 +137,33 @@
           ctx.fillText("?", (left + right) / 2, u.valToPos(below, "y", true) - 5 * ratio);
         }
       });
+      over(u, ratio);
       ctx.restore();
+    }
+
+    // Joined from bucket to bucket; what lies apart stands alone.
+    function over(u, ratio) {
+      const { ctx } = u;
+      const values = lines();
+      const scale = rate ? "rate" : "y";
+      ctx.strokeStyle = ctx.fillStyle = style("--ink");
+      ctx.lineWidth = 1.5 * ratio;
+      let last = null;
+      told.buckets.forEach(({ at }, n) => {
+        if (values[n] === null) return;
+        const x = u.valToPos(at + told.step / 2, "x", true);
+        const y = u.valToPos(values[n], scale, true);
+        if (last !== null && at - last.at < told.step * 1.5) {
+          ctx.beginPath();
+          ctx.moveTo(last.x, last.y);
+          ctx.lineTo(x, y);
+          ctx.stroke();
+        }
+        ctx.beginPath();
+        ctx.arc(x, y, (rate ? 2.5 : 1) * ratio, 0, Math.PI * 2);
+        ctx.fill();
+        last = { at, x, y };
+      });
     }
 
     function tell() {
@@ -233,8 +259,7 @@
       series: [
         {},
         { paths: () => null, points: { show: false } },
-        { scale: rate ? "rate" : "y", stroke: () => style("--ink"), width: 1.5, spanGaps: true,
-          points: { show: rate, size: 5, fill: () => style("--ink") } },
+        { scale: rate ? "rate" : "y", paths: () => null, points: { show: false } },
       ],
       hooks: {
         drawAxes: [bars],

@@ -81,6 +81,7 @@ _ZONE = Parameter(
 _DIMENSION = {
     "anyOf": [{"enum": list(DIMENSIONS)}, {"type": "string", "pattern": f"^{TAG.pattern}$"}]
 }
+WITHOUT = Parameter("without", "Only what has no such thing: no key, say.", _DIMENSION, repeats=True)
 GROUPING = (
     Parameter(
         "bucket_width",
@@ -140,9 +141,9 @@ def _of_rows(*names: str) -> tuple[Parameter, ...]:
     return tuple(Parameter(name, *_OF_ROWS[name], repeats=True) for name in names)
 
 
-OPERATIONS = (*RANGE, _ZONE, *PAGE, *_of_rows(*OF_OPERATIONS))
-CHARGES = (*RANGE, *PAGE, *_of_rows(*OF_CHARGES))
-COSTS = (*RANGE, *GROUPING, *PAGE)
+OPERATIONS = (*RANGE, _ZONE, *PAGE, WITHOUT, *_of_rows(*OF_OPERATIONS))
+CHARGES = (*RANGE, *PAGE, WITHOUT, *_of_rows(*OF_CHARGES))
+COSTS = (*RANGE, *GROUPING, *PAGE, WITHOUT)
 COLD_STARTS = (
     *COSTS,
     Parameter(

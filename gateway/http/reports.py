@@ -229,6 +229,7 @@ def query_of(
         cursor=params.get("cursor"),
         key_id=caller.sees_only,
         by=tuple(params.getlist("by")) if "by" in names else (),
+        without=tuple(params.getlist("without")) if "without" in names else (),
         only={name: tuple(params.getlist(name)) for name in only if name in params},
     )
 

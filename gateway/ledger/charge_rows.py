@@ -53,7 +53,7 @@ def charges_with(
 
 def of_attempt(query: ReportQuery) -> tuple[str, ...]:
     """Dimensions of a question that a charge takes from its attempt."""
-    names = [name for name in (*query.group_by, *query.filters) if name not in _OWN]
+    names = [name for name in (*query.group_by, *query.dimensions) if name not in _OWN]
     if query.key_id is not None:
         names.append("key")
     return tuple(dict.fromkeys(names))
@@ -61,7 +61,7 @@ def of_attempt(query: ReportQuery) -> tuple[str, ...]:
 
 def needs_attempts(query: ReportQuery) -> bool:
     """Whether it takes a charge's attempt to say if the question is about the charge."""
-    return query.key_id is not None or not query.filters.keys() <= set(_OWN)
+    return query.key_id is not None or not set(query.dimensions) <= set(_OWN)
 
 
 def paying_for(
@@ -83,6 +83,8 @@ def paying_for(
 def is_asked_for(charge: Mapping[str, Any], of: Mapping[str, Any], query: ReportQuery) -> bool:
     """Whether the filters let a charge through; ``of`` are the dimensions of its attempt."""
     if query.key_id is not None and of.get("key") != query.key_id:
+        return False
+    if any(_dimension(name, charge, of) is not None for name in query.without):
         return False
     return all(_dimension(name, charge, of) in values for name, values in query.filters.items())
 

@@ -48,7 +48,8 @@ class ReportQuery:
     ``bucket_width`` is 1h, 1d or all. ``group_by`` and the keys of ``filters`` are dimensions or
     ``tag:<name>``; a filter holds where any of its values does. ``key_id`` narrows everything to
     one caller's own operations. ``by`` are ``SPLITS``, for the cold start report alone. ``only``:
-    filters of ``row_filters``, for lists of rows alone. Raises BadQuery, which names the parameter.
+    filters of ``row_filters``, for lists of rows alone. ``without``: dimensions that rows do not
+    have. Raises BadQuery, which names the parameter.
     """
 
     start_at_us: int
@@ -62,6 +63,7 @@ class ReportQuery:
     key_id: str | None = None
     by: tuple[str, ...] = ()
     only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.start_at_us < _LATEST_US:
@@ -84,6 +86,9 @@ class ReportQuery:
                 if value not in VALUES.get(name, (value,)):
                     choices = ", ".join(VALUES[name])
                     raise BadQuery(name, f"{name} is one of {choices}; not {value!r}.")
+        for name in self.without:
+            if not is_dimension(name):
+                raise BadQuery("without", f"without takes {_choices()}; not {name!r}.")
         if "ended" in self.filters.get("status", ()):
             every = dict.fromkeys((*self.filters["status"], *ENDED))
             every.pop("ended")
@@ -93,6 +98,11 @@ class ReportQuery:
             raise BadQuery("by", f"by is one of {' and '.join(SPLITS)}, or both.")
         zone(self.time_zone)
         self.after()
+
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """Those that decide what the question is about, besides its groups."""
+        return tuple(dict.fromkeys((*self.filters, *self.without)))
 
     @property
     def groups(self) -> tuple[str, ...]:

@@ -111,7 +111,7 @@ def tag_not_rolled(connection: Connection, query: ReportQuery) -> str | None:
     """A tag of the question that the sums of its range do not tell apart."""
     asked = dict.fromkeys(
         name.removeprefix("tag:")
-        for name in (*query.group_by, *query.filters)
+        for name in (*query.group_by, *query.dimensions)
         if name.startswith("tag:")
     )
     for name in asked:
@@ -325,6 +325,7 @@ def _conditions(query: ReportQuery) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = [
         _dimension(name).in_(values) for name, values in query.filters.items()
     ]
+    found += [_dimension(name).is_(None) for name in query.without]
     if query.key_id is not None:
         found.append(series.c.key_id == query.key_id)
     return found

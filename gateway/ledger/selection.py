@@ -79,6 +79,7 @@ def _conditions(query: ReportQuery) -> list[ColumnElement[bool]]:
     if query.key_id is not None:
         conditions.append(attempts.c.key_id == query.key_id)
     conditions += [attempt_dimension(name).in_(values) for name, values in query.filters.items()]
+    conditions += [attempt_dimension(name).is_(None) for name in query.without]
     for name, values in query.only.items():
         if name in _ROW_FILTERS:
             conditions.append(or_(*(_ROW_FILTERS[name](value) for value in values)))

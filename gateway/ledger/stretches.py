@@ -51,7 +51,7 @@ def stretches(
 
     ``told_apart``: the sums that ``counts`` reads tell all of it apart, but for tags.
     """
-    if not query.filters and not query.only:  # there are indexes by time, and by key and time
+    if not query.dimensions and not query.only:  # there are indexes by time, and by key and time
         yield Stretch(query.start_at_us, end_us, 0)
     elif rolled_to(snapshot.connection):
         yield from _blindly(snapshot, query, end_us)
@@ -73,14 +73,19 @@ def _by_sums(
     snapshot: Snapshot, query: ReportQuery, end_us: int, counts: Counts, told_apart: bool
 ) -> Iterator[Stretch]:
     connection = snapshot.connection
+    plain = replace(query, group_by=(), filters={}, without=())
     known = {
-        name: values
-        for name, values in query.filters.items()
+        name
+        for name in query.dimensions
         if not name.startswith("tag:")
-        or rolled.tags_are_rolled(connection, replace(query, group_by=(), filters={name: values}))
+        or rolled.tags_are_rolled(connection, replace(plain, without=(name,)))
     }
-    told_apart = told_apart and len(known) == len(query.filters)
-    asked = replace(query, filters=known)
+    told_apart = told_apart and len(known) == len(query.dimensions)
+    asked = replace(
+        query,
+        filters={name: values for name, values in query.filters.items() if name in known},
+        without=tuple(name for name in query.without if name in known),
+    )
     fine_from_us = quarters_from_us(connection)
     for hour, matching, all_ in counts(connection, HOURS, asked, end_us):
         if snapshot.is_pruned(hour):

@@ -199,6 +199,26 @@ def test_charges_by_what_they_are(reports: Reports, monkeypatch: pytest.MonkeyPa
             assert above["seconds"] == lasted / 1e6
 
 
+@pytest.mark.parametrize("without", ["key", "tag:n", "model"])
+def test_rows_that_lack_something(fill: Fill, without: str) -> None:
+    bare = replace(attempt(40), key_id=None, tags={})
+    other = replace(charge(41), attempt_id=None)
+    reports = fill(*ATTEMPTS[:5], *CHARGES[:5], bare, other)
+    rows = [] if without == "model" else [bare.operation_id]
+    query = asked(without=(without,))
+    assert [row["id"] for row in reports.operations(query)["data"]] == rows
+    paid = [row.charge_id for row in (other, *reversed(CHARGES[:5])) if row.attempt_id is None]
+    assert [row["id"] for row in reports.charges(query)["data"]] == paid
+    (costs,) = reports.costs(query)["data"]
+    assert (costs["attempts"], costs["charges"]) == (len(rows), len(paid))
+    (group,) = [
+        row
+        for row in reports.costs(asked(group_by=(without,)))["data"]
+        if row["group"][without] is None
+    ]
+    assert {**group, "group": {}} == costs
+
+
 def test_a_charge_tells_its_period_its_rule_and_its_attempt(fill: Fill) -> None:
     row = begun(1, key_id="k1", operation_id="gen_1")
     paid = idle_charge(1, attempt_id="att_000001", status="estimated", low_pico_usd=pico("0.005"))

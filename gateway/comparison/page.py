@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from html import escape
-from typing import Any
+from typing import Any, TypeAlias
 
 from gateway.comparison.chart import Dot, scatter
 from gateway.comparison.figures import dollars
@@ -53,8 +54,10 @@ td:nth-child(2){display:block;min-width:0}td:nth-child(2)::before{content:none}
 td:nth-child(2) span{text-align:left}
 td:nth-child(2) small{margin-bottom:4px}}
 """
+Link: TypeAlias = Callable[[dict[str, Any], str], "str | None"]
 _COLUMNS = ("#", "candidate", "total", "work", "boots", "idle", "tokens", "own")
-_WAITS = ("cold", "p50", "p95", "p99")
+WAITS = ("cold", "p50", "p95", "p99")
+"""Columns of what callers wait; all other figures are money."""
 
 
 def page(found: dict[str, Any]) -> str:
@@ -70,8 +73,11 @@ def page(found: dict[str, Any]) -> str:
     )
 
 
-def body(found: dict[str, Any]) -> str:
-    """What stands below the sentence, escaped: drawing, table, what is not known, its basis."""
+def body(found: dict[str, Any], link: Link | None = None) -> str:
+    """What stands below the sentence, escaped: drawing, table, what is not known, its basis.
+
+    ``link``: from a candidate and the name of a column to what the figure was computed from.
+    """
     candidates = found["candidates"]
     if not found["traffic"]["requests"]:
         return f"{_traffic(found)}<h2>What it rests on</h2>{_list(_basis(found))}"
@@ -102,7 +108,7 @@ def body(found: dict[str, Any]) -> str:
         )
     return (
         f"{_traffic(found)}{drawing}"
-        f"<h2>All candidates, cheapest first</h2>{_table(found)}"
+        f"<h2>All candidates, cheapest first</h2>{_table(found, link)}"
         f"<h2>Not known</h2>{_list(_unknown(candidates))}"
         f"<details><summary>What it rests on</summary>{_list(_basis(found))}</details>"
     )
@@ -139,8 +145,8 @@ def _traffic(found: dict[str, Any]) -> str:
     return f"<p>{escape(said)}.</p>"
 
 
-def _table(found: dict[str, Any]) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in (*_COLUMNS, *_WAITS))
+def _table(found: dict[str, Any], link: Link | None) -> str:
+    head = "".join(f"<th>{escape(name)}</th>" for name in (*_COLUMNS, *WAITS))
     rows = []
     for number, candidate in enumerate(found["candidates"], 1):
         waits = candidate["waits"]
@@ -156,14 +162,19 @@ def _table(found: dict[str, Any]) -> str:
         ]
         kind = ' class="cheapest"' if candidate["name"] == found["cheapest"] else ""
         body = "".join(
-            f'<td data-name="{escape(name)}"{_faint(name, cell)}><span>{cell}</span></td>'
-            for name, cell in zip((*_COLUMNS, *_WAITS), cells, strict=True)
+            f'<td data-name="{escape(name)}"{_faint(name, cell)}>'
+            f"<span>{_linked(cell, link and link(candidate, name))}</span></td>"
+            for name, cell in zip((*_COLUMNS, *WAITS), cells, strict=True)
         )
         rows.append(f"<tr{kind}>{body}</tr>")
     return (
         '<div class="scroll" role="region" tabindex="0" aria-label="All candidates">'
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def _linked(cell: str, address: str | None) -> str:
+    return cell if address is None else f'<a href="{escape(address)}">{cell}</a>'
 
 
 def _faint(name: str, cell: str) -> str:

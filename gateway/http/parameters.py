@@ -81,7 +81,9 @@ _ZONE = Parameter(
 _DIMENSION = {
     "anyOf": [{"enum": list(DIMENSIONS)}, {"type": "string", "pattern": f"^{TAG.pattern}$"}]
 }
-WITHOUT = Parameter("without", "Only what has no such thing: no key, say.", _DIMENSION, repeats=True)
+WITHOUT = Parameter(
+    "without", "Only what has no such thing: no key, say.", _DIMENSION, repeats=True
+)
 GROUPING = (
     Parameter(
         "bucket_width",

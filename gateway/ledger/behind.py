@@ -126,10 +126,17 @@ def _partly(total: Sums, query: ReportQuery) -> dict[str, Any] | None:
     """What the sums know of it all the same."""
     only = dict(query.only)
     row: dict[str, Any] = dict.fromkeys(_row(Sums()))
-    if only == {"cost_status": ("unknown",)}:
-        counts = ("unknown_attempts", "unknown_charges")
-        row |= {name: getattr(total, name) for name in counts}
-        return row | {"attempts": total.unknown_attempts, "charges": total.unknown_charges}
+    match only.get("cost_status") if len(only) == 1 else None:
+        case ("unknown",):
+            known = total.known_usd - total.measured_usd - total.estimated_usd
+            counts = ("unknown_attempts", "unknown_charges")
+            row |= {name: getattr(total, name) for name in counts}
+            row |= {"attempts": total.unknown_attempts, "charges": total.unknown_charges}
+            return row | {"known_usd": usd(known)}
+        case ("measured",):
+            return row | {name: usd(total.measured_usd) for name in ("known_usd", "measured_usd")}
+        case ("estimated",):
+            return row | {name: usd(total.estimated_usd) for name in ("known_usd", "estimated_usd")}
     if only == {"caused_boot": ("true",)}:
         return row | {"attempts": total.boots, "charges": 0}
     if only.keys() == {"line"}:

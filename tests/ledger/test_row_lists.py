@@ -265,10 +265,15 @@ def test_what_is_too_much_to_read_is_not_added_up(
         attempts[row.cost_pico_usd is None] += 1
     above = reports.operations_come_to(asked(only={"cost_status": ("unknown",)}))
     assert above is not None and above["attempts"] == attempts[True]
-    assert above["known_usd"] is above["attempts_usd"] is None  # a part of it would be a lie
-    assert reports.operations_come_to(asked(only={"cost_status": ("measured",)})) is None
-    lines = reports.operations_come_to(asked(only={"line": ("boot_seconds",)}))
     (cost,) = reports.costs(asked())["data"]
+    assert above["attempts_usd"] is above["range_usd"] is None  # a part of it would be a lie
+    for status in ("measured", "estimated"):
+        found = reports.operations_come_to(asked(only={"cost_status": (status,)}))
+        assert found is not None and found["known_usd"] == cost[f"{status}_usd"] != "0"
+        assert found["attempts"] is None
+    two = {"cost_status": ("measured", "estimated")}
+    assert reports.operations_come_to(asked(only=two)) is None
+    lines = reports.operations_come_to(asked(only={"line": ("boot_seconds",)}))
     assert lines is not None and lines["attempts"] is None
     assert lines["lines"] == [one for one in cost["lines"] if one["kind"] == "boot_seconds"]
     idle = reports.charges_come_to(asked(only={"kind": ("idle",)}))

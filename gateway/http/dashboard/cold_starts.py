@@ -12,6 +12,7 @@ from fastapi import Request
 
 from gateway.http.dashboard import charts, spread, warmth
 from gateway.http.dashboard.asking import Asked, whole
+from gateway.http.dashboard.behind import Behind, Pair, link_to
 from gateway.http.dashboard.figures import minute, percent, seconds, when
 from gateway.http.dashboard.over_time import axis, extent, micros, times
 from gateway.http.dashboard.tables import Column, Link, Row, Table
@@ -50,7 +51,8 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
         rows,
         f"cold-starts.csv{asked.link(rows=None)}",
     )
-    by_time = Table("The figures of the drawing", _by_time(asked), series["data"])
+    everything = replace(query, group_by=())
+    by_time = Table("The figures of the drawing", _by_time(everything, asked), series["data"])
     by_time.csv_link = "cold-starts.csv" + asked.link(rows="buckets")
     by_time.feeds_chart = True
     behind = "operations?" + urlencode(asked.filters())
@@ -68,7 +70,7 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
         "axis": axis(query, series["data"]),
         "sums": table,
         "calls": Table("The attempts of the drawing", _CALLS, _calls(newest["data"])),
-        **spread.section(by_hour["data"], query.time_zone, behind),
+        **spread.section(by_hour["data"], query.time_zone, Behind(asked, everything)),
         **warmth.section(await listed(visited.state, asked.all("deployment"))),
     }
     tables = {"buckets": by_time}
@@ -95,31 +97,45 @@ def _name(row: Row) -> str:
 
 
 def _columns(query: ReportQuery, asked: Asked) -> list[Column]:
-    kept = [pair for pair in asked.filters() if pair[0] not in query.group_by]
+    behind = Behind(asked, query)
 
-    def behind(row: Row, **more: str) -> str | None:
-        if None in row["group"].values():
-            return None
-        return "operations?" + urlencode([*kept, *row["group"].items(), *more.items()])
-
-    def counted(verdict: str) -> Column:
-        return Column(
-            verdict, lambda row: row[verdict], link=lambda row: behind(row, verdict=verdict)
-        )
-
-    def when_cold(row: Row) -> str | None:
-        return behind(row, verdict="cold")
+    def split(row: Row) -> str:
+        return link_to("cold-starts", [*behind.pairs(row), ("group_by", "evidence")])
 
     return [
-        Column(", ".join(query.group_by) or "all", _name, link=behind, is_number=False),
-        Column("attempts", lambda row: row["attempts"], link=behind),
-        *(counted(verdict) for verdict in ("cold", "warm", "unknown")),
-        Column("cold_rate", lambda row: row["cold_rate"], percent, when_cold),
-        Column("boots", lambda row: row["boots"], link=when_cold),
-        *(_boot(name, when_cold) for name in ("p50", "p90", "p99")),
-        Column("wait_p50_seconds", lambda row: row["wait_seconds"]["p50"], seconds, when_cold),
-        Column("wait_p99_seconds", lambda row: row["wait_seconds"]["p99"], seconds, when_cold),
-        Column("evidence", _evidence, is_number=False, is_long=True),
+        Column(
+            ", ".join(query.group_by) or "all",
+            _name,
+            lambda text: text or "all",
+            behind.ended,
+            is_number=False,
+        ),
+        *_counts(behind),
+        *(_boot(name, _with(behind, _BOOTS)) for name in ("p50", "p90", "p99")),
+        *(_wait(name, _with(behind, _WAITS)) for name in ("p50", "p99")),
+        Column("evidence", _evidence, link=split, is_number=False, is_long=True),
+    ]
+
+
+_BOOTS = ("sample", "boot")
+_WAITS = ("sample", "wait")
+_JUDGED = (("verdict", "cold"), ("verdict", "warm"))  # what the rate of cold starts is of
+
+
+def _with(behind: Behind, *more: Pair) -> Link:
+    return lambda row: behind.ended(row, *more)
+
+
+def _counts(behind: Behind) -> list[Column]:
+    """Attempts that have ended, by verdict; each with the operations that they belong to."""
+    return [
+        Column("attempts", lambda row: row["attempts"], link=behind.ended),
+        *(
+            Column(name, lambda row, name=name: row[name], link=_with(behind, ("verdict", name)))  # type: ignore[misc]
+            for name in ("cold", "warm", "unknown")
+        ),
+        Column("cold_rate", lambda row: row["cold_rate"], percent, _with(behind, *_JUDGED)),
+        Column("boots", lambda row: row["boots"], link=_with(behind, ("caused_boot", "true"))),
     ]
 
 
@@ -127,27 +143,18 @@ def _boot(name: str, link: Link) -> Column:
     return Column(f"boot_{name}_seconds", lambda row: row["boot_seconds"][name], seconds, link)
 
 
+def _wait(name: str, link: Link) -> Column:
+    return Column(f"wait_{name}_seconds", lambda row: row["wait_seconds"][name], seconds, link)
+
+
 def _evidence(row: Row) -> str:
     return ", ".join(f"{name} {count}" for name, count in row["evidence"].items()) or "none"
 
 
-def _by_time(asked: Asked) -> list[Column]:
-    times = ("last", "start_time", "end_time")
-    kept = [pair for pair in asked.filters() if pair[0] not in times]
-
-    def counted(name: str, **more: str) -> Column:
-        def link(row: Row) -> str:
-            span = [(time, row[time]) for time in times[1:]]
-            return "operations?" + urlencode([*kept, *span, *more.items()])
-
-        return Column(name, lambda row: row[name], link=link)
-
+def _by_time(query: ReportQuery, asked: Asked) -> list[Column]:
     return [
         Column("from", lambda row: row["start_time"], minute, is_number=False, title="from (UTC)"),
-        counted("attempts"),
-        *(counted(verdict, verdict=verdict) for verdict in ("cold", "warm", "unknown")),
-        counted("boots", verdict="cold"),
-        Column("cold_rate", lambda row: row["cold_rate"], percent),
+        *_counts(Behind(asked, query, in_bucket=True)),
     ]
 
 

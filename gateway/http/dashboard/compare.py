@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from typing import Any
 
 from fastapi import Request
 from starlette.datastructures import QueryParams
@@ -11,7 +12,9 @@ from starlette.datastructures import QueryParams
 from gateway.http.comparison import asked as comparison_asked
 from gateway.http.comparison import compared
 from gateway.http.dashboard.asking import SPANS, Asked
+from gateway.http.dashboard.behind import link_to, price_link
 from gateway.http.dashboard.figures import seconds, usd
+from gateway.http.dashboard.render import base_of
 from gateway.http.dashboard.tables import Column, Table
 from gateway.http.dashboard.view import View
 from gateway.http.dashboard.visits import Visit
@@ -32,9 +35,30 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
     ask, query = comparison_asked(state, QueryParams(said))
     await caught_up(state)
     found = await asyncio.to_thread(compared, state, ask, query)
-    from gateway.comparison.page import body
+    from gateway.comparison.page import WAITS, body
 
-    shown = {"models": models, "model": ask.model, "found": found, "body": body(found)}
+    replayed: str | None = None
+    if found["traffic"]["origin"] == "ledger":
+        kept = [pair for pair in asked.filters() if pair[0] != "model"]
+        replayed = link_to("operations", [("model", ask.model), *kept])
+    base = base_of(request)
+
+    def link(candidate: dict[str, Any], column: str) -> str | None:
+        """Money is computed from a price row, waits from the requests that were replayed."""
+        if column in ("#", "candidate"):
+            return None
+        priced = None if column in WAITS else price_link(candidate["price_id"])
+        leads = priced or replayed
+        return None if leads is None else base + leads
+
+    text = body(found, link)
+    shown = {
+        "models": models,
+        "model": ask.model,
+        "found": found,
+        "body": text,
+        "replayed": replayed,
+    }
     table = Table("Candidates", _COLUMNS, found["candidates"], "compare.csv" + asked.link())
     return View("compare.html", shown, table)
 

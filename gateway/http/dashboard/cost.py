@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
-from urllib.parse import urlencode
 
 from fastapi import Request
 
 from gateway.http.dashboard import charts
 from gateway.http.dashboard.asking import Asked, whole
-from gateway.http.dashboard.figures import UNKNOWN, minute, usd
+from gateway.http.dashboard.behind import Behind, Fact
+from gateway.http.dashboard.figures import UNKNOWN, minute, said, usd
 from gateway.http.dashboard.over_time import axis, colours, extent, micros, times
+from gateway.http.dashboard.paid_for import PARTS, part_usd
 from gateway.http.dashboard.tables import Column, Link, Row, Table
 from gateway.http.dashboard.view import View, read
 from gateway.http.dashboard.visits import Visit
@@ -22,15 +24,6 @@ from gateway.ledger.query import MOST_ROWS, ReportQuery
 from gateway.reconciliation.statements import Statements
 
 GROUPS = ("provider", "deployment", "model", "key")
-_PARTS = {
-    "active": (
-        *("execute_seconds", "input_tokens", "cached_input_tokens", "output_tokens"),
-        *("images", "requests", "reported"),
-    ),
-    "boot": ("boot_seconds",),
-    "idle": ("idle", "standing", "keep_warm"),
-}
-"""What a line was paid for; a kind that is not named here is "other"."""
 
 
 async def build(visited: Visit, asked: Asked, request: Request) -> View:
@@ -59,7 +52,7 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
     shown = {
         "groups": GROUPS,
         "as_of": as_of,
-        "behind": "operations?" + urlencode(asked.filters()),
+        "facts": [] if everything is None else _facts(asked, query, everything, known),
         "everything": everything,
         "known": known,
         "drawings": drawings,
@@ -92,6 +85,28 @@ def _by_group(rows: Sequence[Row]) -> list[Row]:
     return [{"group": same[0]["group"], **added_up(same)} for same in found.values()]
 
 
+def _facts(asked: Asked, query: ReportQuery, found: Row, known: str | None) -> list[Fact]:
+    """All groups together, each figure with the rows behind it."""
+    behind, row = Behind(asked, replace(query, group_by=())), {**found, "group": {}}
+    attempts, charges = found["unknown_attempts"], found["unknown_charges"]
+    high = found["range_usd"]["high"]
+    status = {name: ("cost_status", name) for name in ("measured", "estimated", UNKNOWN)}
+    facts = [Fact("known_usd", "known", usd(known), known, behind.rows(row))]
+    for name in ("measured", "estimated"):
+        value = None if known is None else found[f"{name}_usd"]
+        link = behind.rows(row, status[name])
+        facts.append(Fact(f"{name}_usd", f"of it {name}", usd(value), value, link))
+    said_of = f"{said(attempts)} of {said(found['attempts'])} attempts"
+    link = behind.operations(row, status[UNKNOWN])
+    facts.append(Fact("unknown_attempts", "of unknown cost", said_of, attempts, link))
+    if charges:
+        said_of = f"{said(charges)} of {said(found['charges'])} charges"
+        link = behind.charges(row, status[UNKNOWN])
+        facts.append(Fact("unknown_charges", "and", said_of, charges, link))
+    facts.append(Fact("high_usd", "at most", _bound(high), high, behind.rows(row)))
+    return facts
+
+
 def _reconciled(visited: Visit) -> list[dict[str, Any]]:
     """Until when each provider's own bill was held against the ledger."""
     state = visited.state
@@ -108,20 +123,6 @@ def _name(row: Row) -> str:
     return ", ".join("none" if value is None else str(value) for value in row["group"].values())
 
 
-def _behind(asked: Asked, query: ReportQuery, *, in_bucket: bool = False) -> Link:
-    """The operations that a figure is made of; none where a value of its group is missing."""
-    times = ("last", "start_time", "end_time") if in_bucket else ()
-    kept = [(n, v) for n, v in asked.filters() if n not in (*query.group_by, *times)]
-
-    def link(row: Row) -> str | None:
-        if None in row["group"].values():
-            return None
-        span = [(name, row[name]) for name in times if name in row]
-        return "operations?" + urlencode([*kept, *span, *row["group"].items()])
-
-    return link
-
-
 def _group_columns(query: ReportQuery, link: Link | None = None) -> list[Column]:
     return [
         Column(name, lambda row, name=name: row["group"][name], _or_none, link, is_number=False)  # type: ignore[misc]
@@ -134,20 +135,51 @@ def _or_none(value: Any) -> str:
 
 
 def _columns(query: ReportQuery, asked: Asked) -> list[Column]:
-    behind = _behind(asked, query)
+    behind = Behind(asked, query)
+
+    def of_part(part: str) -> Column:
+        return Column(
+            f"{part}_usd",
+            lambda row: part_usd(row, part),
+            usd,
+            lambda row: behind.part(row, part),
+        )
+
     return [
-        *(_group_columns(query, behind) or [Column("all", lambda row: "all")]),
-        Column("attempts", lambda row: row["attempts"], link=behind),
-        Column("known_usd", known_usd, usd, behind),
         *(
-            Column(f"{part}_usd", lambda row, part=part: part_usd(row, part), usd, behind)  # type: ignore[misc]
-            for part in (*_PARTS, "other")
+            _group_columns(query, behind.rows)
+            or [Column("all", lambda row: "all", link=behind.rows, is_number=False)]
         ),
-        Column("estimated_usd", lambda row: known_usd(row, "estimated_usd"), usd, behind),
-        Column("unknown_attempts", lambda row: row["unknown_attempts"], link=behind),
-        Column("unknown_charges", lambda row: row["unknown_charges"]),
-        Column("high_usd", lambda row: row["range_usd"]["high"], _bound, behind),
+        Column("attempts", lambda row: row["attempts"], link=behind.operations),
+        Column("known_usd", known_usd, usd, behind.rows),
+        *(of_part(part) for part in PARTS),
+        Column(
+            "estimated_usd",
+            lambda row: known_usd(row, "estimated_usd"),
+            usd,
+            lambda row: behind.rows(row, ("cost_status", "estimated")),
+        ),
+        _unknown_attempts(behind),
+        Column("charges", lambda row: row["charges"], link=behind.charges),
+        _unknown_charges(behind),
+        Column("high_usd", lambda row: row["range_usd"]["high"], _bound, behind.rows),
     ]
+
+
+def _unknown_attempts(behind: Behind) -> Column:
+    return Column(
+        "unknown_attempts",
+        lambda row: row["unknown_attempts"],
+        link=lambda row: behind.operations(row, ("cost_status", UNKNOWN)),
+    )
+
+
+def _unknown_charges(behind: Behind) -> Column:
+    return Column(
+        "unknown_charges",
+        lambda row: row["unknown_charges"],
+        link=lambda row: behind.charges(row, ("cost_status", UNKNOWN)),
+    )
 
 
 def _bound(value: str | None) -> str:
@@ -155,31 +187,15 @@ def _bound(value: str | None) -> str:
 
 
 def _series_columns(query: ReportQuery, asked: Asked) -> list[Column]:
-    behind = _behind(asked, query, in_bucket=True)
+    behind = Behind(asked, query, in_bucket=True)
     return [
         Column("from", lambda row: row["start_time"], minute, is_number=False, title="from (UTC)"),
         *_group_columns(query),
-        Column("attempts", lambda row: row["attempts"], link=behind),
-        Column("known_usd", known_usd, usd, behind),
-        Column("unknown_attempts", lambda row: row["unknown_attempts"], link=behind),
-        Column("unknown_charges", lambda row: row["unknown_charges"]),
+        Column("attempts", lambda row: row["attempts"], link=behind.operations),
+        Column("known_usd", known_usd, usd, behind.rows),
+        _unknown_attempts(behind),
+        _unknown_charges(behind),
     ]
-
-
-def part_usd(row: Row, part: str) -> str | None:
-    """What is known to be paid for one part; None where nothing is.
-
-    0 only where there is no such line and nothing else is unknown that might hold one.
-    """
-    lines = [line for line in row["lines"] if _part_of(line["kind"]) == part]
-    known = [Decimal(line["usd"]) for line in lines if line["usd"] is not None]
-    if known:
-        return format(sum(known, Decimal(0)), "f")
-    return None if lines or row["unknown_attempts"] or row["unknown_charges"] else "0"
-
-
-def _part_of(kind: str) -> str:
-    return next((part for part, kinds in _PARTS.items() if kind in kinds), "other")
 
 
 def _bars(
@@ -211,7 +227,7 @@ def _split(rows: Sequence[Row], width: int) -> charts.Drawing:
     """What each group was paid for, in percent of what is known of it."""
     lines = []
     for row in rows[:12]:
-        values = [(part, part_usd(row, part)) for part in (*_PARTS, "other")]
+        values = [(part, part_usd(row, part)) for part in PARTS]
         total = sum((max(Decimal(v), Decimal(0)) for _, v in values if v), Decimal(0))
         parts, at = [], 0.0
         for part, value in values:

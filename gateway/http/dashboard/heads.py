@@ -9,6 +9,7 @@ _SAID = {
     "active_usd": "for work",
     "boot_usd": "for boots",
     "idle_usd": "for idle time",
+    "fees_usd": "for fees, adjustments",
     "other_usd": "for other",
     "estimated_usd": "of it estimated",
     "unknown_attempts": "attempts of unknown cost",

@@ -7,20 +7,22 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
-from urllib.parse import urlencode
 
 from fastapi import Request
 
+from gateway.clock import rfc3339
 from gateway.http.dashboard import charts
 from gateway.http.dashboard.asking import Asked
+from gateway.http.dashboard.behind import Pair, link_to, price_link
 from gateway.http.dashboard.figures import UNKNOWN, seconds, usd
-from gateway.http.dashboard.tables import Column, Row, Table
+from gateway.http.dashboard.tables import Column, Link, Row, Table
 from gateway.http.dashboard.view import View, read
 from gateway.http.dashboard.visits import Visit
 from gateway.http.reports import caught_up
 from gateway.http.state import State
 from gateway.keeping.statement import month_of, statement
 from gateway.ledger.errors import BadQuery
+from gateway.ledger.stay_rules import REST, UNUSED, USED
 from gateway.registry import Target
 
 _SIZES = (charts.WIDE, charts.NARROW)
@@ -36,17 +38,12 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
         raise BadQuery("month", "month is a year and a month, 2026-11 say.") from None
     kept, as_of = await read(visited, lambda reports: reports.kept_warm(begin_us, end_us))
     rows = statement(kept, state.settings.deployments)
-    table = Table(
-        f"Keeping warm in {month} (UTC)",
-        _COLUMNS,
-        rows,
-        f"keep-warm.csv{asked.link(rows=None)}",
-        in_cards=True,
-    )
+    table = Table(f"Keeping warm in {month} (UTC)", _columns(begin_us, end_us), rows, in_cards=True)
+    table.csv_link = f"keep-warm.csv{asked.link(rows=None)}"
     wanted, plan = asked.one("plan"), None
     if wanted:
         plan = await _planned(state, wanted)
-    tried = Table("What each policy would have cost in a month", _TRIED)
+    tried = Table("What each policy would have cost in a month", _tried_columns(wanted))
     if plan is not None:
         tried.rows = plan["candidates"]
     tried.csv_link = f"keep-warm.csv{asked.link(rows='plan')}"
@@ -127,10 +124,6 @@ def _drawn(rows: Sequence[Row], width: int) -> charts.Drawing:
     return charts.lying(title, lines, width, most, marks)
 
 
-def _behind(row: Row) -> str:
-    return "operations?" + urlencode({"deployment": row["deployment"]})
-
-
 def _usd(name: str) -> Column:
     return Column(name, lambda row: row[name], usd)
 
@@ -143,24 +136,58 @@ def _budget(value: str | None) -> str:
     return "none" if value is None else usd(value)
 
 
-_COLUMNS = (
-    Column("deployment", lambda row: row["deployment"], link=_behind, is_number=False),
-    Column("policy", lambda row: row["policy"], _policy, is_number=False),
-    Column("cold_starts_avoided", lambda row: row["cold_starts_avoided"]),
-    Column("stays_wasted", lambda row: row["stays_wasted"]),
-    Column("stays_open", lambda row: row["stays_open"]),
-    Column("kept_seconds", lambda row: row["kept_seconds"], seconds),
-    *(_usd(name) for name in ("cost_usd", "wasted_usd", "open_usd")),
-    Column(
-        "waiting_saved_seconds",
-        lambda row: row["waiting_saved_seconds"],
-        lambda text: UNKNOWN if text is None else seconds(float(text)),
-    ),
-    *(_usd(name) for name in ("saved_usd", "net_usd")),
-    Column("monthly_budget_usd", lambda row: row["monthly_budget_usd"], _budget),
-)
-_TRIED = (
-    Column("policy", lambda row: row["policy"], is_number=False),
-    Column("price", lambda row: row["price"], is_number=False),
-    _usd("burden_usd_per_month"),
-)
+def _columns(begin_us: int, end_us: int) -> list[Column]:
+    """Each figure leads to the charges that it is of; what is worth what, to those it is from."""
+
+    month = [("start_time", rfc3339(begin_us)), ("end_time", rfc3339(end_us))]
+
+    def charges(*more: Pair) -> Link:
+        rest = [("kind", "keep_warm"), *month, *more]
+        return lambda row: link_to("charges", [("deployment", row["deployment"]), *rest])
+
+    def usd_of(name: str, *more: Pair) -> Column:
+        return Column(name, lambda row: row[name], usd, charges(*more))
+
+    ended_used, waited = ("rule", USED), ("rule", REST)
+    return [
+        Column("deployment", lambda row: row["deployment"], link=charges(), is_number=False),
+        Column("policy", lambda row: row["policy"], _policy, is_number=False),
+        Column(
+            "cold_starts_avoided", lambda row: row["cold_starts_avoided"], link=charges(ended_used)
+        ),
+        Column("stays_wasted", lambda row: row["stays_wasted"], link=charges(("rule", UNUSED))),
+        Column("stays_open", lambda row: row["stays_open"], link=charges(("stay", "open"))),
+        Column("kept_seconds", lambda row: row["kept_seconds"], seconds, charges()),
+        usd_of("cost_usd"),
+        usd_of("wasted_usd", ("stay", "unused")),
+        usd_of("open_usd", ("stay", "open")),
+        Column(
+            "waiting_saved_seconds",
+            lambda row: row["waiting_saved_seconds"],
+            lambda text: UNKNOWN if text is None else seconds(float(text)),
+            charges(ended_used, waited),
+        ),
+        usd_of("saved_usd", ended_used, waited),
+        usd_of("net_usd"),
+        Column("monthly_budget_usd", lambda row: row["monthly_budget_usd"], _budget, is_label=True),
+    ]
+
+
+def _tried_columns(deployment: str) -> list[Column]:
+    """What each policy would have cost is replayed from the deployment's own requests."""
+    replayed = link_to("operations", [("deployment", deployment), ("last", "30d")])
+    return [
+        Column("policy", lambda row: row["policy"], is_number=False),
+        Column(
+            "price",
+            lambda row: row["price"],
+            link=lambda row: price_link(row["price"]),
+            is_number=False,
+        ),
+        Column(
+            "burden_usd_per_month",
+            lambda row: row["burden_usd_per_month"],
+            usd,
+            lambda row: replayed,
+        ),
+    ]

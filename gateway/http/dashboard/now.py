@@ -104,6 +104,10 @@ def _start(so_far: dict[str, Any]) -> str:
     return UNKNOWN if so_far["cold_start"] is None else str(so_far["cold_start"]["verdict"])
 
 
+def _operation(row: dict[str, Any]) -> str:
+    return f"operations/{row['id']}"
+
+
 def _text(name: str) -> Column:
     return Column(name, lambda row: row[name], is_number=False)
 
@@ -128,15 +132,13 @@ _PULSE = (
     ),
 )
 _RUNNING = (
-    Column(
-        "id", lambda row: row["id"], link=lambda row: f"operations/{row['id']}", is_number=False
-    ),
+    Column("id", lambda row: row["id"], link=_operation, is_number=False),
     _text("model"),
     Column("deployment", lambda row: row["deployment"], lambda v: v or "none yet", is_number=False),
     _text("doing"),
-    Column("for", lambda row: row["seconds"], seconds),
+    Column("for", lambda row: row["seconds"], seconds, _operation),
     Column("start", lambda row: _start(row["so_far"]), is_number=False),
-    Column("cost so far", lambda row: row["so_far"]["cost"]["total_usd"], usd),
+    Column("cost so far", lambda row: row["so_far"]["cost"]["total_usd"], usd, _operation),
 )
 _DEPLOYMENTS = (
     *(_text(name) for name in ("name", "provider", "provider_model", "hardware", "state")),

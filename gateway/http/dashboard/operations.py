@@ -12,12 +12,15 @@ from gateway.accounting.explain import explained
 from gateway.clock import rfc3339
 from gateway.http.dashboard import charts
 from gateway.http.dashboard.asking import Asked
+from gateway.http.dashboard.behind import facts_of_operations, price_link
 from gateway.http.dashboard.figures import percent, seconds, usd, when
-from gateway.http.dashboard.tables import Column, Table
+from gateway.http.dashboard.ledger_rows import anchor, columns_of
+from gateway.http.dashboard.tables import Column, Link, Table
 from gateway.http.dashboard.view import View, read
 from gateway.http.dashboard.visits import Visit
 from gateway.http.reports import find_operation
 from gateway.ledger.phases import since_dispatch
+from gateway.ledger.row_filters import OF_OPERATIONS
 from gateway.ledger.rows import AttemptRow
 
 _PHASES = (
@@ -32,8 +35,10 @@ _PHASES = (
 
 async def build(visited: Visit, asked: Asked, request: Request) -> View:
     """The list, fifty at a time."""
-    query = asked.query(visited.caller, limit="50")
-    found, as_of = await read(visited, lambda reports: reports.operations(query))
+    query = asked.query(visited.caller, only=OF_OPERATIONS, limit="50")
+    (found, sums), as_of = await read(
+        visited, lambda reports: (reports.operations(query), reports.operations_come_to(query))
+    )
     older = found["next_cursor"]
     table = Table(
         "Operations, newest first (UTC)",
@@ -46,6 +51,7 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
         "older": older and asked.link(cursor=older),
         "newest": asked.link(cursor=None) if asked.one("cursor") else None,
         "as_of": as_of,
+        "facts": [] if sums is None else facts_of_operations(asked, sums),
     }
     return View("operations.html", shown, table)
 
@@ -64,7 +70,7 @@ async def build_one(visited: Visit, asked: Asked, request: Request) -> View:
     tables = {
         "timing": Table("Where the time of each attempt went", _TIMING, [_timed(r) for r in rows]),
         "lines": Table("Lines of the cost", _LINES, _lines(told)),
-        "candidates": Table("What was considered", _CANDIDATES, found.get("candidates") or []),
+        "candidates": Table("What was considered", _CANDIDATES, _considered(found)),
     }
     for name, table in tables.items():
         table.csv_link = f"{_link(found)}.csv?rows={name}"
@@ -74,6 +80,7 @@ async def build_one(visited: Visit, asked: Asked, request: Request) -> View:
         "drawings": _waterfalls(rows),
         "phases": _drawn_phases(rows),
         "told": told,
+        "ledger": columns_of(rows),
         **tables,
     }
     return View("operation.html", shown, tables.get(asked.one("rows"), tables["timing"]))
@@ -93,11 +100,13 @@ _LIST = (
     Column("deployment", lambda row: row["deployment"], is_number=False),
     Column("status", lambda row: row["status"], is_number=False),
     Column("start", lambda row: row["cold_start"]["verdict"], is_number=False),
-    Column("cost_usd", lambda row: row["cost"]["total_usd"], usd),
+    Column("cost_usd", lambda row: row["cost"]["total_usd"], usd, _link),
     Column("cost_status", lambda row: row["cost"]["status"], is_number=False, is_extra=True),
-    Column("first_output_seconds", lambda row: row["timing"]["first_output_seconds"], seconds),
-    Column("total_seconds", lambda row: row["timing"]["total_seconds"], seconds),
-    Column("attempts", lambda row: len(row["attempts"]), is_extra=True),
+    Column(
+        "first_output_seconds", lambda row: row["timing"]["first_output_seconds"], seconds, _link
+    ),
+    Column("total_seconds", lambda row: row["timing"]["total_seconds"], seconds, _link),
+    Column("attempts", lambda row: len(row["attempts"]), link=_link, is_extra=True),
     Column("tags", _tags, is_number=False, is_long=True, is_extra=True),
     Column("id", lambda row: row["id"], is_number=False, is_extra=True),
 )
@@ -105,6 +114,7 @@ _LIST = (
 
 def _timed(row: AttemptRow) -> dict[str, Any]:
     return {
+        "operation": row.operation_id,
         "attempt": row.attempt_id,
         "deployment": row.deployment,
         "status": row.status,
@@ -122,8 +132,17 @@ def _timed(row: AttemptRow) -> dict[str, Any]:
     }
 
 
-def _seconds(name: str, key: str) -> Column:
-    return Column(name, lambda row: row[key], seconds)
+def _seconds(name: str, key: str, column: str) -> Column:
+    return Column(name, lambda row: row[key], seconds, _row(column))
+
+
+def _row(column: str) -> Link:
+    """To the column of the ledger's row, on this page."""
+    return lambda row: f"operations/{quote(row['operation'])}{anchor(row['attempt'], column)}"
+
+
+def _held(value: float | None) -> str:
+    return "none" if value is None else seconds(value)
 
 
 def _none(value: Any) -> str:
@@ -135,13 +154,13 @@ _TIMING = (
     Column("status", lambda row: row["status"], is_number=False),
     Column("error", lambda row: row["error"], _none, is_number=False),
     Column("begun at", lambda row: row["begun_at"], when, is_number=False),
-    Column("held", lambda row: row["held"], lambda held: "none" if held is None else seconds(held)),
-    _seconds("queue", "queue"),
-    _seconds("boot", "boot"),
-    _seconds("wait (both)", "wait"),
-    _seconds("first output", "first"),
-    _seconds("work", "execute"),
-    _seconds("total", "total"),
+    Column("held", lambda row: row["held"], _held, _row("held_seconds")),
+    _seconds("queue", "queue", "queue_seconds"),
+    _seconds("boot", "boot", "boot_seconds"),
+    _seconds("wait (both)", "wait", "wait_seconds"),
+    _seconds("first output", "first", "first_output_seconds"),
+    _seconds("work", "execute", "execute_seconds"),
+    _seconds("total", "total", "total_seconds"),
     Column("start", lambda row: row["verdict"], is_number=False),
     Column("evidence", lambda row: row["evidence"], _none, is_number=False),
     Column("attempt", lambda row: row["attempt"], is_number=False),
@@ -149,18 +168,39 @@ _TIMING = (
 
 
 def _lines(told: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{**line, "deployment": one["deployment"]} for one in told for line in one["lines"]]
+    return [
+        {
+            **line,
+            "deployment": one["deployment"],
+            "operation": one["operation_id"],
+            "attempt": one["attempt_id"],
+        }
+        for one in told
+        for line in one["lines"]
+    ]
+
+
+def _considered(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """What was expected of each is in the row of the first attempt."""
+    first = {"operation": found["id"]}
+    if found.get("attempts"):
+        first["attempt"] = found["attempts"][0]["id"]
+    return [{**first, **one} for one in found.get("candidates") or ()]
+
+
+def _price(row: dict[str, Any]) -> str | None:
+    return price_link(row["price_id"])
 
 
 _LINES = (
     Column("deployment", lambda row: row["deployment"], is_number=False),
     Column("what", lambda row: row["kind"], is_number=False),
-    Column("quantity", lambda row: row["booked_quantity"]),
+    Column("quantity", lambda row: row["booked_quantity"], link=_row("cost_lines")),
     Column("from", lambda row: row["quantity_from"], is_number=False, is_long=True),
-    Column("price of one", lambda row: row["unit_price_usd"], usd),
-    Column("booked", lambda row: row["booked_usd"], usd),
+    Column("price of one", lambda row: row["unit_price_usd"], usd, _price),
+    Column("booked", lambda row: row["booked_usd"], usd, _row("cost_lines")),
     Column("status", lambda row: row["status"], is_number=False),
-    Column("price row", lambda row: row["price_id"], _none, is_number=False, is_long=True),
+    Column("price row", lambda row: row["price_id"], _none, _price, is_number=False, is_long=True),
     Column("rule", lambda row: row["rule"], is_number=False, is_long=True),
 )
 
@@ -173,11 +213,11 @@ def _beside(row: dict[str, Any]) -> str | None:
 _CANDIDATES = (
     Column("deployment", lambda row: row["deployment"], is_number=False),
     Column("provider", lambda row: row["provider"], is_number=False),
-    Column("expected cost", lambda row: row["expected_usd"], usd),
-    Column("expected wait", lambda row: row["expected_wait_seconds"], seconds),
+    Column("expected cost", lambda row: row["expected_usd"], usd, _row("choice")),
+    Column("expected wait", lambda row: row["expected_wait_seconds"], seconds, _row("choice")),
     Column("state", lambda row: row["state"], is_number=False),
-    Column("P(warm)", lambda row: row["p_warm"], percent),
-    Column("boot", lambda row: row["boot_seconds"], seconds),
+    Column("P(warm)", lambda row: row["p_warm"], percent, _row("choice")),
+    Column("boot", lambda row: row["boot_seconds"], seconds, _row("choice")),
     Column("left out because", lambda row: row["excluded"], _none, is_number=False),
     Column("beside another", _beside, _none, is_number=False),
 )

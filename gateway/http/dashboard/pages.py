@@ -10,6 +10,7 @@ from fastapi import Request
 from starlette.responses import RedirectResponse, Response
 
 from gateway.http.dashboard import (
+    charges,
     cold_starts,
     compare,
     cost,
@@ -17,6 +18,7 @@ from gateway.http.dashboard import (
     now,
     operations,
     playground,
+    prices,
 )
 from gateway.http.dashboard.asking import Asked
 from gateway.http.dashboard.render import HEADERS, base_of, html, page_of
@@ -32,11 +34,13 @@ _BUILD: Mapping[str, Build] = {
     "now": now.build,
     "cost": cost.build,
     "operations": operations.build,
+    "charges": charges.build,
     "operation": operations.build_one,
     "cold-starts": cold_starts.build,
     "keep-warm": keep_warm.build,
     "compare": compare.build,
     "playground": playground.build,
+    "prices": prices.build,
 }
 
 

@@ -24,6 +24,7 @@ PAGES = (
     ("now", "Now"),
     ("cost", "Cost"),
     ("operations", "Operations"),
+    ("charges", "Charges"),
     ("cold-starts", "Cold starts"),
     ("keep-warm", "Keep warm"),
     ("compare", "Compare"),

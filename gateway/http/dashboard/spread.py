@@ -7,22 +7,25 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gateway.http.dashboard import charts
+from gateway.http.dashboard.behind import Behind, Pair
 from gateway.http.dashboard.figures import UNKNOWN, percent, seconds
-from gateway.http.dashboard.tables import Column, Row, Table
+from gateway.http.dashboard.tables import Column, Link, Row, Table
 
 _SIZES = (charts.WIDE, charts.NARROW)
 
 
-def section(by_hour: Sequence[Row], time_zone: str, behind: str) -> dict[str, Any]:
+def section(by_hour: Sequence[Row], time_zone: str, behind: Behind) -> dict[str, Any]:
     """``by_hour``: the report of all groups together, by hour of the day."""
     hours = {row["group"]["hour"]: row for row in by_hour}
     bins = _added(by_hour)
     known = [row for row in by_hour if row["cold_rate"] is not None]
     return {
         "time_zone": time_zone,
-        "hours": Table(f"By hour of the day ({time_zone})", _hour_columns(behind), by_hour),
+        "hours": Table(
+            f"By hour of the day ({time_zone})", _hour_columns(behind, time_zone), by_hour
+        ),
         "by_hour": [_by_hour(hours, size) for size in _SIZES] if known else [],
-        "bins_of_boots": Table("Boots by how long they took", _BOOTS, bins),
+        "bins_of_boots": Table("Boots by how long they took", _boot_columns(behind), bins),
         "histogram": [_histogram(bins, size) for size in _SIZES] if bins else [],
     }
 
@@ -84,24 +87,41 @@ def _rate(edge: str) -> Callable[[Row], Any]:
     return lambda row: row["cold_rate_interval"] and row["cold_rate_interval"][edge]
 
 
-def _hour_columns(behind: str) -> tuple[Column, ...]:
-    def counted(name: str) -> Column:
-        link = None if name == "attempts" else f"{behind}&verdict={name}".replace("?&", "?")
-        return Column(name, lambda row: row[name], link=lambda row: link or behind)
+def _hour_columns(behind: Behind, time_zone: str) -> tuple[Column, ...]:
+    def of_hour(*more: Pair) -> Link:
+        def link(row: Row) -> str | None:
+            hour = [("hour", str(row["group"]["hour"])), ("time_zone", time_zone)]
+            return behind.ended({}, *hour, *more)
 
+        return link
+
+    def counted(name: str) -> Column:
+        more = [] if name == "attempts" else [("verdict", name)]
+        return Column(name, lambda row: row[name], link=of_hour(*more))
+
+    judged = of_hour(("verdict", "cold"), ("verdict", "warm"))
     return (
-        Column("hour", lambda row: row["group"]["hour"], lambda hour: f"{hour:02}"),
+        Column("hour", lambda row: row["group"]["hour"], lambda hour: f"{hour:02}", is_label=True),
         *(counted(name) for name in ("attempts", "cold", "warm", UNKNOWN)),
-        Column("cold_rate", lambda row: row["cold_rate"], percent),
-        Column("low", _rate("low"), percent),
-        Column("high", _rate("high"), percent),
-        Column("boots", lambda row: row["boots"]),
+        Column("cold_rate", lambda row: row["cold_rate"], percent, judged),
+        Column("low", _rate("low"), percent, judged),
+        Column("high", _rate("high"), percent, judged),
+        Column("boots", lambda row: row["boots"], link=of_hour(("caused_boot", "true"))),
     )
 
 
-_BOOTS = (
-    Column("from_seconds", lambda row: row["from"], seconds),
-    Column("to_seconds", lambda row: row["to"], lambda to: "no end" if to is None else seconds(to)),
-    Column("boots", lambda row: row["count"]),
-    Column("share_up_to", lambda row: row["share_up_to"], percent),
-)
+def _boot_columns(behind: Behind) -> tuple[Column, ...]:
+    def link(low: float, row: Row) -> str | None:
+        high = "" if row["to"] is None else f"{row['to']:g}"
+        return behind.ended({}, ("sample", "boot"), ("boot_seconds", f"{low:g}..{high}"))
+
+    return (
+        Column("from_seconds", lambda row: row["from"], seconds, is_label=True),
+        Column("to_seconds", lambda row: row["to"], _until, is_label=True),
+        Column("boots", lambda row: row["count"], link=lambda row: link(row["from"], row)),
+        Column("share_up_to", lambda row: row["share_up_to"], percent, lambda row: link(0.0, row)),
+    )
+
+
+def _until(to: float | None) -> str:
+    return "no end" if to is None else seconds(to)

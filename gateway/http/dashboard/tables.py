@@ -28,6 +28,8 @@ class Column:
     is_number: bool = True
     is_long: bool = False
     """Folded where it would make the table wide."""
+    is_label: bool = False
+    """A number with no rows behind it: it is of the row itself, tells rows apart, or was set."""
     is_extra: bool = False
     """Left out on a phone, where each row is a card."""
 
@@ -84,6 +86,8 @@ def _cell(column: Column, row: Row) -> Cell:
     value = column.value(row)
     text = column.show(value)
     kinds = ["number"] if column.is_number else ["long"] if column.is_long else []
+    if column.is_label:
+        kinds.append("label")
     if column.is_extra or not text:
         kinds.append("extra" if text else "extra blank")
     if text == UNKNOWN:

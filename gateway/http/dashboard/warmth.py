@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -97,7 +97,15 @@ def _text(name: str) -> Column:
 
 
 def _share(name: str) -> Column:
-    return Column(name, lambda row: row[name], percent)
+    return Column(name, lambda row: row[name], percent, _behind)
+
+
+def _edge(name: str, show: Callable[[Any], str]) -> Column:
+    return Column(name, lambda row: row[name], show, is_label=True)
+
+
+def _boot(name: str) -> Column:
+    return Column(f"boot_{name}_seconds", lambda row: row["boot_seconds"][name], seconds, _behind)
 
 
 def _behind(row: Row) -> str:
@@ -112,25 +120,24 @@ _NOW = (
     Column("deployment", lambda row: row["deployment"], link=_behind, is_number=False),
     _text("state"),
     _share("p_warm"),
-    Column("keep_alive_p50_seconds", lambda row: row["keep_alive"]["p50_seconds"], seconds),
-    Column("observed", lambda row: row["keep_alive"]["observed"], link=_behind),
-    *(
-        Column(f"boot_{name}_seconds", lambda row, name=name: row["boot_seconds"][name], seconds)  # type: ignore[misc]
-        for name in ("p50", "p90", "p99")
+    Column(
+        "keep_alive_p50_seconds", lambda row: row["keep_alive"]["p50_seconds"], seconds, _behind
     ),
+    Column("observed", lambda row: row["keep_alive"]["observed"], link=_behind),
+    *(_boot(name) for name in ("p50", "p90", "p99")),
     Column("predictions", lambda row: row["calibration"]["predictions"], link=_behind),
-    Column("brier_score", lambda row: row["calibration"]["brier_score"], _score),
-    Column("calibration_error", lambda row: row["calibration"]["error"], percent),
+    Column("brier_score", lambda row: row["calibration"]["brier_score"], _score, _behind),
+    Column("calibration_error", lambda row: row["calibration"]["error"], percent, _behind),
 )
 _POINTS = (
     _text("deployment"),
-    Column("idle_seconds", lambda row: row["idle_seconds"], seconds),
+    _edge("idle_seconds", seconds),
     *(_share(name) for name in ("p_warm", "low", "high")),
-    Column("observed", lambda row: row["observed"]),
+    Column("observed", lambda row: row["observed"], link=_behind),
 )
 _BINS = (
     _text("deployment"),
-    *(_share(name) for name in ("from", "to")),
-    Column("count", lambda row: row["count"]),
+    *(_edge(name, percent) for name in ("from", "to")),
+    Column("count", lambda row: row["count"], link=_behind),
     *(_share(name) for name in ("predicted", "happened")),
 )

@@ -105,7 +105,7 @@ def _seen(browser: Browser, told: Told) -> dict[str, tuple[str, str | None]]:
     browser.size(1920)
     browser.open(f"{told.url}/dashboard/operations?{of_case}")
     heads = browser.value("[...document.querySelectorAll('thead th')].map((one) => one.innerText)")
-    note("list", f"tbody tr > :nth-child({heads.index('cost usd') + 1})")
+    note("list", f"tbody tr > :nth-child({heads.index('cost') + 1})")
     (row,) = _fetch(browser, "operations")
     seen["list.csv"] = (row["cost_usd"] or UNKNOWN, row["cost_usd"] or None)
     browser.submit("document.querySelector('tbody tr a').click()")

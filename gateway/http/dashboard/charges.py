@@ -30,7 +30,7 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
         "newest": asked.link(cursor=None) if asked.one("cursor") else None,
         "as_of": as_of,
         "kinds": CHARGE_KINDS,
-        "facts": [] if sums is None else facts_of_charges(asked, sums),
+        "facts": [] if sums is None or sums["charges"] == 0 else facts_of_charges(asked, sums),
     }
     return View("charges.html", shown, table)
 

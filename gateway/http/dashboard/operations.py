@@ -51,9 +51,13 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
         "older": older and asked.link(cursor=older),
         "newest": asked.link(cursor=None) if asked.one("cursor") else None,
         "as_of": as_of,
-        "facts": [] if sums is None else facts_of_operations(asked, sums),
+        "facts": [] if sums is None or not _any(sums) else facts_of_operations(asked, sums),
     }
     return View("operations.html", shown, table)
+
+
+def _any(sums: dict[str, Any]) -> bool:
+    return any(sums[name] != 0 for name in ("attempts", "charges"))
 
 
 async def build_one(visited: Visit, asked: Asked, request: Request) -> View:

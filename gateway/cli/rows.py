@@ -51,6 +51,9 @@ def charges(
         Values, typer.Option("--kind", help="idle, standing, keep_warm, fee, adjustment.")
     ] = None,
     rule: Annotated[Values, typer.Option("--rule", help="How it is allocated.")] = None,
+    stay: Annotated[
+        Values, typer.Option("--stay", help="Of keep-warm: used, unused, rest or open.")
+    ] = None,
     cost_status: CostStatusOption = None,
     model: ModelOption = None,
     key: KeyNameOption = None,
@@ -79,7 +82,7 @@ def charges(
         "evidence": evidence,
         "origin": origin,
     }
-    only = {"kind": kind, "rule": rule, "cost_status": cost_status}
+    only = {"kind": kind, "rule": rule, "stay": stay, "cost_status": cost_status}
     query = _query(start_time, end_time, filters, tag, only)
     _show("charges", query, _CHARGES, limit, form_of(as_json, as_csv), config, data_dir)
 
@@ -235,6 +238,7 @@ _CHARGES: list[Column] = [
     ("status", _field("cost", "status")),
     ("price_id", _text("price_id")),
     ("operation", _text("operation_id")),
+    ("stay", _text("stay")),
     ("id", _field("id")),
 ]
 _OPERATIONS: list[Column] = [

@@ -132,6 +132,10 @@ _OF_ROWS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
         _one_of(*CHOICES["hour"]),
     ),
     "kind": ("Only charges of this kind.", _one_of(*CHOICES["kind"])),
+    "stay": (
+        "Only keep-warm charges whose stay came to this; open: that is not known yet.",
+        _one_of(*CHOICES["stay"]),
+    ),
     "rule": (
         "Only charges that are allocated by this rule.",
         {"type": "string", "pattern": f"^{TEXT_PATTERN.pattern}$", "examples": ["unallocated"]},

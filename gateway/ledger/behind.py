@@ -20,7 +20,7 @@ from gateway.ledger.planning import by_rows
 from gateway.ledger.query import ReportQuery
 from gateway.ledger.rolled import sums_of
 from gateway.ledger.rollup import LineSums, Sums
-from gateway.ledger.row_filters import CHARGE_KINDS, spans
+from gateway.ledger.row_filters import CHARGE_KINDS, kinds_of, spans
 from gateway.ledger.schema import attempts
 from gateway.ledger.views import usd
 
@@ -59,7 +59,7 @@ def charges_come_to(
     except BadQuery:
         return None
     lines = LineSums()
-    for kind in query.only.get("kind", CHARGE_KINDS):
+    for kind in kinds_of(query.only):
         lines.merge(total.lines.get(kind, LineSums()))
     rows = by_rows(query).rows
     if lines.lines <= EXACT_ROWS and first_pruned(snapshot, rows) is None:
@@ -69,7 +69,7 @@ def charges_come_to(
             found.add(charge for charge, _ in charges_with(snapshot, part))
         return found.json()
     only = query.only.keys() - {"kind"}
-    of_unknown = query.only.get("cost_status") == ("unknown",) and "rule" not in only
+    of_unknown = query.only.get("cost_status") == ("unknown",) and len(only) == 1
     known = None if only else usd(lines.usd)
     return {
         "charges": lines.unknown_lines if of_unknown else None if only else lines.lines,

@@ -14,10 +14,11 @@ from sqlalchemy import Connection
 
 from gateway.clock import rfc3339
 from gateway.ledger import rolled, selection
-from gateway.ledger.charge_rows import is_asked_for, needs_attempts, of_attempt, paying_for
+from gateway.ledger.charge_rows import is_asked_for, needs_more, of_attempt, paying_for
+from gateway.ledger.kept_warm import outcomes
 from gateway.ledger.months import Snapshot
 from gateway.ledger.query import ReportQuery
-from gateway.ledger.row_filters import CHARGE_KINDS
+from gateway.ledger.row_filters import kinds_of
 from gateway.ledger.schema import Grain
 from gateway.ledger.stretches import MOST_ROWS_READ, Place, end_of, stretches
 from gateway.ledger.views import bounds, usd, usd_or_null
@@ -32,7 +33,7 @@ def newest_charges(
     snapshot: Snapshot, query: ReportQuery, before: Place | None
 ) -> tuple[list[dict[str, Any]], Place | None]:
     """Charges as JSON, and the place before which the next page begins; None: no more."""
-    kinds = query.only.get("kind", CHARGE_KINDS)
+    kinds = kinds_of(query.only)
 
     def counts(
         connection: Connection, grain: Grain, asked: ReportQuery, end_us: int
@@ -58,7 +59,7 @@ def newest_charges(
 def _within(snapshot: Snapshot, query: ReportQuery, before: Place | None) -> Iterator[_Charge]:
     """Those of a stretch, newest first, each with what is told of its attempt."""
     statement = selection.newest_charges(query, before)
-    if not needs_attempts(query):
+    if not needs_more(query):
         statement = statement.limit(query.limit + 1)
     found = [
         row._mapping for row in snapshot.charges(statement, query.start_at_us, query.end_at_us)
@@ -68,14 +69,17 @@ def _within(snapshot: Snapshot, query: ReportQuery, before: Place | None) -> Ite
     for first in range(0, len(found), _PART):
         part = found[first : first + _PART]
         paying = paying_for(snapshot, part, names)
+        stays = outcomes(snapshot, part)
         for charge in part:
             of = paying.get(charge["attempt_id"], {})
-            if is_asked_for(charge, of, query):
-                yield charge, of
+            stay = stays.get(charge["charge_id"])
+            if is_asked_for(charge, of, stay, query):
+                yield charge, {**of, "stay": stay}
 
 
 def charge_json(charge: Mapping[str, Any], of: Mapping[str, Any]) -> dict[str, Any]:
-    """A charge as the API shows it; ``of``: what is told of the attempt that it is for.
+    """A charge as the API shows it; ``of``: what is told of the attempt that it is for, and
+    ``stay``: what the keep-warm stay came to that it is a slice of.
 
     Units: quantity as that of ``unit_price_usd``, seconds for all that is booked by the second.
     """
@@ -103,4 +107,5 @@ def charge_json(charge: Mapping[str, Any], of: Mapping[str, Any]) -> dict[str, A
         "price_id": charge["price_id"],
         "attempt_id": charge["attempt_id"],
         **{name: of.get(name) for name in _TOLD},
+        "stay": of.get("stay"),
     }

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import select
 
 from gateway.ledger import selection
+from gateway.ledger.kept_warm import outcomes
 from gateway.ledger.months import Snapshot
 from gateway.ledger.query import ReportQuery
 from gateway.ledger.schema import attempts
@@ -45,9 +46,10 @@ def charges_with(
     found = snapshot.charges(selection.charges_of(query), query.start_at_us, query.end_at_us)
     while part := [row._mapping for row in islice(found, _PART)]:
         paying = paying_for(snapshot, part, names) if names else {}
+        stays = outcomes(snapshot, part) if "stay" in query.only else {}
         for charge in part:
             of = paying.get(charge["attempt_id"], {})
-            if is_asked_for(charge, of, query):
+            if is_asked_for(charge, of, stays.get(charge["charge_id"]), query):
                 yield charge, of
 
 
@@ -59,9 +61,11 @@ def of_attempt(query: ReportQuery) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def needs_attempts(query: ReportQuery) -> bool:
-    """Whether it takes a charge's attempt to say if the question is about the charge."""
-    return query.key_id is not None or not set(query.dimensions) <= set(_OWN)
+def needs_more(query: ReportQuery) -> bool:
+    """Whether it takes more than a charge's row to say if the question is about it."""
+    if query.key_id is not None or "stay" in query.only:
+        return True
+    return not set(query.dimensions) <= set(_OWN)
 
 
 def paying_for(
@@ -80,8 +84,14 @@ def paying_for(
     return {row.of: row._mapping for row in snapshot.find(ids, attempts.c.attempt_id, statement)}
 
 
-def is_asked_for(charge: Mapping[str, Any], of: Mapping[str, Any], query: ReportQuery) -> bool:
-    """Whether the filters let a charge through; ``of`` are the dimensions of its attempt."""
+def is_asked_for(
+    charge: Mapping[str, Any], of: Mapping[str, Any], stay: str | None, query: ReportQuery
+) -> bool:
+    """Whether the filters let a charge through; ``of`` are the dimensions of its attempt, ``stay``
+    is what its stay came to.
+    """
+    if "stay" in query.only and stay not in query.only["stay"]:
+        return False
     if query.key_id is not None and of.get("key") != query.key_id:
         return False
     if any(_dimension(name, charge, of) is not None for name in query.without):

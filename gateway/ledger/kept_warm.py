@@ -7,14 +7,15 @@ stay itself counts once, where its last slice lies.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import func, select
 
 from gateway.ledger.months import EVER_US, Snapshot
 from gateway.ledger.schema import charges
-from gateway.ledger.stay_rules import GOES_ON, REST
+from gateway.ledger.stay_rules import GOES_ON, OUTCOMES, REST
 
 _AT_ONCE = 500
 
@@ -62,6 +63,26 @@ def kept_warm(snapshot: Snapshot, start_at_us: int, end_at_us: int) -> list[Kept
         is_last = rule == GOES_ON and (name, end) not in followed
         of(name, rule).add(is_last, end - begin, pico_usd or 0, pico_usd is None)
     return [sums[key] for key in sorted(sums)]
+
+
+def outcomes(snapshot: Snapshot, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What the stays came to that some charges are slices of, in a word, by the charge's id.
+
+    Charges of other kinds have none.
+    """
+    slices = [row for row in rows if row["kind"] == "keep_warm"]
+    cuts = {_cut(row) for row in slices if row["rule"] == GOES_ON}
+    fates = _fates(snapshot, cuts) if cuts else {}
+    return {row["charge_id"]: OUTCOMES.get(_rule(row, fates), "open") for row in slices}
+
+
+def _rule(row: Mapping[str, Any], fates: Mapping[_Cut, str]) -> str:
+    rule: str = row["rule"]
+    return fates.get(_cut(row), GOES_ON) if rule == GOES_ON else rule
+
+
+def _cut(row: Mapping[str, Any]) -> _Cut:
+    return row["deployment"], row["period_end_at_us"]
 
 
 def _last_slices(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, get_args
 
 from gateway.ledger.errors import BadQuery
 from gateway.ledger.rows import ChargeKind, CostStatus
+from gateway.ledger.stay_rules import OUTCOMES
 
 if TYPE_CHECKING:
     from gateway.ledger.query import ReportQuery
@@ -17,7 +18,8 @@ OF_OPERATIONS: Final = ("cost_status", "caused_boot", "line", "sample", "boot_se
 """Of attempts: status of the cost, whether it caused a boot, a kind of cost line that it has, the
 sample of a distribution (``boot`` or ``wait``) that it is in, a bin of boots (``2..3`` seconds),
 the hour of the day that it came in."""
-OF_CHARGES: Final = ("kind", "cost_status", "rule")
+OF_CHARGES: Final = ("kind", "cost_status", "rule", "stay")
+"""Of charges: ``stay`` is what the keep-warm stay came to that the charge is a slice of."""
 CHARGE_KINDS: Final[tuple[str, ...]] = get_args(ChargeKind)
 
 _SLOT_US = 900_000_000  # every UTC offset is a whole number of quarter hours
@@ -28,6 +30,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "sample": ("boot", "wait"),
     "hour": tuple(str(hour) for hour in range(24)),
     "kind": CHARGE_KINDS,
+    "stay": tuple(OUTCOMES.values()),
 }
 TEXT_PATTERN = re.compile(r"[^\"\\%\x00-\x1f]{1,100}")
 BIN = re.compile(r"(\d{1,7}(?:\.\d{1,6})?)\.\.(\d{1,7}(?:\.\d{1,6})?)?")
@@ -64,6 +67,12 @@ def boot_bin(text: str) -> tuple[float, float | None]:
     if found is None:
         raise BadQuery("boot_seconds", "boot_seconds is a range, 2..3 or 1000.. say.")
     return float(found[1]), None if found[2] is None else float(found[2])
+
+
+def kinds_of(only: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Kinds of charges that filters let through."""
+    kinds = only.get("kind", CHARGE_KINDS)
+    return tuple(kind for kind in kinds if "stay" not in only or kind == "keep_warm")
 
 
 def spans(query: ReportQuery, start_us: int, end_us: int) -> Iterator[tuple[int, int]]:

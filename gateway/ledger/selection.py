@@ -39,6 +39,7 @@ def charges_of(query: ReportQuery) -> Select[Any]:
         starts >= query.start_at_us,
         starts < query.end_at_us,
         *(column.in_(values) for column, values in own if values is not None),
+        *([c.kind == "keep_warm"] if "stay" in query.only else []),
     )
 
 

@@ -244,6 +244,7 @@ def test_a_charge_tells_its_period_its_rule_and_its_attempt(fill: Fill) -> None:
         "operation_id": "gen_1",
         "model": "smollm2",
         "key": "k1",
+        "stay": None,
     }
     unknown = idle_charge(2, status="unknown", cost_pico_usd=None, quantity=None)
     (newest, _) = fill(unknown).charges(asked())["data"]

@@ -59,6 +59,7 @@ _COLUMNS = (
         "deployment", lambda row: row["deployment"], link=_deployment, is_number=False, is_long=True
     ),
     Column("rule", lambda row: row["rule"], is_number=False, is_long=True),
+    Column("stay", lambda row: row["stay"], _none, is_number=False, is_extra=True),
     Column("seconds", lambda row: row["seconds"], seconds, is_label=True, title="for"),
     Column("quantity", lambda row: row["quantity"], _none, is_label=True),
     Column("unit_price_usd", lambda row: row["unit_price_usd"], usd, _price, is_extra=True),

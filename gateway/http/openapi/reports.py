@@ -70,6 +70,8 @@ class ChargeShown(Shown):
     """The model that was asked for."""
     key: str | None
     """The key that asked."""
+    stay: Literal["used", "unused", "rest", "open"] | None
+    """What the keep-warm stay came to that it is a slice of; open: that is not known yet."""
 
 
 class Charges(Page[ChargeShown]):

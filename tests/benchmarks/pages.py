@@ -26,6 +26,10 @@ from tests.benchmarks.ledger_size import make, upgrade
 PAGES = (
     *("", "/cost?last=30d", "/cost?last=30d&group_by=deployment", "/cost?last=7d&bucket_width=1h"),
     *("/operations?last=30d", "/operations?last=30d&status=failed&deployment=deployment-3"),
+    *("/operations?last=30d&cost_status=estimated", "/operations?last=30d&line=boot_seconds"),
+    *("/operations?last=30d&sample=boot&status=ended", "/operations?last=30d&hour=3"),
+    *("/charges?last=30d", "/charges?last=30d&kind=idle&cost_status=estimated"),
+    *("/charges?last=30d&model=model-0&deployment=deployment-3", "/prices"),
     *("/operations/{id}", "/cold-starts?last=30d", "/cold-starts.csv?last=30d&rows=hours"),
     *("/cold-starts?last=30d&deployment=deployment-3", "/keep-warm", "/playground"),
     "/compare?model=model-0&last=30d",

@@ -193,12 +193,12 @@ def page_of(gateway: Gateway, path: str) -> Page:
 
 
 PAGES = (
-    *(f"cost?last=30d&group_by={name}" for name in ("key", "model")),
+    "cost?last=30d&group_by=key",
     "cost?last=30d&group_by=deployment&deployment=seconds&deployment=tokens",
     f"cost?start_time={datetime.fromtimestamp((BEGIN_US + HOUR_US) / 1e6, UTC):%Y-%m-%dT%H:%M}",
     "operations?last=30d&cost_status=unknown",
     "charges?last=30d",
-    "cold-starts?last=30d&group_by=model",
+    "cold-starts?last=30d&deployment=seconds&bucket_width=all",
     "cold-starts?last=30d&verdict=cold&time_zone=Asia/Kolkata",
     f"keep-warm?month={MONTH}&plan=seconds",
 )

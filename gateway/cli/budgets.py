@@ -27,7 +27,7 @@ def show_budgets(settings: Settings, form: str) -> None:
     ]
     if form == "table":  # a budget without an end is not one whose end is unknown
         columns[-1] = ("begins anew", lambda row: row["end_time"] or "never")
-    print_rows(rows, columns, form)
+    print_rows(rows, columns, form, ("unknown_attempts", "begins anew", "spent_usd"))
 
 
 def _rows(settings: Settings) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from gateway.cli.options import (
     StartOption,
     ZoneOption,
 )
-from gateway.cli.output import cell, console, print_json, table
+from gateway.cli.output import bars, cell, console, print_json, print_line, print_table
 from gateway.settings import ConfigError
 
 _CAUSES = {
@@ -32,9 +32,10 @@ _CAUSES = {
     "new_revision": "revisions of the model that were not seen before",
     "evidence_mix": "more or fewer attempts with a verdict",
 }
-_WIDE = 100
-"""From so many characters on a terminal has room for all columns."""
-_WIDE_ONLY = ("rate_low", "rate_high", "boot_p90", "boot_p99")
+_LEAVE_OUT = (
+    *("rate_low", "rate_high", "boot_p99", "boot_p90"),
+    *("boot_p50", "boots", "unknown", "warm", "attempts"),
+)
 
 
 def cold_starts(
@@ -108,9 +109,7 @@ def _show(data_dir: Path, query: dict[str, Any], form: str, *, plot: bool) -> No
     ]
     if form == "csv":
         columns.append(("evidence", _evidence))
-    elif console().width < _WIDE:
-        columns = [column for column in columns if column[0] not in _WIDE_ONLY]
-    print_rows(rows, columns, form)
+    print_rows(rows, columns, form, _LEAVE_OUT)
     if form != "table":
         return
     if plot:
@@ -118,7 +117,7 @@ def _show(data_dir: Path, query: dict[str, Any], form: str, *, plot: bool) -> No
     if not query["by"]:
         for row in rows:
             where = " ".join(str(value) for value in row["group"].values())
-            console().print(f"{where}: {_evidence(row)}", highlight=False, soft_wrap=True)
+            print_line(f"{where}: {_evidence(row)}")
 
 
 def _edge(row: dict[str, Any], name: str) -> float | None:
@@ -136,7 +135,7 @@ def _plot(rows: list[dict[str, Any]]) -> None:
     ]
     width = fitting(console().width, 2, max(map(len, names), default=0) + 2 * 7 + 4 * 2)
     longest = max((row["boot_seconds"]["p90"] or 0.0 for row in rows), default=0.0)
-    shown = table("", "cold rate, 0 to 1", "", f"boot p90, 0 to {cell(longest)} s", "")
+    shown = bars("", "cold rate, 0 to 1", "", f"boot p90, 0 to {cell(longest)} s", "")
     for name, row in zip(names, rows, strict=True):
         rate, p90 = row["cold_rate"], row["boot_seconds"]["p90"]
         shown.add_row(
@@ -174,17 +173,14 @@ def _explain(
         return
     for name in ("before", "after"):
         one = found[name]
-        console().print(
+        print_line(
             f"{name}: {one['start_time']} to {one['end_time']}: {one['cold']} cold, {one['warm']} "
-            f"warm, {one['unknown']} unknown; cold rate {cell(one['cold_rate'])}",
-            highlight=False,
-            soft_wrap=True,
+            f"warm, {one['unknown']} unknown; cold rate {cell(one['cold_rate'])}"
         )
     if found["change"] is None:
-        console().print("Without verdicts on both sides there is nothing to compare.")
+        print_line("Without verdicts on both sides there is nothing to compare.")
         return
-    shown = table("cause", "change", "what")
-    for cause, change in sorted(found["causes"].items(), key=lambda item: -abs(item[1])):
-        shown.add_row(cause, f"{change:+.4f}", _CAUSES[cause])
-    shown.add_row("together", f"{found['change']:+.4f}", "the change of the cold rate")
-    console().print(shown)
+    causes = sorted(found["causes"].items(), key=lambda item: -abs(item[1]))
+    rows = [[cause, f"{change:+.4f}", _CAUSES[cause]] for cause, change in causes]
+    rows.append(["together", f"{found['change']:+.4f}", "the change of the cold rate"])
+    print_table(("cause", "change", "what"), rows)

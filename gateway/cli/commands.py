@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated, Any, NoReturn
 
@@ -62,6 +63,11 @@ def main() -> None:
         _fail(str(error))
     except (StoreUnavailable, SchemaMismatch) as error:
         _fail(f"the ledger cannot be used: {error}")
+    except BrokenPipeError:  # whoever read has had enough: gateway costs | head -1
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        _fail(f"{error.filename or 'a file'} cannot be used ({error.strerror or error})")
 
 
 def _fail(message: str) -> NoReturn:
@@ -103,7 +109,7 @@ def generate(
 
     The answer streams to standard output; a line on standard error says what it cost and how cold
     it was. Asks the gateway at --url, else the one that runs at the configured address, else one
-    that is started for this call alone.
+    that is started for this call alone. Exit status 1 when there was no answer.
     """
     settings = settings_of(config, data_dir)
     from gateway.cli.generate import ask
@@ -119,20 +125,25 @@ def check(
         bool,
         typer.Option("--hardware", help="Ask providers what deployments run on, and price that."),
     ] = False,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
 ) -> None:
     """Check the configuration and print its routes.
 
     File, environment, plugins and prices are checked as at a start; nothing is dialled, except by
-    --hardware: it asks the providers that can say it (Modal), which starts no machine.
+    --hardware: it asks the providers that can say it (Modal), which starts no machine. Exit status
+    1 when one of these did not answer.
     """
+    form = form_of(as_json, as_csv)
     settings = settings_of(config, data_dir)
     from gateway.cli.tables import show_routes
 
-    show_routes(settings)
+    if not hardware or form == "table":
+        show_routes(settings, form)
     if hardware:
         from gateway.cli.hardware import show_hardware
 
-        if not show_hardware(settings):
+        if not show_hardware(settings, form):
             raise typer.Exit(1)
 
 
@@ -140,12 +151,15 @@ def check(
 def providers(
     config: ConfigOption = None,
     presets: Annotated[bool, typer.Option("--presets", help="Name the presets as well.")] = False,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
 ) -> None:
     """List installed plugins, and how far each was tried."""
+    form = form_of(as_json, as_csv)
     settings = settings_of(config, None)
     from gateway.cli.tables import show_providers
 
-    show_providers(settings, presets=presets)
+    show_providers(settings, form, presets=presets)
 
 
 @app.command()
@@ -286,12 +300,16 @@ def keys_create(
 
 @keys_app.command("list")
 def keys_list(
-    config: ConfigOption = None, data_dir: DataDirOption = None, as_json: JsonOption = False
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
 ) -> None:
     """List the keys of the configuration and of the data folder."""
     from gateway.cli import keys
 
-    keys.show(settings_of(config, data_dir), as_json=as_json)
+    form = form_of(as_json, as_csv)
+    keys.show(settings_of(config, data_dir), form)
 
 
 @keys_app.command("rotate")
@@ -338,3 +356,13 @@ def _query(
         "bucket_width": bucket_width,
         "time_zone": time_zone,
     }
+
+
+_STATUSES = (
+    "Exit status: 0 it is done; 1 it is done, and something is not as it should be; 2 it is not "
+    "done, and the message says what to mend."
+)
+for _typer in (app, keys_app, prices_app, ledger_app, import_app):
+    _typer.info.epilog = _STATUSES
+    for _command in _typer.registered_commands:
+        _command.epilog = _STATUSES

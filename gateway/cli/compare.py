@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import os
-import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from gateway.cli.context import form_of
 from gateway.cli.options import (
     ConfigOption,
     CsvOption,
@@ -19,7 +18,7 @@ from gateway.cli.options import (
     JsonOption,
     StartOption,
 )
-from gateway.cli.output import cell, console, print_json, table
+from gateway.cli.output import cell, print_line, print_report, print_table
 from gateway.settings import ConfigError, load
 
 
@@ -107,8 +106,7 @@ def compare(
         )
         if text is not None
     }
-    if as_json and as_csv:
-        raise ConfigError("--json or --csv, not both")
+    form = form_of(as_json, as_csv)
     if trace is not None and requests_per_day is not None:
         raise ConfigError("--trace or --requests-per-day, not both")
     found = _answer(
@@ -127,12 +125,8 @@ def compare(
             html.write_text(page(found), encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"--html: {html} cannot be written ({error.strerror})") from error
-    if as_json:
-        print_json(found)
-    elif as_csv:
-        _print_csv([_flat(candidate) for candidate in found["candidates"]])
-    else:
-        _print_comparison(found)
+    rows = [_flat(candidate) for candidate in found["candidates"]]
+    print_report(form, found, rows, lambda: _print_comparison(found))
 
 
 def _answer(
@@ -230,35 +224,40 @@ def _flat(candidate: dict[str, Any]) -> dict[str, Any]:
 
 def _print_comparison(found: dict[str, Any]) -> None:
     """The answer, the candidates cheapest first, and what it all rests on."""
-    say = console()
-
-    def line(text: str) -> None:
-        say.print(text, highlight=False, markup=False, soft_wrap=True)
-
-    line(found["sentence"])
+    print_line(found["sentence"])
     names = ("candidate", "card", "USD", "from", "to", "status", "active", "boot", "idle")
-    shown = table(*names, "tokens", "other", "own", "cold", "p50 s", "p95 s", "p99 s")
+    heads = (*names, "tokens", "other", "own", "cold", "p50 s", "p95 s", "p99 s")
+    rows = []
     for candidate in found["candidates"]:
         span = candidate["range_usd"] or {"low": None, "high": None}
         waits = candidate["waits"]
-        shown.add_row(
-            candidate["name"],
-            candidate["hardware"] or "",
-            *(_dollars(usd) for usd in (candidate["total_usd"], span["low"], span["high"])),
-            candidate["status"],
-            *(
-                _dollars(candidate[f"{part}_usd"])
-                for part in ("active", "boot", "idle", "tokens", "other", "standing")
-            ),
-            "unknown" if waits["cold_rate"] is None else f"{waits['cold_rate']:.1%}",
-            *(cell(waits[f"{name}_seconds"]) for name in ("p50", "p95", "p99")),
+        rows.append(
+            [
+                candidate["name"],
+                candidate["hardware"] or "",
+                *(_dollars(usd) for usd in (candidate["total_usd"], span["low"], span["high"])),
+                candidate["status"],
+                *(
+                    _dollars(candidate[f"{part}_usd"])
+                    for part in ("active", "boot", "idle", "tokens", "other", "standing")
+                ),
+                "unknown" if waits["cold_rate"] is None else f"{waits['cold_rate']:.1%}",
+                *(cell(waits[f"{name}_seconds"]) for name in ("p50", "p95", "p99")),
+            ]
         )
-    say.print(shown)
+    print_table(heads, rows, _LEAVE_OUT)
     for candidate in found["candidates"]:
         for said in _beside(candidate):
-            line(f"{candidate['name']}: {said}")
+            print_line(f"{candidate['name']}: {said}")
     for note in (*found["traffic"]["notes"], *found["assumptions"]):
-        line(f"Note: {note}")
+        print_line(f"Note: {note}")
+
+
+_LEAVE_OUT = (
+    *("own", "other", "tokens", "p99 s", "p50 s", "idle", "boot", "active"),
+    *("from", "to", "status", "card", "cold"),
+)
+"""What goes first where there is too little room; what it costs and how long it waits stay."""
 
 
 def _beside(candidate: dict[str, Any]) -> list[str]:
@@ -306,10 +305,3 @@ def _dollars(usd: str | None) -> str:
         return "unknown"
     amount = Decimal(usd)
     return f"{amount:,.2f}" if amount >= 1 else f"{float(amount):.3g}"
-
-
-def _print_csv(rows: list[dict[str, Any]]) -> None:
-    """Rows of one shape as CSV; None is an empty cell."""
-    writer = csv.DictWriter(sys.stdout, rows[0] if rows else [])
-    writer.writeheader()
-    writer.writerows(rows)

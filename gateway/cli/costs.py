@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.accounting.explain import explained
 from gateway.cli.options import instant
-from gateway.cli.output import Column, print_json, print_line, print_rows
+from gateway.cli.output import Column, print_line, print_report, print_rows
 from gateway.ledger.attempts import attempts_of, corrections_of, ended_attempts
 from gateway.ledger.correcting import catch_up, correct
 from gateway.ledger.errors import LedgerUnavailable
@@ -19,7 +19,7 @@ from gateway.settings import ConfigError, Settings
 REASON = "repriced"
 
 
-def show_explanation(data_dir: Path, id_: str, *, as_json: bool) -> bool:
+def show_explanation(data_dir: Path, id_: str, form: str) -> bool:
     """Each attempt's cost, computed again. False when one is not what was booked."""
     rows = attempts_of(data_dir, id_)
     if not rows:
@@ -27,12 +27,22 @@ def show_explanation(data_dir: Path, id_: str, *, as_json: bool) -> bool:
     found = [
         {**explained(row), "corrections": corrections_of(data_dir, row.attempt_id)} for row in rows
     ]
-    if as_json:
-        print_json(found)
-    else:
+
+    def show() -> None:
         for one in found:
             _print_explanation(one)
+
+    print_report(form, found, [row for one in found for row in _line_rows(one)], show)
     return all(one["agrees"] is not False for one in found)
+
+
+def _line_rows(one: dict[str, Any]) -> list[dict[str, Any]]:
+    """The lines of one attempt, each with what is said of the whole; one without lines is one."""
+    names = ("operation_id", "attempt_id", "deployment", "provider", "status", "cost_status")
+    whole = {name: one[name] for name in names}
+    whole |= {name: one[name] for name in ("booked_usd", "recomputed_usd", "agrees")}
+    lines: list[dict[str, Any]] = one["lines"] or [{}]
+    return [{**whole, **{f"line_{name}": line[name] for name in line}} for line in lines]
 
 
 def _print_explanation(one: dict[str, Any]) -> None:
@@ -50,7 +60,7 @@ def _print_explanation(one: dict[str, Any]) -> None:
         if price.get("note"):
             print_line(f"note  {price['note']}")
     if one["lines"]:
-        print_rows(one["lines"], _LINE, "table")
+        print_rows(one["lines"], _LINE, "table", ("price row", "from", "rule", "status"))
     verdict = {True: "agrees with", False: "DIFFERS from", None: "cannot be held against"}
     print_line(
         f"Computed again: {_usd(one['recomputed_usd'])}, which {verdict[one['agrees']]} "
@@ -92,7 +102,7 @@ def show_repricing(
     where: dict[str, str | None],
     *,
     apply: bool,
-    as_json: bool,
+    form: str,
 ) -> None:
     """Differences by deployment and price; with ``apply`` they are written as corrections."""
     data_dir = settings.server.data_dir
@@ -122,10 +132,11 @@ def show_repricing(
         raise ConfigError(f"the ledger cannot be corrected: {error}") from error
     rows = [one.json(*which) for which, one in sorted(repricing.sums.items())]
     left = left_as_they_are(repricing.left)
-    if as_json:
-        print_json({"applied": apply, "corrected": corrected, "data": rows, "left": left})
+    if form != "table":
+        told = {"applied": apply, "corrected": corrected, "data": rows, "left": left}
+        print_report(form, told, rows, lambda: None)
         return
-    print_rows(rows, _REPRICED, "table")
+    print_rows(rows, _REPRICED, "table", _LEAVE_OUT)
     for one in left:
         print_line(f"{one['attempts']} attempts stay as they are: {one['because']}.")
     changed = sum(row["changed"] for row in rows)
@@ -154,6 +165,7 @@ def _micros(text: str, option: str) -> int:
     return round(at.timestamp() * 1e6)
 
 
+_LEAVE_OUT = ("price today", "unknown still", "unknown then", "booked USD", "attempts")
 _REPRICED: list[Column] = [
     ("deployment", lambda row: row["deployment"]),
     ("price today", lambda row: row["price"]),

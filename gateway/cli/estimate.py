@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli.options import ConfigOption, JsonOption
-from gateway.cli.output import cell, console, print_json, table
+from gateway.cli.context import form_of
+from gateway.cli.options import ConfigOption, CsvOption, JsonOption
+from gateway.cli.output import Column, cell, print_line, print_report, print_rows, print_table
 from gateway.settings import ConfigError, load
 
 
@@ -59,6 +60,7 @@ def estimate(
     ] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
+    as_csv: CsvOption = False,
 ) -> None:
     """A model's seconds and dollars on some card.
 
@@ -69,8 +71,11 @@ def estimate(
     from gateway.estimates.estimate import estimate as answer
     from gateway.estimates.late_2022 import claims
 
+    form = form_of(as_json, as_csv)
     if late_2022:
-        _print_rows([claim.row() for claim in claims()], as_json=as_json)
+        rows = [claim.row() for claim in claims()]
+        columns: list[Column] = [(name, lambda row, name=name: row[name]) for name in rows[0]]  # type: ignore[misc]
+        print_report(form, rows, rows, lambda: print_rows(rows, columns, "table"))
         return
     found = answer(
         Question(
@@ -88,10 +93,7 @@ def estimate(
             utilisation=utilisation,
         )
     )
-    if as_json:
-        print_json(found)
-    else:
-        _print_estimate(found)
+    print_report(form, found, _figures(found), lambda: _print_estimate(found))
 
 
 def _shape(
@@ -167,55 +169,54 @@ def _rate(price: str | None, usd_per_hour: str | None, config: Any) -> Any:
     return Rate(row.usd_per_second * 3600 / cards, f"{row.id}, {row.source}")
 
 
-def _print_rows(rows: list[dict[str, Any]], *, as_json: bool) -> None:
-    """Rows of one shape, their keys as columns."""
-    if as_json:
-        print_json(rows)
-        return
-    shown = table(*(rows[0] if rows else ()))
-    for row in rows:
-        shown.add_row(*(cell(value) for value in row.values()))
-    console().print(shown)
+_SECONDS = (
+    *("seconds_per_token", "tokens_per_second_each", "tokens_per_second"),
+    *("prefill_seconds", "decode_seconds", "request_seconds"),
+)
+
+
+def _figures(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """Seconds and dollars, one a row; dollars are text, exact."""
+    told = {name: found[name] for name in _SECONDS}
+    told |= {name: span for name, span in (found["cost"] or {}).items() if isinstance(span, dict)}
+    return [
+        {"figure": name, **{end: span[end] for end in ("value", "low", "high")}}
+        for name, span in told.items()
+    ]
 
 
 def _print_estimate(found: dict[str, Any]) -> None:
     """An estimate: seconds and dollars with their ranges, then what they rest on."""
     hardware, memory, cost = found["hardware"], found["memory"], found["cost"]
-    say = console()
-    say.print(
+    print_line(
         f"{found['model']} on {hardware['gpus']} x {hardware['gpu']}, batch {found['batch']}, "
-        f"{found['input_tokens']} + {found['output_tokens']} tokens",
-        highlight=False,
+        f"{found['input_tokens']} + {found['output_tokens']} tokens"
     )
-    say.print(f"{found['regime']} bound: {found['why']}", highlight=False, soft_wrap=True)
-    shown = table("estimated", "value", "low", "high")
-    for name in (
-        *("seconds_per_token", "tokens_per_second_each", "tokens_per_second"),
-        *("prefill_seconds", "decode_seconds", "request_seconds"),
-    ):
-        shown.add_row(name, *(f"{found[name][end]:g}" for end in ("value", "low", "high")))
-    for name, amount in (cost or {}).items():
-        if isinstance(amount, dict):
-            shown.add_row(name, amount["value"], amount["low"], amount["high"])
-    say.print(shown)
-    shown = table("memory", "GB")
+    print_line(f"{found['regime']} bound: {found['why']}")
+    rows = [
+        [
+            row["figure"],
+            *(
+                f"{row[end]:g}" if isinstance(row[end], float) else cell(row[end])
+                for end in ("value", "low", "high")
+            ),
+        ]
+        for row in _figures(found)
+    ]
+    print_table(("estimated", "value", "low", "high"), rows)
+    sizes = []
     for name in ("weights_bytes", "kv_cache_bytes", "gpu_bytes"):
         size = memory[name]
-        shown.add_row(
-            name.removesuffix("_bytes"), cell(None if size is None else f"{size / 1e9:.3g}")
-        )
-    say.print(shown)
+        shown = cell(None if size is None else f"{size / 1e9:.3g}")
+        sizes.append([name.removesuffix("_bytes"), shown])
+    print_table(("memory", "GB"), sizes)
     if cost is not None:
-        say.print(
-            f"Rate: ${cost['usd_per_gpu_hour']} for a card-hour ({cost['source']})",
-            highlight=False,
-            soft_wrap=True,
-        )
+        print_line(f"Rate: ${cost['usd_per_gpu_hour']} for a card-hour ({cost['source']})")
     for said in found["assumptions"]:
         if said["low"] == said["high"]:
             span = f"{said['value']:g}"
         else:
             span = f"{said['value']:g} ({said['low']:g} to {said['high']:g})"
-        say.print(f"Assumed: {said['name']} {span}, {said['from']}", highlight=False)
+        print_line(f"Assumed: {said['name']} {span}, {said['from']}")
     for doubt in found["doubts"]:
-        say.print(f"Doubt: {doubt}", highlight=False, soft_wrap=True)
+        print_line(f"Doubt: {doubt}")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from decimal import Decimal
+from typing import Any
 
 from gateway.accounting.prices import PriceBook
-from gateway.cli.output import console, table
+from gateway.cli.output import Column, print_report, print_rows
 from gateway.registry import Registry, Target
 from gateway.settings import Settings
 from providers.contract import Describable, Hardware, ProviderError
@@ -16,28 +17,45 @@ from providers.toolkit.http import open_http
 _MIB_PER_GIB = 1024
 
 
-def show_hardware(settings: Settings) -> bool:
+def show_hardware(settings: Settings, form: str) -> bool:
     """Ask each provider that can say it. False when one did not answer."""
     registry = Registry(settings, open_http)
     registry.build()
     found = asyncio.run(_ask(registry))
-    shown = table("deployment", "runs on", "made of", "usd a second", "its price, usd a second")
-    for target, said in found:
-        if isinstance(said, ProviderError):
-            shown.add_row(target.name, f"unknown: {said.detail}", "", "unknown", _priced(target))
-            continue
-        kind = settings.providers.get(target.provider, {}).get("kind", target.provider)
-        parts = _parts(said, str(kind))
-        at_least = _usd_per_second(parts, registry.prices)
-        shown.add_row(
-            target.name,
-            _words(said),
-            " + ".join(f"{quantity:f} {name}" for name, quantity in parts),
-            "unknown" if at_least is None else f"{at_least:f}",
-            _priced(target),
-        )
-    console().print(shown)
+    rows = [_row(settings, registry, target, said) for target, said in found]
+    print_report(form, rows, rows, lambda: print_rows(rows, _COLUMNS, "table", ("made of",)))
     return not any(isinstance(said, ProviderError) for _, said in found)
+
+
+def _row(
+    settings: Settings, registry: Registry, target: Target, said: Hardware | ProviderError
+) -> dict[str, Any]:
+    priced = _priced(target)
+    row: dict[str, Any] = {"deployment": target.name, "problem": None, "runs_on": None}
+    row |= {"made_of": None, "usd_per_second": None, "price_usd_per_second": priced}
+    if isinstance(said, ProviderError):
+        return {**row, "problem": said.detail}
+    kind = settings.providers.get(target.provider, {}).get("kind", target.provider)
+    parts = _parts(said, str(kind))
+    at_least = _usd_per_second(parts, registry.prices)
+    return {
+        **row,
+        "runs_on": _words(said),
+        "made_of": " + ".join(f"{quantity:f} {name}" for name, quantity in parts),
+        "usd_per_second": None if at_least is None else f"{at_least:f}",
+    }
+
+
+_COLUMNS: list[Column] = [
+    ("deployment", lambda row: row["deployment"]),
+    (
+        "runs on",
+        lambda row: f"unknown: {row['problem']}" if row["problem"] else row["runs_on"],
+    ),
+    ("made of", lambda row: row["made_of"] or ""),
+    ("usd a second", lambda row: row["usd_per_second"]),
+    ("its price, usd a second", lambda row: row["price_usd_per_second"]),
+]
 
 
 async def _ask(registry: Registry) -> list[tuple[Target, Hardware | ProviderError]]:
@@ -89,8 +107,8 @@ def _usd_per_second(parts: list[tuple[str, Decimal]], book: PriceBook) -> Decima
     return total.normalize() if parts else None
 
 
-def _priced(target: Target) -> str:
+def _priced(target: Target) -> str | None:
     row = None if target.tariff is None else target.tariff.at(time.time_ns() // 1000)
     if row is None or row.usd_per_second is None:
-        return "unknown"
+        return None
     return f"{row.usd_per_second:f} ({row.id})"

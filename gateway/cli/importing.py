@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import re
 import sys
@@ -15,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.context import settings_of
-from gateway.cli.options import ConfigOption, DataDirOption, JsonOption, instant
+from gateway.cli.context import form_of, settings_of
+from gateway.cli.options import ConfigOption, CsvOption, DataDirOption, JsonOption, instant
+from gateway.cli.output import print_line, print_report
 from gateway.settings import ConfigError, Settings
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def replicate(
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
+    as_csv: CsvOption = False,
 ) -> None:
     """Read the account's own list of predictions.
 
@@ -58,6 +59,7 @@ def replicate(
     """
     from gateway.history.rules import rules_for
 
+    form = form_of(as_json, as_csv)
     settings = settings_of(config, data_dir)
     now = datetime.now(UTC)
     begin, end = _instant(since, "--since", now), _instant(until, "--until", now) if until else now
@@ -67,7 +69,7 @@ def replicate(
         asyncio.run(_list(settings, provider, importer, begin, end))
 
     tally = _run(settings, rules, work, begin)
-    _report(tally, begin, as_json)
+    _report(tally, begin, form)
 
 
 @import_app.command("modal")
@@ -82,6 +84,7 @@ def modal(
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
+    as_csv: CsvOption = False,
 ) -> None:
     """Read calls that Modal's own command exported.
 
@@ -90,6 +93,7 @@ def modal(
     from gateway.history.rules import rules_for
     from gateway.registry import installed, load_plugin
 
+    form = form_of(as_json, as_csv)
     settings = settings_of(config, data_dir)
     rules = rules_for(settings, provider, deployment=deployment)
     read = load_plugin(installed()["modal"], "modal").read_export
@@ -106,7 +110,7 @@ def modal(
             for job in jobs:
                 importer.take(job)
 
-    _report(_run(settings, rules, work, None), None, as_json)
+    _report(_run(settings, rules, work, None), None, form)
 
 
 @import_app.command("csv")
@@ -121,6 +125,7 @@ def from_csv(
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
+    as_csv: CsvOption = False,
 ) -> None:
     """Read jobs from CSV files, one a line.
 
@@ -131,6 +136,7 @@ def from_csv(
     from gateway.history.csvfile import read_jobs
     from gateway.history.rules import rules_for
 
+    form = form_of(as_json, as_csv)
     settings = settings_of(config, data_dir)
     rules = rules_for(
         settings, provider, mapped=mapped or (), deployment=deployment, hardware=hardware
@@ -141,7 +147,7 @@ def from_csv(
             for job in read_jobs(path):
                 importer.take(job)
 
-    _report(_run(settings, rules, work, None), None, as_json)
+    _report(_run(settings, rules, work, None), None, form)
 
 
 async def _list(
@@ -247,42 +253,42 @@ class _Bar:
         )
 
 
-def _report(tally: Tally, since: datetime | None, as_json: bool) -> None:
+def _report(tally: Tally, since: datetime | None, form: str) -> None:
     from gateway.clock import rfc3339
     from gateway.ledger.views import usd
 
     oldest = None if tally.oldest_at_us is None else rfc3339(tally.oldest_at_us)
     newest = None if tally.newest_at_us is None else rfc3339(tally.newest_at_us)
     asked = None if since is None else rfc3339(round(since.timestamp() * 1e6))
-    if as_json:
-        said = {
-            "read": tally.read,
-            "added": tally.added,
-            "already_imported": tally.known,
-            "went_through_the_gateway": tally.live,
-            "unfinished_or_undated": tally.unfinished,
-            "strange": tally.strange,
-            "by_status": tally.by_status,
-            "known_usd": usd(tally.known_pico_usd),
-            "unpriced": tally.unpriced,
-            "asked_since": asked,
-            "oldest": oldest,
-            "newest": newest,
-        }
-        typer.echo(json.dumps(said, indent=2))
+    said = {
+        "read": tally.read,
+        "added": tally.added,
+        "already_imported": tally.known,
+        "went_through_the_gateway": tally.live,
+        "unfinished_or_undated": tally.unfinished,
+        "strange": tally.strange,
+        "by_status": tally.by_status,
+        "known_usd": usd(tally.known_pico_usd),
+        "unpriced": tally.unpriced,
+        "asked_since": asked,
+        "oldest": oldest,
+        "newest": newest,
+    }
+    if form != "table":
+        print_report(form, said, [said], lambda: None)
         return
-    typer.echo(
+    print_line(
         f"{tally.read} jobs read: {tally.added} added, {tally.known} imported before, "
         f"{tally.live} went through the gateway, {tally.unfinished} unfinished or undated."
     )
     if tally.strange:
-        typer.echo(f"{tally.strange} have figures that cannot be computed with.")
+        print_line(f"{tally.strange} have figures that cannot be computed with.")
     if tally.added:
-        typer.echo(f"Cost of the added: {usd(tally.known_pico_usd)} USD", nl=False)
-        typer.echo(f", and {tally.unpriced} whose cost is unknown." if tally.unpriced else ".")
+        more = f", and {tally.unpriced} whose cost is unknown" if tally.unpriced else ""
+        print_line(f"Cost of the added: {usd(tally.known_pico_usd)} USD{more}.")
     if oldest is not None:
-        typer.echo(f"They go back to {oldest}", nl=False)
-        typer.echo("." if asked is None else f"; asked for was {asked}.")
+        more = "" if asked is None else f"; asked for was {asked}"
+        print_line(f"They go back to {oldest}{more}.")
 
 
 def _instant(text: str, option: str, now: datetime) -> datetime:

@@ -9,7 +9,7 @@ import typer
 
 from gateway.cli.context import form_of, ledger_of, settings_of
 from gateway.cli.options import ConfigOption, CsvOption, DataDirOption, JsonOption
-from gateway.cli.output import console, print_csv, print_json, table
+from gateway.cli.output import Column, print_report, print_rows
 from gateway.settings import ConfigError
 
 
@@ -35,26 +35,23 @@ def keep_warm(
     except ValueError:
         raise ConfigError(f"--month is a year and a month, 2026-11 say; not {month!r}") from None
     rows = _statement(settings, begin_us, end_us)
-    if form != "table":
-        (print_json if form == "json" else print_csv)(rows)
-        return
-    names = ("deployment", "avoided", "wasted", "kept s", "cost USD", "wasted USD", "open USD")
-    shown = table(*names, "saved s", "saved USD", "net USD", "budget USD")
-    for row in rows:
-        shown.add_row(
-            row["deployment"],
-            str(row["cold_starts_avoided"]),
-            str(row["stays_wasted"]),
-            f"{row['kept_seconds']:.0f}",
-            _usd(row["cost_usd"]),
-            _usd(row["wasted_usd"]),
-            _usd(row["open_usd"]),
-            "unknown" if row["waiting_saved_seconds"] is None else row["waiting_saved_seconds"],
-            _usd(row["saved_usd"]),
-            _usd(row["net_usd"]),
-            "none" if row["monthly_budget_usd"] is None else row["monthly_budget_usd"],
-        )
-    console().print(shown)
+    print_report(form, rows, rows, lambda: print_rows(rows, _COLUMNS, "table", _LEAVE_OUT))
+
+
+_COLUMNS: list[Column] = [
+    ("deployment", lambda row: row["deployment"]),
+    ("avoided", lambda row: str(row["cold_starts_avoided"])),
+    ("wasted", lambda row: str(row["stays_wasted"])),
+    ("kept s", lambda row: f"{row['kept_seconds']:.0f}"),
+    ("cost USD", lambda row: _usd(row["cost_usd"])),
+    ("wasted USD", lambda row: _usd(row["wasted_usd"])),
+    ("open USD", lambda row: _usd(row["open_usd"])),
+    ("saved s", lambda row: row["waiting_saved_seconds"]),
+    ("saved USD", lambda row: _usd(row["saved_usd"])),
+    ("net USD", lambda row: _usd(row["net_usd"])),
+    ("budget USD", lambda row: row["monthly_budget_usd"] or "none"),
+]
+_LEAVE_OUT = ("budget USD", "saved s", "kept s", "open USD", "wasted USD", "wasted")
 
 
 def _statement(settings: Any, begin_us: int, end_us: int) -> list[dict[str, Any]]:

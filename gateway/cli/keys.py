@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import time
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 import typer
 from pydantic import BaseModel, ValidationError
 
+from gateway.cli.output import Column, print_line, print_report, print_rows
 from gateway.ledger.layout import keys_path
 from gateway.limits.keylist import keys_json
 from gateway.limits.keystore import NAME_PATTERN, KeyStore, KeyTaken, NoSuchKey, new_key
@@ -53,25 +53,42 @@ def make_for_configuration(given: dict[str, Any]) -> None:
     typer.echo(f"    - {json.dumps(written)}")
 
 
-def show(settings: Settings, *, as_json: bool) -> None:
+def show(settings: Settings, form: str) -> None:
     """All keys, without their secrets."""
     try:
         stored = _store(settings).keys()
     except OSError as error:
         raise _unusable(settings, error) from error
     found = keys_json(settings.auth.keys, stored, _now_us())
-    if as_json:
-        json.dump(found, sys.stdout, indent=2)
-        sys.stdout.write("\n")
-        return
-    for key in found:
-        expires = f"  expires {key['expires_at']}" if key["expires_at"] is not None else ""
-        scopes = " ".join(key["scopes"])
-        typer.echo(
-            f"{key['name']}  {scopes}  {key['status']}{expires}  sha256 {key['sha256_begins']}..."
-        )
-    if not found:
-        typer.echo("There are no keys.")
+    rows = [
+        {
+            **key,
+            "scopes": " ".join(key["scopes"]),
+            "models": None if key["models"] is None else " ".join(key["models"]),
+            "budgets": " ".join(f"{one['limit_usd']}/{one['per']}" for one in key["budgets"]),
+        }
+        for key in found
+    ]
+
+    def show_table() -> None:
+        if not rows:
+            print_line("There are no keys.")
+            return
+        print_rows(rows, _COLUMNS, "table", ("sha256", "from", "budgets", "models"))
+
+    print_report(form, found, rows, show_table)
+
+
+_COLUMNS: list[Column] = [
+    ("name", lambda key: key["name"]),
+    ("scopes", lambda key: key["scopes"]),
+    ("status", lambda key: key["status"]),
+    ("expires", lambda key: key["expires_at"] or "never"),
+    ("models", lambda key: key["models"] or "all"),
+    ("budgets", lambda key: key["budgets"] or "none"),
+    ("from", lambda key: key["source"]),
+    ("sha256", lambda key: f"{key['sha256_begins']}..."),
+]
 
 
 def rotate(settings: Settings, name: str, grace_seconds: int) -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.context import ledger_of, settings_of
-from gateway.cli.options import ConfigOption, DataDirOption, JsonOption, instant
+from gateway.cli.context import form_of, ledger_of, settings_of
+from gateway.cli.options import ConfigOption, CsvOption, DataDirOption, JsonOption, instant
+from gateway.cli.output import print_report
 from gateway.settings import ConfigError
 
 if TYPE_CHECKING:
@@ -29,15 +30,22 @@ def info(
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
+    as_csv: CsvOption = False,
 ) -> None:
     """Files, rows, totals, and what is not in the database yet."""
     from gateway.cli.tables import show_ledger_info
 
-    show_ledger_info(ledger_of(settings_of(config, data_dir)), as_json=as_json)
+    form = form_of(as_json, as_csv)
+    show_ledger_info(ledger_of(settings_of(config, data_dir)), form)
 
 
 @ledger_app.command("verify")
-def verify(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
+def verify(
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+) -> None:
     """Hold journal, rows and sums against each other.
 
     Exit status 1 when something is wrong. An attempt that a dead gateway left open is: the next
@@ -45,10 +53,16 @@ def verify(config: ConfigOption = None, data_dir: DataDirOption = None) -> None:
     """
     from gateway.ledger.inspect import verify as problems_of
 
+    form = form_of(as_json, as_csv)
     problems = problems_of(ledger_of(settings_of(config, data_dir)))
-    for problem in problems:
-        typer.echo(problem)
-    typer.echo(f"{len(problems)} problems" if problems else "The ledger is sound.")
+
+    def show() -> None:
+        for problem in problems:
+            typer.echo(problem)
+        typer.echo(f"{len(problems)} problems" if problems else "The ledger is sound.")
+
+    rows = [{"problem": problem} for problem in problems]
+    print_report(form, {"sound": not problems, "problems": problems}, rows, show)
     sys.exit(1 if problems else 0)
 
 
@@ -193,6 +207,8 @@ def export(
         "start_at_us": _at_us(start_time, "--start-time", 0),
         "end_at_us": _at_us(end_time, "--end-time", _END_OF_TIME_US),
     }
+    if output is not None and not output.name:
+        raise ConfigError("--output is the name of a file")
     if output is None:
         write(folder, sys.stdout, **given)
         return

@@ -11,12 +11,13 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from gateway.cli.layout import ROOMY, lay_out
 
 Column = tuple[str, Callable[[dict[str, Any]], object]]
 
-_FIGURE = re.compile(r"unknown|no bound|[-+]?[\d.,]+(e[-+]?\d+)?|\d{4}-\d\d-\d\d( \d\d:\d\d)?")
-_ON_THE_MINUTE = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d):00(?:\.0+)?Z")
-_ROOMY = 100  # characters; where there are fewer, one between columns has to do
+_INSTANT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(:\d\d)(?:\.\d+)?Z")
 _UNFOLDED = 10_000  # characters; tables are as wide as what is in them
 
 
@@ -26,8 +27,25 @@ def print_json(found: object) -> None:
     sys.stdout.write("\n")
 
 
+def print_report(
+    form: str, told: object, rows: Sequence[Mapping[str, Any]], show: Callable[[], None]
+) -> None:
+    """A report in the form that was asked for: ``told`` as JSON, ``rows`` as CSV, or as ``show``
+    shows it to people.
+    """
+    if form == "json":
+        print_json(told)
+    elif form == "csv":
+        print_csv(rows)
+    else:
+        show()
+
+
 def print_csv(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Rows of JSON as CSV: ``a: {b: 1}`` is the column ``a_b``, lists are left out."""
+    """Rows of JSON as CSV: ``a: {b: 1}`` is the column ``a_b``, lists are left out.
+
+    An empty cell is "not known"; a known zero is 0.
+    """
     flat = [dict(_flat(row)) for row in rows]
     names = list(dict.fromkeys(name for row in flat for name in row))
     writer = csv.DictWriter(sys.stdout, names)
@@ -44,18 +62,21 @@ def _flat(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 
 
 def print_line(text: str) -> None:
-    """A sentence below a table."""
-    console().print(text, highlight=False, markup=False, soft_wrap=True)
+    """A sentence; on a terminal it is folded between words, in a pipe not at all."""
+    console().print(text, highlight=False, markup=False)
 
 
 def cell(value: object) -> str:
-    """None is "unknown"; three digits of a number; of a full minute no seconds."""
+    """None is "unknown"; three digits of a number; of an instant no more than it needs."""
     if value is None:
         return "unknown"
     if isinstance(value, float):
         return f"{value:.3g}"
-    begun = _ON_THE_MINUTE.fullmatch(str(value))  # where days and hours begin
-    return str(value) if begun is None else f"{begun[1]} {begun[2]}".removesuffix(" 00:00")
+    instant = _INSTANT.fullmatch(str(value))
+    if instant is None:
+        return str(value)
+    shown = f"{instant[1]} {instant[2]}{instant[3]}"
+    return shown.removesuffix(":00").removesuffix(" 00:00")  # where minutes and days begin
 
 
 def console() -> Console:
@@ -63,17 +84,37 @@ def console() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=_UNFOLDED)
 
 
-def table(*names: str) -> Table:
-    """An empty one with these columns."""
-    between = (0, 1) if console().width >= _ROOMY else (0, 1, 0, 0)
+def bars(*names: str) -> Table:
+    """An empty table for bars, which are made to fit."""
+    between = (0, 1) if console().width >= ROOMY else (0, 1, 0, 0)
     made = Table(box=None, header_style="bold", pad_edge=False, padding=between)
     for name in names:
         made.add_column(name, overflow="fold")
     return made
 
 
-def print_rows(rows: list[dict[str, Any]], columns: Sequence[Column], form: str) -> None:
-    """A table, or CSV where ``form`` says so."""
+def print_table(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], leave_out: Sequence[str] = ()
+) -> None:
+    """Rows of texts, as wide as there is room; see ``layout``."""
+    screen = console()
+    laid = lay_out(heads, rows, screen.width, leave_out)
+    if laid.head is not None:
+        screen.print(Text(laid.head, "bold"), soft_wrap=True)
+    for line in laid.lines:
+        screen.print(Text(line), soft_wrap=True)
+    if laid.left_out:
+        names = ", ".join(laid.left_out)
+        print_line(f"Left out for want of room: {names}; a wider terminal has them, and --json.")
+
+
+def print_rows(
+    rows: list[dict[str, Any]],
+    columns: Sequence[Column],
+    form: str,
+    leave_out: Sequence[str] = (),
+) -> None:
+    """A table, or CSV where ``form`` says so; ``leave_out``: see ``layout``."""
     names = [name for name, _ in columns]
     if form == "csv":
         writer = csv.writer(sys.stdout)
@@ -82,10 +123,4 @@ def print_rows(rows: list[dict[str, Any]], columns: Sequence[Column], form: str)
         writer.writerows([[value(row) for _, value in columns] for row in rows])
     else:
         shown = [[cell(value(row)) for _, value in columns] for row in rows]
-        made = table(*names)
-        for column, texts in zip(made.columns, zip(*shown, strict=True), strict=False):
-            # On a narrow terminal names are folded, and figures are not.
-            column.no_wrap = all(_FIGURE.fullmatch(text) for text in texts)
-        for row_shown in shown:
-            made.add_row(*row_shown)
-        console().print(made)
+        print_table(names, shown, leave_out)

@@ -16,7 +16,7 @@ from gateway.cli.options import (
     JsonOption,
     StartOption,
 )
-from gateway.cli.output import cell, console, print_csv, print_json, table
+from gateway.cli.output import cell, print_line, print_report, print_table
 from gateway.cli.simulate import (
     BootOption,
     ByOption,
@@ -109,34 +109,32 @@ def plan(
     terms = Terms(plant, amount(wait_value), window, seed)
     candidates = [Candidate(row, family) for row in rows for family in families]
     told = planned(found, candidates, terms)
-    if form == "csv":
-        print_csv(told["candidates"])
-    elif form == "json":
-        print_json(told)
-    else:
-        _show(told)
+    print_report(form, told, told["candidates"], lambda: _show(told))
 
 
 def _show(told: dict[str, Any]) -> None:
-    say = console()
-    say.print(told["sentence"], highlight=False, markup=False, soft_wrap=True)
-    shown = table("price", "policy", "paid and waited, USD a month")
-    for row in told["candidates"]:
-        shown.add_row(row["price"], row["policy"], _usd(row["burden_usd_per_month"]))
-    say.print(shown)
-    shown = table("routing over two", "paid and waited, USD a month", "cold", "mean wait s")
+    print_line(told["sentence"])
+    rows = [
+        [row["price"], row["policy"], _usd(row["burden_usd_per_month"])]
+        for row in told["candidates"]
+    ]
+    print_table(("price", "policy", "paid and waited, USD a month"), rows)
+    rows = []
     for row in told["routing"]:
         cold = "unknown" if row["cold_rate"] is None else f"{row['cold_rate']:.1%}"
         usd = _usd(row["burden_usd_per_month"])
-        shown.add_row(row["name"], usd, cold, cell(row["mean_wait_seconds"]))
-    say.print(shown)
-    shown = table("deployment", "requests", "best price", "best policy", "saves, USD a month")
+        rows.append([row["name"], usd, cold, cell(row["mean_wait_seconds"])])
+    print_table(("routing over two", "paid and waited, USD a month", "cold", "mean wait s"), rows)
+    rows = []
     for row in told["deployments"][:_SHOWN]:
         saves = _usd(row["saving_usd_per_month"])
-        shown.add_row(row["name"], f"{row['requests']:,}", row["price"], row["policy"], saves)
-    say.print(shown)
+        rows.append([row["name"], f"{row['requests']:,}", row["price"], row["policy"], saves])
+    heads = ("deployment", "requests", "best price", "best policy", "saves, USD a month")
+    print_table(heads, rows, ("requests",))
+    if len(told["deployments"]) > _SHOWN:
+        print_line(f"... and {len(told['deployments']) - _SHOWN} deployments more: --json")
     for note in told["notes"]:
-        say.print(f"Note: {note}", highlight=False, markup=False, soft_wrap=True)
+        print_line(f"Note: {note}")
 
 
 def _usd(text: str) -> str:

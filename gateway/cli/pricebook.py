@@ -47,6 +47,7 @@ def prices_fetch(
     data_dir: DataDirOption = None,
     name: Annotated[str, typer.Option(help="Only prices whose name contains this.")] = "",
     as_json: JsonOption = False,
+    as_csv: CsvOption = False,
 ) -> None:
     """Ask live sources for prices, and keep what has changed.
 
@@ -55,8 +56,9 @@ def prices_fetch(
     """
     from gateway.cli.prices import fetch_prices
 
+    form = form_of(as_json, as_csv)
     settings = settings_of(config, data_dir)
-    sys.exit(0 if fetch_prices(settings, tuple(source or ()), name, as_json=as_json) else 1)
+    sys.exit(0 if fetch_prices(settings, tuple(source or ()), name, form) else 1)
 
 
 @prices_app.command("explain")
@@ -67,6 +69,7 @@ def prices_explain(
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
+    as_csv: CsvOption = False,
 ) -> None:
     """Why did this cost that?
 
@@ -76,8 +79,9 @@ def prices_explain(
     """
     from gateway.cli.costs import show_explanation
 
+    form = form_of(as_json, as_csv)
     data_dir = ledger_of(settings_of(config, data_dir))
-    sys.exit(0 if show_explanation(data_dir, id_, as_json=as_json) else 1)
+    sys.exit(0 if show_explanation(data_dir, id_, form) else 1)
 
 
 def reprice(
@@ -91,6 +95,7 @@ def reprice(
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
+    as_csv: CsvOption = False,
 ) -> None:
     """What past attempts would cost under today's prices.
 
@@ -99,7 +104,8 @@ def reprice(
     """
     from gateway.cli.costs import show_repricing
 
+    form = form_of(as_json, as_csv)
     settings = settings_of(config, data_dir)
     ledger_of(settings)
     where = {"deployment": deployment, "provider": provider}
-    show_repricing(settings, since, until, where, apply=apply, as_json=as_json)
+    show_repricing(settings, since, until, where, apply=apply, form=form)

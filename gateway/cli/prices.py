@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.cli.output import Column, print_json, print_line, print_rows
+from gateway.cli.output import Column, print_json, print_line, print_report, print_rows
 from gateway.pricebook.listing import RATES, Listed, bills_text, listed, rates_text, today
 from gateway.settings import Settings
 
@@ -24,7 +24,8 @@ def show_prices(settings: Settings, name: str, form: str) -> None:
         columns.append(("deployments", lambda row: " ".join(row["deployments"])))
         print_rows(rows, columns, "csv")
         return
-    print_rows([{"listed": one} for one in found], _TABLE, "table")
+    rows = [{"listed": one} for one in found]
+    print_rows(rows, _TABLE, "table", ("source", "bills", "origin", "from", "checked", "used by"))
     for line in stale_warnings(found):
         print_line(f"warning: {line}")
     unused = sum(one.stale and not one.deployments for one in found)
@@ -36,7 +37,7 @@ def show_prices(settings: Settings, name: str, form: str) -> None:
         print_line(f"Without a price, so of unknown cost: {', '.join(unpriced)}")
 
 
-def fetch_prices(settings: Settings, sources: tuple[str, ...], name: str, *, as_json: bool) -> bool:
+def fetch_prices(settings: Settings, sources: tuple[str, ...], name: str, form: str) -> bool:
     """Ask live sources and say what came of it. False when one could not be read."""
     import asyncio
 
@@ -44,20 +45,22 @@ def fetch_prices(settings: Settings, sources: tuple[str, ...], name: str, *, as_
     from providers.toolkit.http import open_http
 
     done = asyncio.run(fetch(settings, sources, open_http, name=name))
-    if as_json:
-        print_json(
-            [
-                {
-                    "source": one.source,
-                    "new": [row.record for row in one.new],
-                    "unchanged": one.unchanged,
-                    "left_out": one.left_out,
-                    "problem": one.problem,
-                }
-                for one in done
-            ]
-        )
-    else:
+    told = [
+        {
+            "source": one.source,
+            "new": [row.record for row in one.new],
+            "unchanged": one.unchanged,
+            "left_out": one.left_out,
+            "problem": one.problem,
+        }
+        for one in done
+    ]
+    rows = [
+        {**said, "new": len(one.new), "left_out": len(one.left_out)}
+        for said, one in zip(told, done, strict=True)
+    ]
+
+    def show() -> None:
         for one in done:
             if one.problem is not None:
                 print_line(f"{one.source}: {one.problem}")
@@ -68,6 +71,8 @@ def fetch_prices(settings: Settings, sources: tuple[str, ...], name: str, *, as_
             )
             for row in one.new:
                 print_line(f"  {row.id}  {rates_text(row)}")
+
+    print_report(form, told, rows, show)
     return all(one.problem is None or one.skipped for one in done)
 
 

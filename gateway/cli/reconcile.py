@@ -12,12 +12,10 @@ import typer
 
 from gateway.cli.context import settings_of
 from gateway.cli.options import ConfigOption, CsvOption, DataDirOption, JsonOption, instant
-from gateway.cli.output import console, print_json, table
+from gateway.cli.output import print_json, print_line, print_table
 from gateway.settings import ConfigError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from gateway.reconciliation.statement import Group, Statement
 
 _COLUMNS: Sequence[tuple[str, Callable[[Group], object]]] = (
@@ -117,17 +115,16 @@ def _print(statement: Statement, form: str) -> None:
         if statement.left_out:
             typer.echo(_left_out(statement), err=True)
         return
-    screen = console()
-    shown = table(*_TABLE)
+    rows = []
     for group in statement.groups[:_SHOWN]:
         cells = {name: value(group) for name, value in _COLUMNS}
-        shown.add_row(*("" if cells[name] is None else str(cells[name]) for name in _TABLE))
-    screen.print(shown)
+        rows.append(["" if cells[name] is None else str(cells[name]) for name in _TABLE])
+    print_table(_TABLE, rows)
     if len(statement.groups) > _SHOWN:
-        screen.print(f"... and {len(statement.groups) - _SHOWN} more: --csv or --json")
+        print_line(f"... and {len(statement.groups) - _SHOWN} more: --csv or --json")
     counts = ", ".join(f"{count} {name}" for name, count in _counts(statement).items())
-    screen.print(f"{counts.replace('_', ' ')}.", highlight=False)
-    _summary(screen, statement, total)
+    print_line(f"{counts.replace('_', ' ')}.")
+    _summary(statement, total)
 
 
 def _counts(statement: Statement) -> dict[str, int]:
@@ -139,25 +136,21 @@ def _counts(statement: Statement) -> dict[str, int]:
     }
 
 
-def _summary(screen: Console, statement: Statement, total: dict[str, Any]) -> None:
+def _summary(statement: Statement, total: dict[str, Any]) -> None:
     bar = total["range_usd"]
     percent = total["difference_percent"]
-    screen.print(
+    print_line(
         f"Bill {total['bill_usd']} USD, ledger {total['ledger_usd']} USD "
         f"({bar['low']} to {bar['high'] or 'unknown'}), difference {total['difference_usd']} USD"
-        f"{'' if percent is None else f' ({percent} %)'}.",
-        highlight=False,
+        f"{'' if percent is None else f' ({percent} %)'}."
     )
     for name, usd in total["named_usd"].items():
-        screen.print(f"  {name}: {usd} USD", highlight=False)
+        print_line(f"  {name}: {usd} USD")
     if total["unexplained"]:
-        screen.print(
-            f"  unexplained: {total['unexplained_usd']} USD, {total['unexplained']} of them",
-            highlight=False,
-        )
+        print_line(f"  unexplained: {total['unexplained_usd']} USD, {total['unexplained']} of them")
     if statement.left_out:
-        screen.print(_left_out(statement), highlight=False)
-    screen.print(f"Reconciled through {statement.until}, {statement.provider}.", highlight=False)
+        print_line(_left_out(statement))
+    print_line(f"Reconciled through {statement.until}, {statement.provider}.")
 
 
 def _left_out(statement: Statement) -> str:

@@ -205,7 +205,7 @@ def _show(
     if form == "json":
         print_json(rows)
         return
-    print_rows(rows, columns, form)
+    print_rows(rows, columns, form, _LEAVE_OUT[which])
     if cursor is not None and form == "table":
         print_line(f"The newest {len(rows)}; there may be more: --limit.")
 
@@ -254,3 +254,14 @@ _OPERATIONS: list[Column] = [
     ("attempts", lambda row: len(row["attempts"])),
     ("id", _field("id")),
 ]
+_LEAVE_OUT = {
+    "charges": (
+        *("price_id", "unit_price_usd", "operation", "provider", "quantity", "rule", "until"),
+        *("id", "status"),
+    ),
+    "operations": (
+        *("first_output_seconds", "attempts", "total_seconds", "deployment", "cost_status"),
+        *("created_at", "verdict"),
+    ),
+}
+"""What goes first where a terminal has too little room."""

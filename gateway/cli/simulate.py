@@ -20,7 +20,7 @@ from gateway.cli.options import (
     JsonOption,
     StartOption,
 )
-from gateway.cli.output import cell, console, print_csv, print_json, table
+from gateway.cli.output import cell, print_line, print_report, print_table
 from gateway.settings import ConfigError, Settings
 
 if TYPE_CHECKING:
@@ -180,12 +180,7 @@ def simulate(
         raise ConfigError(str(error)) from error
     if save_table is not None and learned is not None:
         _write(save_table, json.dumps(learned.to_json()), "--save-table")
-    if form == "csv":
-        print_csv(told.get("routes") or told["policies"])
-    elif form == "json":
-        print_json(told)
-    else:
-        _show(told)
+    print_report(form, told, told.get("routes") or told["policies"], lambda: _show(told))
 
 
 def sites_of(
@@ -303,71 +298,73 @@ def _write(path: Path, text: str, option: str) -> None:
 
 
 def _show(told: dict[str, Any]) -> None:
-    say = console()
-
-    def line(text: str) -> None:
-        say.print(text, highlight=False, markup=False, soft_wrap=True)
-
     trace = told["trace"]
-    line(
+    print_line(
         f"{trace['requests']:,} requests of {trace['streams']:,} streams over "
         f"{trace['days']:.3g} days; the last {trace['counted_share']:.0%} of the time is counted."
     )
     for note in trace["notes"]:
-        line(f"Note: {note}")
+        print_line(f"Note: {note}")
     for name in ("policies", "routes"):
         if name in told:
-            _outcomes(say, told[name])
+            _outcomes(told[name])
     if "held" in told:
-        _held(say, told["held"], line)
+        _held(told["held"])
 
 
-def _outcomes(say: Any, rows: list[dict[str, Any]]) -> None:
+def _outcomes(rows: list[dict[str, Any]]) -> None:
     names = ("name", "requests", "cold", "boots", "ahead", "p50 s", "p95 s", "p99 s")
-    shown = table(*names, "mean s", "busy s/req", "boot s/req", "idle s/req", "USD")
+    shown = []
     for row in rows:
         each, waits = max(1, row["requests"]), row["wait_seconds"]
-        shown.add_row(
-            row["name"],
-            f"{row['requests']:,}",
-            "unknown" if row["cold_rate"] is None else f"{row['cold_rate']:.1%}",
-            f"{row['boots']:,}",
-            f"{row['boots_ahead']:,}",
-            *(cell(waits[name]) for name in ("p50", "p95", "p99", "mean")),
-            *(cell(row[f"{kind}_seconds"] / each) for kind in ("busy", "boot", "idle")),
-            "" if row["total_usd"] is None else f"{Decimal(row['total_usd']):.2f}",
+        shown.append(
+            [
+                row["name"],
+                f"{row['requests']:,}",
+                "unknown" if row["cold_rate"] is None else f"{row['cold_rate']:.1%}",
+                f"{row['boots']:,}",
+                f"{row['boots_ahead']:,}",
+                *(cell(waits[name]) for name in ("p50", "p95", "p99", "mean")),
+                *(cell(row[f"{kind}_seconds"] / each) for kind in ("busy", "boot", "idle")),
+                "" if row["total_usd"] is None else f"{Decimal(row['total_usd']):.2f}",
+            ]
         )
-    say.print(shown)
+    heads = (*names, "mean s", "busy s/req", "boot s/req", "idle s/req", "USD")
+    leave_out = ("busy s/req", "ahead", "p50 s", "requests", "boot s/req", "mean s", "boots")
+    print_table(heads, shown, leave_out)
 
 
-def _held(say: Any, held: dict[str, Any], line: Any) -> None:
+def _held(held: dict[str, Any]) -> None:
     fixed, best = held["fixed"], held["clairvoyant"]
-    line(
+    print_line(
         f"At the cost of a fixed window of {held['window_seconds']:g} s "
         f"({fixed['replica_seconds']:,.0f} replica seconds, {fixed['cold']:,} cold starts):"
     )
-    shown = table("policy", "cold starts", "change", "95 % interval", "gap closed", "waiting worth")
+    shown = []
     for row in held["policies"]:
         span = row["interval"]
-        shown.add_row(
-            row["name"],
-            f"{row['cold']:,.0f}",
-            "unknown" if row["change"] is None else f"{row['change']:+.1%}",
-            "unknown" if span is None else f"{span[0]:+.1%} to {span[1]:+.1%}",
-            "unknown" if row["gap_closed"] is None else f"{row['gap_closed']:.0%}",
-            f"{row['wait_value_in_idle_seconds']:.3g} idle s",
+        shown.append(
+            [
+                row["name"],
+                f"{row['cold']:,.0f}",
+                "unknown" if row["change"] is None else f"{row['change']:+.1%}",
+                "unknown" if span is None else f"{span[0]:+.1%} to {span[1]:+.1%}",
+                "unknown" if row["gap_closed"] is None else f"{row['gap_closed']:.0%}",
+                f"{row['wait_value_in_idle_seconds']:.3g} idle s",
+            ]
         )
-    say.print(shown)
+    heads = ("policy", "cold starts", "change", "95 % interval", "gap closed", "waiting worth")
+    print_table(heads, shown, ("waiting worth", "gap closed"))
     for row in held["policies"]:
         if not row["reached"]:
-            line(
+            print_line(
                 f"{row['name']} comes to {row['replica_seconds']:,.0f} replica seconds there, and "
                 "no nearer."
             )
     if best["keep_cold"] is None:
-        line("No bound is known where boots differ in length, or there are several replicas.")
+        print_line("No bound is known where boots differ in length, or there are several replicas.")
         return
-    line(
+    print_line(
         f"Who knows every gap and only holds: {best['keep_cold']:,.1f} cold starts at that cost. "
         f"Who also boots ahead: none, at {best['prewarm_replica_seconds']:,.0f} replica seconds."
     )

@@ -12,17 +12,24 @@ from pathlib import Path
 from typing import Any
 
 from gateway.cli.options import instant
-from gateway.cli.output import Column, print_json, print_line, print_rows
+from gateway.cli.output import (
+    Column,
+    bars,
+    print_json,
+    print_line,
+    print_report,
+    print_rows,
+    print_table,
+)
 from gateway.cli.output import cell as _cell
 from gateway.cli.output import console as _console
-from gateway.cli.output import table as _table
 from gateway.ledger.errors import BadQuery
 from gateway.ledger.layout import database_path
 from gateway.ledger.query import MOST_ROWS
 from gateway.settings import ConfigError, Settings
 
 
-def show_routes(settings: Settings) -> None:
+def show_routes(settings: Settings, form: str) -> None:
     """Each model with the deployments behind it, as they were resolved."""
     from gateway.cli.prices import check_warnings
     from gateway.registry import Registry
@@ -30,49 +37,86 @@ def show_routes(settings: Settings) -> None:
 
     registry = Registry(settings, open_http)
     registry.build()
-    table = _table("model", "deployment", "provider", "provider's model", "price", "hardware")
-    for model, given in settings.models.items():
-        for name in given.deployments:
-            target = registry.targets[name]
-            prices = [] if target.tariff is None else target.tariff.rows
-            table.add_row(
-                model,
-                name,
-                target.provider,
-                target.provider_model,
-                prices[0].id if prices else "unknown",
-                target.hardware or "",
-            )
-    _console().print(table)
     routed = {name for given in settings.models.values() for name in given.deployments}
-    for name in registry.targets.keys() - routed:
-        _console().print(f"deployment:{name} belongs to no model", highlight=False)
-    for line in check_warnings(settings):
-        print_line(f"warning: {line}")
-    print_line("The configuration is sound.")
+    places = [
+        (model, name) for model, given in settings.models.items() for name in given.deployments
+    ]
+    alone = [name for name in registry.targets if name not in routed]
+    rows = []
+    for model, name in [*places, *((None, name) for name in alone)]:
+        target = registry.targets[name]
+        prices = [] if target.tariff is None else target.tariff.rows
+        rows.append(
+            {
+                "model": model,
+                "deployment": name,
+                "provider": target.provider,
+                "provider_model": target.provider_model,
+                "price": prices[0].id if prices else None,
+                "hardware": target.hardware,
+            }
+        )
+    warnings = check_warnings(settings)
+
+    def show() -> None:
+        routes = [row for row in rows if row["model"] is not None]
+        print_rows(routes, _ROUTES, "table", ("hardware", "provider", "provider's model"))
+        for name in alone:
+            print_line(f"deployment:{name} belongs to no model")
+        for line in warnings:
+            print_line(f"warning: {line}")
+        print_line("The configuration is sound.")
+
+    print_report(form, {"sound": True, "routes": rows, "warnings": warnings}, rows, show)
 
 
-def show_providers(settings: Settings, *, presets: bool) -> None:
+_ROUTES: list[Column] = [
+    ("model", lambda row: row["model"]),
+    ("deployment", lambda row: row["deployment"]),
+    ("provider", lambda row: row["provider"]),
+    ("provider's model", lambda row: row["provider_model"]),
+    ("price", lambda row: row["price"]),
+    ("hardware", lambda row: row["hardware"] or ""),
+]
+
+
+def show_providers(settings: Settings, form: str, *, presets: bool) -> None:
     """Installed plugins: where each comes from and what was ever tried against it."""
     from gateway.registry import list_plugins
 
-    table = _table("provider", "from", "in use", "status", "what")
-    for info in list_plugins(settings):
-        plugin = info.plugin
-        table.add_row(
-            info.name,
-            info.origin,
-            "yes" if info.enabled else "no",
-            "cannot be loaded" if plugin is None else plugin.status,
-            str(info.problem) if plugin is None else plugin.summary,
-        )
-    _console().print(table)
-    if presets:
-        table = _table("preset", "of", "base_url")
-        for info in list_plugins(settings):
-            for name, block in (info.plugin.presets if info.plugin else {}).items():
-                table.add_row(name, info.name, str(block.get("base_url", "")))
-        _console().print(table)
+    found = list_plugins(settings)
+    rows: list[dict[str, Any]] = [
+        {
+            "provider": info.name,
+            "from": info.origin,
+            "in_use": info.enabled,
+            "status": "cannot be loaded" if info.plugin is None else info.plugin.status,
+            "what": str(info.problem) if info.plugin is None else info.plugin.summary,
+        }
+        for info in found
+    ]
+    known: list[dict[str, Any]] = [
+        {"preset": name, "of": info.name, "base_url": str(block.get("base_url", ""))}
+        for info in found
+        for name, block in (info.plugin.presets if info.plugin else {}).items()
+    ]
+
+    def show() -> None:
+        print_rows(rows, _PROVIDERS, "table", ("from",))
+        if presets:
+            print_table(("preset", "of", "base_url"), [[*row.values()] for row in known])
+
+    told = {"providers": rows, **({"presets": known} if presets else {})}
+    print_report(form, told, known if presets else rows, show)
+
+
+_PROVIDERS: list[Column] = [
+    ("provider", lambda row: row["provider"]),
+    ("from", lambda row: row["from"]),
+    ("in use", lambda row: "yes" if row["in_use"] else "no"),
+    ("status", lambda row: row["status"]),
+    ("what", lambda row: row["what"]),
+]
 
 
 def show_costs(data_dir: Path, query: dict[str, Any], form: str, *, plot: bool = False) -> None:
@@ -100,7 +144,7 @@ def show_costs(data_dir: Path, query: dict[str, Any], form: str, *, plot: bool =
             ("high_usd", lambda row: row["range_usd"]["high"]),
             ("unknown_attempts", lambda row: row["unknown_attempts"]),
         ]
-    print_rows(rows, columns, form)
+    print_rows(rows, columns, form, ("unpriced", "at most", "estimated", "attempts"))
     if plot and form == "table":
         _plot_costs(rows, group_columns(query))
 
@@ -120,7 +164,7 @@ def _plot_costs(rows: list[dict[str, Any]], groups: list[Column]) -> None:
 
     known = [known_usd(row) for row in rows]
     most = max((float(usd) for usd in known if usd is not None), default=0.0)
-    table = _table(*(name for name, _ in groups), f"known USD, 0 to {most:.3g}", "", "")
+    table = bars(*(name for name, _ in groups), f"known USD, 0 to {most:.3g}", "", "")
     taken = sum(max([len(_cell(value(row))) for row in rows] or [0]) + 2 for _, value in groups)
     width = fitting(_console().width, 1, taken + 24)
     for row, usd in zip(rows, known, strict=True):
@@ -131,24 +175,25 @@ def _plot_costs(rows: list[dict[str, Any]], groups: list[Column]) -> None:
     _console().print(table)
 
 
-def show_ledger_info(data_dir: Path, *, as_json: bool) -> None:
+def show_ledger_info(data_dir: Path, form: str) -> None:
     """What the durable record holds."""
     from gateway.ledger.inspect import info
 
     found = info(data_dir)
-    if as_json:
-        print_json(found)
-        return
-    table = _table("what", "value")
+    rows: list[dict[str, Any]] = []
     for name, value in found.items():
         if isinstance(value, dict):
-            for part, count in value.items():
-                table.add_row(f"{name}: {part}", _cell(count))
-        elif isinstance(value, list):
-            table.add_row(name, str(len(value)))
+            rows += [{"what": f"{name}: {part}", "value": count} for part, count in value.items()]
         else:
-            table.add_row(name, _cell(value))
-    _console().print(table)
+            rows.append({"what": name, "value": len(value) if isinstance(value, list) else value})
+
+    def show() -> None:
+        print_rows(rows, [(name, lambda row, name=name: row[name]) for name in _WHAT], "table")  # type: ignore[misc]
+
+    print_report(form, found, rows, show)
+
+
+_WHAT = ("what", "value")
 
 
 def report_rows(data_dir: Path, report: str, query: dict[str, Any]) -> list[dict[str, Any]]:

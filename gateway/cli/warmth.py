@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gateway.cli.output import Column, cell, console, print_csv, print_json, table
+from gateway.cli.output import Column, bars, cell, console, print_line, print_report, print_rows
 from gateway.cli.plot import bar
 from gateway.settings import Settings
 
@@ -25,36 +25,28 @@ _COLUMNS: Sequence[Column] = (
     ("boots", lambda row: row["evidence"]["boots"]),
     ("calibration error", lambda row: row["calibration"]["error"]),
 )
-_WIDE = 120
-"""From so many characters on a terminal has room for all columns."""
-_WIDE_ONLY = ("p90", "p99", "boots", "calibration error")
+_LEAVE_OUT = ("calibration error", "boots", "p99", "p90", "unknown", "warm", "cold")
 
 
 def show_warmth(settings: Settings, data_dir: Path, form: str, *, plot: bool) -> None:
     """A line for each configured deployment; with ``plot``, its curve."""
     rows = _rows(settings, data_dir)
-    if form != "table":
-        (print_json if form == "json" else print_csv)(rows)
-        return
-    wide = console().width >= _WIDE
-    columns = [column for column in _COLUMNS if wide or column[0] not in _WIDE_ONLY]
-    shown = table(*(name for name, _ in columns))
-    for row in rows:
-        shown.add_row(*(cell(value(row)) for _, value in columns))
-    console().print(shown)
-    if plot:
-        for row in rows:
+
+    def show() -> None:
+        print_rows(rows, _COLUMNS, "table", _LEAVE_OUT)
+        for row in rows if plot else ():
             _plot(row)
+
+    print_report(form, rows, rows, show)
 
 
 def _plot(row: dict[str, Any]) -> None:
     keep_alive = row["keep_alive"]
-    console().print(
+    print_line(
         f"\n{row['deployment']}: P(warm) by seconds without work, from "
-        f"{keep_alive['observed']} outcomes and the prior ({keep_alive['prior']['source']})",
-        highlight=False,
+        f"{keep_alive['observed']} outcomes and the prior ({keep_alive['prior']['source']})"
     )
-    shown = table("idle s", "", "p_warm", "95 %", "outcomes")
+    shown = bars("idle s", "", "p_warm", "95 %", "outcomes")
     for point in keep_alive["curve"]:
         shown.add_row(
             cell(point["idle_seconds"]),

@@ -136,6 +136,7 @@ class Attempt(Course):
 
         ``cut_short``: the gateway ended it (a cancellation, a deadline), not the provider.
         """
+        self.watchdog = None  # it holds on to the lane
         return book(self, self._hold, failure, cut_short=cut_short)
 
     def tell_warmth(self) -> None:

@@ -146,6 +146,9 @@ class Run(Attended):
             finally:
                 self._executor.ended(self)
                 self.log.close()
+                # What points back at it would keep all of it until the garbage is collected.
+                self.attempts.clear()
+                self.lane.attempt = None
 
     async def _work(self) -> None:
         """Attempts in the plan's order until one succeeds or nothing is left to try."""

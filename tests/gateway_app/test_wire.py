@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import time
+from typing import Any, cast
 
 import pytest
 
@@ -82,3 +84,39 @@ def test_a_connection_serves_many_requests(gateway: Gateway) -> None:
         for _ in range(20):
             connection.sendall(HEAD + b"x: " + b"a" * 10000 + b"\r\n\r\n")
             assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+class Told:
+    """A transport that remembers."""
+
+    def __init__(self) -> None:
+        self.said: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.said.append(data)
+
+    def close(self) -> None:
+        self.said.append(b"closed")
+
+    def is_closing(self) -> bool:
+        return b"closed" in self.said
+
+
+async def test_an_answers_head_is_written_with_its_body() -> None:
+    raw, head, large = Told(), b"HTTP/1.1 200 OK\r\n\r\n", b"x" * (1 << 20)
+    transport = wire.JoiningTransport(cast(Any, raw), asyncio.get_running_loop())
+    transport.write(head)
+    transport.write(b"{}")
+    transport.write(b"more")
+    assert raw.said == [head + b"{}", b"more"]
+    transport.write(head)
+    transport.write(large)  # is not copied
+    assert raw.said[2:] == [head, large]
+    transport.write(head)
+    assert len(raw.said) == 4
+    await asyncio.sleep(0)  # a stream that has nothing to say yet
+    assert raw.said[4:] == [head]
+    transport.write(head)
+    assert not transport.is_closing()
+    transport.close()
+    assert raw.said[5:] == [head, b"closed"] and transport.is_closing()

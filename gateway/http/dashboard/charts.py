@@ -204,11 +204,6 @@ class Line:
     note: str = ""
 
 
-def quarters(most: float, unit: str) -> list[tuple[float, str]]:
-    """The marks of a scale from 0 to ``most``."""
-    return [(most * share, f"{most * share:.3g} {unit}") for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
-
-
 def lying(
     title: str,
     lines: Sequence[Line],

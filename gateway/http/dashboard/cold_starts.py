@@ -226,9 +226,9 @@ def _boots(rows: Sequence[Row], width: int) -> charts.Drawing:
             )
         )
         most = max(most, p99)
-    scale = [(at, seconds(at)) for at, _ in charts.quarters(most, "s")]
+    scale = [(at, seconds(at)) for at in charts.round_scale(most)]
     title = "Boot seconds by group: half, 9 in 10, 99 in 100; figures in the table"
-    return charts.lying(title, lines, width, most, scale)
+    return charts.lying(title, lines, width, scale[-1][0], scale)
 
 
 def _strips(query: ReportQuery, operations: Sequence[Row], size: tuple[int, int]) -> charts.Drawing:

@@ -243,5 +243,5 @@ def _split(rows: Sequence[Row], width: int) -> charts.Drawing:
         lines,
         width,
         100.0,
-        charts.quarters(100.0, "%"),
+        [(share * 100, text) for share, text in charts.SHARES],
     )

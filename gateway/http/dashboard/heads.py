@@ -28,6 +28,7 @@ _SAID = {
     "share_up_to": "share up to there",
     "kept_seconds": "kept",
     "wasted_usd": "of it for nothing",
+    "open_usd": "of it still open",
     "saved_usd": "waiting saved, worth",
     "net_usd": "gain",
     "burden_usd_per_month": "cost and waiting, a month",

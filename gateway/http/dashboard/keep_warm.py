@@ -43,7 +43,8 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
     wanted, plan = asked.one("plan"), None
     if wanted:
         plan = await _planned(state, wanted)
-    tried = Table("What each policy would have cost in a month", _tried_columns(wanted))
+    caption = "What each policy would have cost in a month"
+    tried = Table(caption, _tried_columns(wanted), in_cards=True)
     if plan is not None:
         tried.rows = plan["candidates"]
     tried.csv_link = f"keep-warm.csv{asked.link(rows='plan')}"
@@ -119,9 +120,9 @@ def _drawn(rows: Sequence[Row], width: int) -> charts.Drawing:
         gained = [] if saved is None else [("saved", 0.0, saved, f"worth {usd(row['saved_usd'])}")]
         lines.append(charts.Line("waiting saved", gained, usd(row["saved_usd"])))
         most = max(most, cost, saved or 0.0)
-    marks = [(most * share / 4, usd(f"{most * share / 4:.12f}")) for share in range(5)]
+    marks = [(value, usd(f"{value:.12f}")) for value in charts.round_scale(most)]
     title = "What keeping warm cost, used and wasted, and what the waiting was worth; figures below"
-    return charts.lying(title, lines, width, most, marks)
+    return charts.lying(title, lines, width, marks[-1][0], marks)
 
 
 def _usd(name: str) -> Column:

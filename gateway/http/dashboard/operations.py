@@ -241,9 +241,9 @@ def _waterfalls(rows: list[AttemptRow]) -> list[charts.Drawing]:
         note = f"{row.status}, {seconds(row.total_seconds)}"
         lines.append(charts.Line(row.deployment, parts, note))
     title = f"Waterfall of {len(rows)} attempt(s); the table below has its figures"
-    scale = [(at, seconds(at)) for at, _ in charts.quarters(most, "s")]
+    scale = [(at, seconds(at)) for at in charts.round_scale(most)]
     sizes = (charts.WIDE, charts.NARROW)
-    return [charts.lying(title, lines, size[0], most, scale) for size in sizes]
+    return [charts.lying(title, lines, size[0], scale[-1][0], scale) for size in sizes]
 
 
 def _drawn_phases(rows: list[AttemptRow]) -> list[tuple[str, str]]:

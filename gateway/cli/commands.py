@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+from textwrap import fill
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -71,7 +73,11 @@ def main() -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    typer.echo(f"gateway: {message}", err=True)
+    told = f"gateway: {message}"
+    if sys.stderr.isatty():  # words stay whole, as in all that is printed
+        wide = shutil.get_terminal_size().columns
+        told = fill(told, wide, break_long_words=False, break_on_hyphens=False)
+    typer.echo(told, err=True)
     sys.exit(2)
 
 

@@ -79,7 +79,10 @@ _ZONE = Parameter(
     {"type": "string", "default": "UTC", "examples": ["Europe/Berlin"]},
 )
 _DIMENSION = {
-    "anyOf": [{"enum": list(DIMENSIONS)}, {"type": "string", "pattern": f"^{TAG.pattern}$"}]
+    "anyOf": [
+        {"type": "string", "enum": list(DIMENSIONS)},
+        {"type": "string", "pattern": f"^{TAG.pattern}$"},
+    ]
 }
 WITHOUT = Parameter(
     "without", "Only what has no such thing: no key, say.", _DIMENSION, repeats=True

@@ -90,7 +90,7 @@ def _operation(route: APIRoute, told: Route, *, keys_needed: bool) -> dict[str, 
     summary, _, description = inspect.cleandoc(route.endpoint.__doc__ or "").partition("\n\n")
     operation: dict[str, Any] = {
         "tags": [told.tag],
-        "summary": " ".join(summary.split()).removesuffix("."),
+        "summary": " ".join(summary.replace("``", "").split()).removesuffix("."),
         "operationId": route.endpoint.__name__,
     }
     if description:

@@ -24,7 +24,7 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
     )
     older = found["next_cursor"]
     csv_link = "charges.csv" + asked.link()
-    table = Table("Charges, newest first (UTC)", _COLUMNS, found["data"], csv_link)
+    table = Table("Charges, newest first (UTC)", _COLUMNS, found["data"], csv_link, in_cards=True)
     shown = {
         "older": older and asked.link(cursor=older),
         "newest": asked.link(cursor=None) if asked.one("cursor") else None,

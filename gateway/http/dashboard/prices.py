@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 from fastapi import Request
 
 from gateway.http.dashboard.asking import Asked
 from gateway.http.dashboard.behind import link_to, price_link
+from gateway.http.dashboard.figures import usd
 from gateway.http.dashboard.tables import Column, Row, Table
 from gateway.http.dashboard.view import View
 from gateway.http.dashboard.visits import Visit
@@ -21,7 +23,7 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
     name = wanted.rpartition("@")[0] or asked.one("name")
     found = await asyncio.to_thread(listed, visited.state.settings, today(), name)
     rows = [_row(one) for one in found if wanted in ("", one.row.id)]
-    table = Table("Price rows", _COLUMNS, rows, "prices.csv" + asked.link())
+    table = Table("Price rows", _COLUMNS, rows, "prices.csv" + asked.link(), in_cards=True)
     facts = Table("What it says", _FIELDS, _fields(rows[0])) if wanted and rows else None
     return View("prices.html", {"wanted": wanted, "fields": facts}, table)
 
@@ -47,6 +49,11 @@ def _said(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
+def _rounded(rates: str) -> str:
+    """A rate by the hour has many digits by the second; the row's own page has all of them."""
+    return re.sub(r"\$([0-9]+\.[0-9]+)", lambda found: usd(found[1]), rates)
+
+
 _FIELDS = (
     Column("what", lambda row: row["what"], is_number=False),
     Column(
@@ -60,7 +67,7 @@ _FIELDS = (
 )
 _COLUMNS = (
     Column("id", lambda row: row["id"], link=lambda row: price_link(row["id"]), is_number=False),
-    Column("rates", lambda row: row["rates"], is_number=False, is_long=True),
+    Column("rates", lambda row: row["rates"], _rounded, is_number=False, is_long=True),
     Column("billed", lambda row: row["billed"], is_number=False, is_long=True),
     Column("in_force", lambda row: row["in_force"], is_number=False),
     Column("origin", lambda row: row["origin"], is_number=False, is_extra=True),

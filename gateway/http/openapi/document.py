@@ -39,7 +39,8 @@ how cold it was.
 * `null` is "not known", and never 0. Money is text, exact; seconds are numbers; times are UTC.
 * Lists answer `data` and `next_cursor`; ask again with `cursor` until it is null.
 * Errors have one shape, `Error`; programs go by its `code`.
-* `HEAD` is answered wherever `GET` is.
+* `HEAD` is answered wherever `GET` is. What is no route is 404 `route_not_found`, a wrong method
+  405 `method_not_allowed`; what else the web framework refuses is `refused`.
 """
 _BEARER = """An API key with one of the scopes that a route names (`admin` opens all).
 

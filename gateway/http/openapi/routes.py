@@ -70,8 +70,15 @@ _BILL = {
     "x-gateway-cost-status": "measured, estimated or unknown.",
     "x-gateway-cold-start": "cold, warm or unknown.",
     "server-timing": "Where the time went, in milliseconds.",
-    "x-ratelimit-remaining-requests": "Where a rate limit holds: what is left of a minute's.",
-    "x-ratelimit-remaining-tokens": "The same of tokens.",
+    **{
+        f"x-ratelimit-{what}-{kind}": f"Where a rate limit holds: {meaning}."
+        for kind in ("requests", "tokens")
+        for what, meaning in (
+            ("limit", f"{kind} a minute"),
+            ("remaining", f"{kind} that are left"),
+            ("reset", "when all of them are there again, 1m30s say"),
+        )
+    },
 }
 _CALL: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "Idempotency-Key": (

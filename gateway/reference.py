@@ -28,9 +28,9 @@ from gateway.http.errors import STATUSES
 from gateway.keeping.settings import KeepWarmSettings, Schedule
 from gateway.ledger.rows import AttemptRow, ChargeRow
 from gateway.model_settings import ModelSettings
+from gateway.plugins import installed, load_plugin
 from gateway.price_settings import PriceBookSettings, PriceSourceSettings
 from gateway.reconciliation.options import ReconciliationSettings
-from gateway.registry import installed, load_plugin
 from gateway.settings import (
     AuthSettings,
     BudgetSettings,

@@ -1,37 +1,29 @@
-"""Providers and deployments as configured: found by entry points, built, bound, priced.
-
-Installed is not enabled: only plugins that the configuration names are imported, so a missing
-extra breaks one provider and not the gateway.
-"""
+"""Providers and deployments as configured: built, bound, priced."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from pydantic import ValidationError
 
 from gateway.accounting.boot_shares import BootShares
 from gateway.accounting.idle import Machines
 from gateway.accounting.metering import TokenEstimator
-from gateway.accounting.prices import Billed, PriceBook, PriceRow, Tariff, built_in_rows
+from gateway.accounting.prices import Billed, Tariff
 from gateway.accounting.sharing import Sharing
 from gateway.accounting.usual import Usual
 from gateway.booting import can_boot_alone
 from gateway.limits.circuit import Circuit
 from gateway.limits.gate import Gate
-from gateway.pricebook.stored import stored_rows
-from gateway.pricebook.token_prices import Hints, is_reference, token_tariff
+from gateway.plugins import installed, load_plugin, plugin_with_preset
+from gateway.pricebook.configured import price_book, tariff_of
 from gateway.prospect import Prospect
 from gateway.settings import (
     ConfigError,
     DeploymentSettings,
-    InlinePrice,
     Limits,
     Settings,
     Timeouts,
@@ -43,8 +35,6 @@ from gateway.warmth.outlook import Outlook
 from gateway.warmth.priors import Prior, prior_of
 from gateway.warmth.warmth import Warmth
 from providers.contract import (
-    CONTRACT_VERSION,
-    ENTRY_POINT_GROUP,
     Bounded,
     Deployment,
     Host,
@@ -127,17 +117,6 @@ class Target:
     def bills(self, kind: Billed) -> bool:
         """Whether any of its prices charges for these seconds."""
         return self.tariff is not None and any(kind in row.bills for row in self.tariff.rows)
-
-
-@dataclass(frozen=True, slots=True)
-class PluginInfo:
-    """An installed plugin, as ``gateway providers`` lists it."""
-
-    name: str
-    origin: str
-    enabled: bool
-    plugin: ProviderPlugin | None
-    problem: str | None = None
 
 
 class Registry:
@@ -255,7 +234,7 @@ class Registry:
         found = installed()
         entry = found.get(kind)
         if entry is None:
-            preset_of = _plugin_with_preset(found, kind)
+            preset_of = plugin_with_preset(found, kind)
             if preset_of is not None:
                 return preset_of
             raise ConfigError(f"{place}: no provider plugin named {kind!r} is installed")
@@ -274,125 +253,6 @@ def _prior(
         bills=None if tariff is None else frozenset().union(*(row.bills for row in rows)),
         per_second=any(row.usd_per_second is not None for row in rows),
     )
-
-
-def installed() -> dict[str, EntryPoint]:
-    """Entry points of all installed plugins, by name. Raises ConfigError on a name given twice."""
-    found: dict[str, EntryPoint] = {}
-    for entry in entry_points(group=ENTRY_POINT_GROUP):
-        other = found.get(entry.name)
-        if other is not None and other.value != entry.value:
-            raise ConfigError(
-                f"two installed plugins are called {entry.name!r}: {other.value} and {entry.value}"
-            )
-        found[entry.name] = entry
-    return found
-
-
-def load_plugin(entry: EntryPoint, place: str) -> ProviderPlugin:
-    """Import a plugin. Raises ConfigError that says what to install."""
-    try:
-        plugin = entry.load()
-    except ImportError as error:
-        raise ConfigError(
-            f"{place}: provider {entry.name!r} needs the package {error.name!r}: "
-            f"pip install 'serverless-inference-gateway[{entry.name}]'"
-        ) from error
-    if not isinstance(plugin, ProviderPlugin):
-        raise ConfigError(f"{place}: {entry.value} is not a ProviderPlugin")
-    if plugin.contract_version != CONTRACT_VERSION:
-        raise ConfigError(
-            f"{place}: plugin {entry.name!r} speaks contract {plugin.contract_version}, "
-            f"this gateway {CONTRACT_VERSION}"
-        )
-    return plugin
-
-
-def list_plugins(settings: Settings) -> list[PluginInfo]:
-    """Every installed plugin, loaded or not loadable, for people to look at."""
-    used = {
-        str(settings.providers.get(d.provider, {}).get("kind", d.provider))
-        for d in settings.deployments.values()
-    }
-    infos = []
-    for name, entry in sorted(installed().items()):
-        origin = entry.dist.name if entry.dist is not None else "unknown"
-        try:
-            plugin, problem = load_plugin(entry, name), None
-        except ConfigError as error:
-            plugin, problem = None, str(error)
-        enabled = name in used or (plugin is not None and bool(used & set(plugin.presets)))
-        infos.append(PluginInfo(name, origin, enabled, plugin, problem))
-    return infos
-
-
-def price_book(settings: Settings) -> PriceBook:
-    """The built-in rows, those that were fetched, the configuration's own. Raises ConfigError."""
-    try:
-        fetched = stored_rows(settings.server.data_dir)
-        return PriceBook([*built_in_rows(), *fetched], own=settings.prices)
-    except ValueError as error:
-        raise ConfigError(f"prices: {error}") from error
-
-
-def tariff_of(
-    name: str,
-    given: DeploymentSettings,
-    book: PriceBook,
-    providers: Mapping[str, Mapping[str, Any]],
-) -> Tariff | None:
-    """What a deployment costs; None where nobody said. Raises ConfigError."""
-    if given.price is None:
-        return None
-    if isinstance(given.price, str) and is_reference(given.price):
-        return token_tariff(given.price, _hints(given, providers), f"deployments.{name}.price")
-    if isinstance(given.price, InlinePrice):
-        stated: dict[str, Any] = given.price.model_dump(exclude_unset=True)
-        try:
-            row = PriceRow.model_validate(
-                {
-                    **stated,
-                    "name": f"config:{name}",
-                    "effective_from": date(1970, 1, 1),
-                    "source": "configuration",
-                    "checked_on": datetime.now(UTC).date(),
-                    # Of the rates themselves: they may come from variables, whose values are no
-                    # part of the configuration's revision, and two prices must not share an id.
-                    "revision": hashlib.sha256(repr(sorted(stated.items())).encode()).hexdigest()[
-                        :12
-                    ],
-                }
-            )
-        except ValidationError as error:
-            raise ConfigError(explain(error, f"deployments.{name}.price: ")) from error
-        return Tariff(row.name, [row])
-    tariff = book.find(given.price)
-    if tariff is None:
-        known = ", ".join(book.names())
-        raise ConfigError(f"deployments.{name}.price: no price named {given.price!r} ({known})")
-    return tariff
-
-
-def _hints(given: DeploymentSettings, providers: Mapping[str, Mapping[str, Any]]) -> Hints:
-    block = providers.get(given.provider, {})
-    kind, model = str(block.get("kind", given.provider)), given.model
-    named = [given.provider, kind]
-    if kind == "huggingface" and ":" in model:  # the router's names end in who serves
-        model, _, served_by = model.rpartition(":")
-        named = [f"huggingface_{served_by}"]
-    base_url = block.get("base_url")
-    return Hints(named, None if base_url is None else str(base_url), model)
-
-
-def _plugin_with_preset(found: Mapping[str, EntryPoint], name: str) -> ProviderPlugin | None:
-    for entry in found.values():
-        try:
-            plugin = load_plugin(entry, name)
-        except ConfigError:
-            continue  # a plugin that cannot load offers no presets; it is reported when named
-        if name in plugin.presets:
-            return plugin
-    return None
 
 
 def provider_dir(settings: Settings, name: str) -> Path:

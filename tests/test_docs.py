@@ -24,7 +24,8 @@ from gateway.app import create_app
 from gateway.http.errors import STATUSES
 from gateway.ledger import rows
 from gateway.ledger.codec import ATTEMPT_COLUMNS
-from gateway.registry import Registry, list_plugins
+from gateway.plugins import list_plugins
+from gateway.registry import Registry
 from gateway.settings import load
 from gateway.telemetry.definitions import BY_NAME, DEFINITIONS
 from providers.contract import Booting, Delta, Evidence, Finished, Started, Usage

@@ -24,7 +24,7 @@ import pytest
 import yaml
 
 from gateway.app import create_app
-from gateway.registry import list_plugins
+from gateway.plugins import list_plugins
 from gateway.settings import load
 from providers.contract import Delta, Finished, Started, Usage
 from providers.local.launch import free_port

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.registry import installed, list_plugins, load_plugin
+from gateway.plugins import installed, list_plugins, load_plugin
 from gateway.settings import load
 from providers.testing import ProviderContract, Upstream
 from providers.testing.scenarios import SCENARIOS

@@ -146,7 +146,7 @@ def _answer(
     from gateway.ledger.layout import database_path, journal_dir
     from gateway.ledger.query import ReportQuery
     from gateway.ledger.reports import Reports
-    from gateway.registry import price_book
+    from gateway.pricebook.configured import price_book
 
     config, data_dir = places
     trace, where = traced[0], {name: values[-1] for name, values in _filters(traced[1]).items()}

@@ -12,8 +12,8 @@ from gateway.cli.output import Column, print_line, print_report, print_rows
 from gateway.ledger.attempts import attempts_of, corrections_of, ended_attempts
 from gateway.ledger.correcting import catch_up, correct
 from gateway.ledger.errors import LedgerUnavailable
+from gateway.pricebook.configured import price_book
 from gateway.pricebook.repricing import Repricing, left_as_they_are
-from gateway.registry import price_book
 from gateway.settings import ConfigError, Settings
 
 REASON = "repriced"

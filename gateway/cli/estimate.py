@@ -146,7 +146,7 @@ def _gpu(name: str) -> Any:
 def _rate(price: str | None, usd_per_hour: str | None, config: Any) -> Any:
     from gateway.estimates.estimate import Rate
     from gateway.estimates.hardware import hardware_of
-    from gateway.registry import price_book
+    from gateway.pricebook.configured import price_book
 
     if price is not None and usd_per_hour is not None:
         raise ConfigError("--price or --usd-per-hour, not both")

@@ -91,7 +91,7 @@ def modal(
     Its billing report holds no calls: that is what `gateway reconcile` compares the ledger with.
     """
     from gateway.history.rules import rules_for
-    from gateway.registry import installed, load_plugin
+    from gateway.plugins import installed, load_plugin
 
     form = form_of(as_json, as_csv)
     settings = settings_of(config, data_dir)

@@ -213,7 +213,7 @@ def families_of(names: list[str]) -> list[Family]:
 
 def price_row(settings: Settings, name: str | None, option: str = "--price") -> PriceRow | None:
     """The price row in force now, by name. Raises ConfigError."""
-    from gateway.registry import price_book
+    from gateway.pricebook.configured import price_book
 
     if name is None:
         return None

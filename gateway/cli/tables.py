@@ -82,7 +82,7 @@ _ROUTES: list[Column] = [
 
 def show_providers(settings: Settings, form: str, *, presets: bool) -> None:
     """Installed plugins: where each comes from and what was ever tried against it."""
-    from gateway.registry import list_plugins
+    from gateway.plugins import list_plugins
 
     found = list_plugins(settings)
     rows: list[dict[str, Any]] = [

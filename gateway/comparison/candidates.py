@@ -9,7 +9,7 @@ from gateway.accounting.prices import PriceBook, PriceRow
 from gateway.comparison.ask import Ask, OwnGpu
 from gateway.estimates.hardware import Hardware, hardware_of
 from gateway.ledger.errors import BadQuery
-from gateway.registry import tariff_of
+from gateway.pricebook.configured import tariff_of
 from gateway.settings import DeploymentSettings, Settings
 from gateway.warmth.arrivals import Measured, rank
 from gateway.warmth.facts import Fact, fact_of

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from gateway.accounting.prices import PriceBook, Tariff
 from gateway.history.rows import Place, Rules
-from gateway.registry import price_book, tariff_of
+from gateway.pricebook.configured import price_book, tariff_of
 from gateway.settings import ConfigError, Settings
 
 

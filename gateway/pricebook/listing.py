@@ -10,8 +10,8 @@ from typing import Any
 
 from gateway.accounting.prices import Origin, PriceBook, PriceRow, Tariff
 from gateway.accounting.settle import plain
+from gateway.pricebook.configured import price_book, tariff_of
 from gateway.pricebook.stored import seen_on
-from gateway.registry import price_book, tariff_of
 from gateway.settings import Settings
 
 RATES: Mapping[str, str] = {  # key of a row -> how a table says it

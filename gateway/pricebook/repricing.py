@@ -21,7 +21,7 @@ from gateway.accounting.recompute import priced_by_provider, recomputed, refused
 from gateway.accounting.settle import booked
 from gateway.ledger.rows import AttemptRow
 from gateway.ledger.views import usd, usd_or_null
-from gateway.registry import tariff_of
+from gateway.pricebook.configured import tariff_of
 from gateway.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from gateway.comparison.run import answer
 from gateway.ledger.layout import database_path
 from gateway.ledger.query import ReportQuery
 from gateway.ledger.reports import Reports
-from gateway.registry import price_book
+from gateway.pricebook.configured import price_book
 from gateway.settings import load
 from tests.comparison.conftest import Run, fill, now_us, of, served
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from gateway import registry
+from gateway import plugins
 from gateway.app import create_app
-from gateway.registry import Registry, load_plugin
+from gateway.plugins import load_plugin
+from gateway.registry import Registry
 from gateway.settings import ConfigError, Settings
 from providers.contract import ENTRY_POINT_GROUP
 from providers.testing import ScriptedProvider
@@ -112,21 +113,21 @@ def test_an_entry_point_that_is_no_plugin() -> None:
 
 
 def test_a_plugin_of_another_contract(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "CONTRACT_VERSION", 2)
+    monkeypatch.setattr(plugins, "CONTRACT_VERSION", 2)
     with pytest.raises(ConfigError, match="speaks contract 1, this gateway 2"):
         load_plugin(entry("providers.openai_chat:plugin"), "x")
 
 
 def test_two_installed_plugins_of_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [entry("a:plugin"), entry("b:plugin")]
-    monkeypatch.setattr(registry, "entry_points", lambda group: found)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: found)
     with pytest.raises(ConfigError, match="two installed plugins are called 'acme'"):
-        registry.installed()
+        plugins.installed()
 
 
 def test_only_what_is_configured_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [entry("no_such_package_here:plugin"), entry("providers.openai_chat:plugin", "chat")]
-    monkeypatch.setattr(registry, "entry_points", lambda group: found)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: found)
     configured = {
         **tree(provider="up"),
         "providers": {"up": {"kind": "chat", "base_url": "http://127.0.0.1:1"}},

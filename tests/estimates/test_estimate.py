@@ -14,7 +14,7 @@ from gateway.cli import main
 from gateway.estimates.hardware import hardware_of
 from gateway.estimates.late_2022 import claims
 from gateway.estimates.tables import gpus, shapes
-from gateway.registry import price_book
+from gateway.pricebook.configured import price_book
 from gateway.settings import Settings
 
 Run = Callable[..., Any]

@@ -16,8 +16,8 @@ from gateway.accounting.metering import NOTHING
 from gateway.accounting.prices import PriceRow, built_in_rows
 from gateway.accounting.pricing import Billable, Seconds, price
 from gateway.ledger.layout import take
+from gateway.pricebook.configured import price_book
 from gateway.pricebook.stored import append_rows, note_seen, seen_on, stored_rows
-from gateway.registry import price_book
 from gateway.settings import ConfigError, load
 from tests.emulators.huggingface import HuggingFace
 from tests.emulators.lambda_cloud import KEY, LambdaCloud

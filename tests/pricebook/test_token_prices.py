@@ -19,8 +19,8 @@ from gateway.accounting.metering import Count, Metered
 from gateway.accounting.prices import PriceBook, Tariff
 from gateway.accounting.pricing import Billable, Cost, price
 from gateway.pricebook import token_prices
+from gateway.pricebook.configured import tariff_of
 from gateway.pricebook.token_prices import Hints, token_tariff
-from gateway.registry import tariff_of
 from gateway.settings import ConfigError, DeploymentSettings
 from providers.contract import Delta, Finished
 from providers.contract import Usage as Reported
@@ -263,7 +263,7 @@ def test_an_attempt_keeps_the_version(tmp_path: Path) -> None:
 def test_the_package_is_imported_only_where_it_is_used() -> None:
     asked = (
         "import sys; from gateway.registry import Registry; from gateway.settings import load;"
-        "from gateway.registry import price_book, tariff_of; s = load(None, {});"
+        "from gateway.pricebook.configured import price_book, tariff_of; s = load(None, {});"
         "[tariff_of(n, d, price_book(s), {}) for n, d in s.deployments.items()];"
         "assert not [m for m in sys.modules if m.startswith('genai_prices')]"
     )

@@ -260,6 +260,8 @@ def _report(tally: Tally, since: datetime | None, form: str) -> None:
     oldest = None if tally.oldest_at_us is None else rfc3339(tally.oldest_at_us)
     newest = None if tally.newest_at_us is None else rfc3339(tally.newest_at_us)
     asked = None if since is None else rfc3339(round(since.timestamp() * 1e6))
+    # Of jobs whose cost nobody knows the sum is not 0: there is none.
+    known_usd = usd(tally.known_pico_usd) if tally.unpriced < max(1, tally.added) else None
     said = {
         "read": tally.read,
         "added": tally.added,
@@ -268,7 +270,7 @@ def _report(tally: Tally, since: datetime | None, form: str) -> None:
         "unfinished_or_undated": tally.unfinished,
         "strange": tally.strange,
         "by_status": tally.by_status,
-        "known_usd": usd(tally.known_pico_usd),
+        "known_usd": known_usd,
         "unpriced": tally.unpriced,
         "asked_since": asked,
         "oldest": oldest,
@@ -285,7 +287,8 @@ def _report(tally: Tally, since: datetime | None, form: str) -> None:
         print_line(f"{tally.strange} have figures that cannot be computed with.")
     if tally.added:
         more = f", and {tally.unpriced} whose cost is unknown" if tally.unpriced else ""
-        print_line(f"Cost of the added: {usd(tally.known_pico_usd)} USD{more}.")
+        told = "unknown" if known_usd is None else f"{known_usd} USD{more}"
+        print_line(f"Cost of the added: {told}.")
     if oldest is not None:
         more = "" if asked is None else f"; asked for was {asked}"
         print_line(f"They go back to {oldest}{more}.")

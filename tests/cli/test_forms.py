@@ -90,3 +90,13 @@ def test_a_cost_that_nobody_knows_is_never_0(
         assert "0" not in [row.get("total_usd") for row in known], amounts
     shown = command(*line, *where).out
     assert "unknown" in shown or "no price" in shown
+
+
+def test_the_cost_of_imported_jobs_without_a_price_is_unknown(
+    lived: Lived, tmp_path: Path, command: Command
+) -> None:
+    asked = ["import", "csv", *lines(lived, tmp_path)["import", "csv"]]
+    (row,) = csv.DictReader(io.StringIO(command(*asked, "--csv").out))
+    assert (row["added"], row["unpriced"], row["known_usd"]) == ("1", "1", "")
+    own = lines(lived, tmp_path / "other")["import", "csv"]
+    assert "Cost of the added: unknown." in command("import", "csv", *own).out

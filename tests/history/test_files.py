@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -80,6 +82,8 @@ async def test_modals_calls_are_judged_and_priced_as_live_ones(
     ran = run("import", "modal", path, "-c", config, "--data-dir", data_dir, "--deployment=my-llm")
     assert ran.status == 0, ran
     assert "3 jobs read: 2 added" in ran.out and "1 unfinished" in ran.out
+    again = run("import", "modal", path, "-c", config, "--data-dir", data_dir, "--csv")
+    assert next(csv.DictReader(io.StringIO(again.out)))["already_imported"] == "2"
     for row, truth in zip(rows(data_dir), modal.truths("warm"), strict=True):
         assert (row["verdict"] == "cold") == truth.cold
         assert (row["deployment"], row["hardware"], row["model"]) == ("my-llm", "H100", "llm")
@@ -99,9 +103,10 @@ def test_a_csv_file_with_the_documented_header(tmp_path: Path) -> None:
         + "c,2026-11-01T12:00:00+02:00,llama,cancelled,,,0,0\n"
     )
     command = ("import", "csv", path, "--data-dir", data_dir, "--provider", "acme")
-    first, second = run(*command), run(*command, "--json")
+    first, second, third = run(*command), run(*command, "--json"), run(*command, "--csv")
     assert "3 added" in first.out and "1 whose cost is unknown" in first.out, first
     assert json.loads(second.out)["already_imported"] == 3
+    assert next(csv.DictReader(io.StringIO(third.out)))["already_imported"] == "3"
     by_id = {row["upstream_id"]: row for row in rows(data_dir)}
     assert (by_id["a"]["verdict"], by_id["a"]["cost_pico_usd"]) == ("warm", None)
     assert (by_id["b"]["verdict"], by_id["b"]["cost_pico_usd"]) == ("cold", 12_300_000_000)

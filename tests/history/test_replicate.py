@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import sqlite3
 from collections.abc import Callable
@@ -86,6 +88,9 @@ def test_every_prediction_becomes_a_row_with_its_bill(
     assert said["by_status"] == {"succeeded": MANY - 5, "failed": 5}
     assert said["oldest"] == "2026-11-01T00:00:00.000000Z"
     assert len(app.sent("GET", "/predictions")) == 3  # a hundred a page
+    again = run("import", "replicate", "--config", config, *SINCE, "--csv")
+    (told,) = csv.DictReader(io.StringIO(again.out))
+    assert (told["added"], told["already_imported"]) == ("0", str(MANY))
     found = rows(tmp_path)
     assert found.keys() == app.world.made.keys()
     for made in app.world.made.values():

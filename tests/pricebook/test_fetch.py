@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -76,6 +78,10 @@ def test_rows_are_dated_and_say_where_they_come_from(here: Here, sources: Source
         "huggingface-router:deepseek-ai/DeepSeek-V4-Pro:featherless-ai",  # states no price
         "huggingface-router:deepseek-ai/DeepSeek-V4-Pro:deepinfra",  # does not answer
     ]
+    again = here("prices", "fetch", "huggingface", "--csv", "-c", sources.config)
+    (told,) = csv.DictReader(io.StringIO(again.out))
+    assert (told["source"], told["new"], told["unchanged"]) == ("huggingface", "0", "2")
+    assert (told["left_out"], told["problem"]) == ("2", "")
     row = next(row for row in stored_rows(sources.data_dir) if row.name == NOVITA)
     assert row.usd_per_million_input_tokens == Decimal("1.69")
     assert row.usd_per_million_output_tokens == Decimal("3.38")

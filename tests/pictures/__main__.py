@@ -24,6 +24,8 @@ PAGES = {
     "cost": "/cost?last=7d&group_by=deployment",
     "operations": "/operations?last=7d",
     "operation": "/operations/{cold}",
+    "charges": "/charges?last=7d",
+    "prices": "/prices?name=huggingface",
     "cold-starts": "/cold-starts?last=7d",
     "keep-warm": "/keep-warm?plan=llama-8b-t4",
     "compare": "/compare?model=chat&last=7d",
@@ -55,7 +57,7 @@ def main() -> None:
 
 def picture(browser: Browser, week: Week, cold: str, path: Path) -> None:
     """The page of costs, as far as it goes on a screen."""
-    shot(browser, week, PAGES["cost"], path, 1280, 1360)
+    shot(browser, week, PAGES["cost"], path, 1280, 1390)
 
 
 def every_page(browser: Browser, week: Week, folder: Path) -> None:

@@ -100,10 +100,10 @@ def _tags(row: dict[str, Any]) -> str:
 
 _LIST = (
     Column("created_at", lambda row: row["created_at"], when, _link, is_number=False),
-    Column("model", lambda row: row["model"], is_number=False),
-    Column("deployment", lambda row: row["deployment"], is_number=False),
-    Column("status", lambda row: row["status"], is_number=False),
-    Column("start", lambda row: row["cold_start"]["verdict"], is_number=False),
+    Column("model", lambda row: row["model"], is_number=False, is_plain=True),
+    Column("deployment", lambda row: row["deployment"], is_number=False, is_plain=True),
+    Column("status", lambda row: row["status"], is_number=False, is_plain=True),
+    Column("start", lambda row: row["cold_start"]["verdict"], is_number=False, is_plain=True),
     Column("cost_usd", lambda row: row["cost"]["total_usd"], usd, _link),
     Column("cost_status", lambda row: row["cost"]["status"], is_number=False, is_extra=True),
     Column(

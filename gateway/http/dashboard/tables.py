@@ -32,6 +32,8 @@ class Column:
     """A number with no rows behind it: it is of the row itself, tells rows apart, or was set."""
     is_extra: bool = False
     """Left out on a phone, where each row is a card."""
+    is_plain: bool = False
+    """On such a card it needs no name: what it is can be seen."""
 
     title: str = ""
     """The head where the name's own is not it."""
@@ -88,6 +90,8 @@ def _cell(column: Column, row: Row) -> Cell:
     kinds = ["number"] if column.is_number else ["long"] if column.is_long else []
     if column.is_label:
         kinds.append("label")
+    if column.is_plain:
+        kinds.append("plain")
     if column.is_extra or not text:
         kinds.append("extra" if text else "extra blank")
     if text == UNKNOWN:

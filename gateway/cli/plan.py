@@ -17,24 +17,23 @@ from gateway.cli.options import (
     StartOption,
 )
 from gateway.cli.output import cell, print_line, print_report, print_table
-from gateway.cli.simulate import (
-    BootOption,
+from gateway.cli.replaying import (
     ByOption,
     CallsOption,
+    DaysOption,
     ExecuteOption,
     SeedOption,
+    StreamsOption,
     SyntheticOption,
     TokensOption,
     TraceOption,
     WindowOption,
     amount,
-    calls,
     families_of,
     price_row,
     streams_of,
-    token_rates,
 )
-from gateway.settings import ConfigError
+from gateway.settings import ConfigError, Settings
 
 _SHOWN = 20
 
@@ -47,8 +46,8 @@ def plan(
     trace: TraceOption = None,
     by: ByOption = None,
     synthetic: SyntheticOption = None,
-    streams: Annotated[int, typer.Option(min=1, help="With --synthetic: how many.")] = 50,
-    days: Annotated[float, typer.Option(min=0.01, help="With --synthetic: how long.")] = 7.0,
+    streams: StreamsOption = 50,
+    days: DaysOption = 7.0,
     calls_per_day: CallsOption = None,
     execute_seconds: ExecuteOption = 1.0,
     tokens_per_second: TokensOption = None,
@@ -63,8 +62,15 @@ def plan(
         typer.Option("--wait-value-usd-per-second", help="What a second of waiting is worth."),
     ] = "0.001",
     window: WindowOption = 300.0,
-    boot_seconds: BootOption = 20.0,
-    boot_sigma: Annotated[float, typer.Option(min=0, help="Of lognormal boots.")] = 0.8,
+    boot_seconds: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001, help="Median boot at every price; default: as seen, or as its provider says."
+        ),
+    ] = None,
+    boot_sigma: Annotated[
+        float, typer.Option(min=0, help="Of lognormal boots that are given, or guessed.")
+    ] = 0.8,
     seed: SeedOption = 1,
     start_time: StartOption = None,
     end_time: EndOption = None,
@@ -76,14 +82,14 @@ def plan(
     """What to change, for the requests that you have.
 
     Replays the ledger's last 30 days, or a trace, under each price with each keep-warm policy, and
-    names the best with what it is expected to save in a month and how sure that is. Boots have the
-    median of --boot-seconds.
+    names the best with what it is expected to save in a month and how sure that is. Boots at each
+    price are those that the ledger has seen there, else those that its provider is known for.
     """
-    from gateway.ledger.errors import BadQuery
+    from gateway.simulation.boot_times import BootBook
     from gateway.simulation.plan import Candidate, Terms
     from gateway.simulation.plan import plan as planned
     from gateway.simulation.simulate import Plant
-    from gateway.simulation.streams import Reading
+    from gateway.warmth.priors import GUESS_BOOT_SECONDS
 
     form = form_of(as_json, as_csv)
     families = families_of(policy or ["fixed", "ski_rental", "histogram"])
@@ -94,22 +100,37 @@ def plan(
     for row in rows:
         if row.usd_per_second is None:
             raise ConfigError(f"--price: {row.name} is not by the second, so there is no machine")
-    low, high = calls(calls_per_day)
-    try:
-        found = streams_of(
-            settings,
-            trace,
-            (synthetic, streams, days),
-            Reading(by, low, high, execute_seconds, seed, token_rates(tokens_per_second)),
-            (start_time, end_time),
-        )
-    except BadQuery as error:
-        raise ConfigError(error.message) from error
-    plant = Plant(boot_seconds, boot_sigma, window_seconds=window, seed=seed)
-    terms = Terms(plant, amount(wait_value), window, seed)
+    found = streams_of(
+        settings,
+        trace=trace,
+        synthetic=(synthetic, streams, days),
+        calls_per_day=calls_per_day,
+        tokens_per_second=tokens_per_second,
+        by=by,
+        execute_seconds=execute_seconds,
+        seed=seed,
+        times=(start_time, end_time),
+    )
+    given = None if boot_seconds is None else (boot_seconds, boot_sigma)
+    boots = BootBook(found.boots, _prices_of(settings), rows[0].name, given, boot_sigma)
+    plant = Plant(GUESS_BOOT_SECONDS, window_seconds=window, seed=seed)
+    terms = Terms(plant, amount(wait_value), window, seed, boots)
     candidates = [Candidate(row, family) for row in rows for family in families]
     told = planned(found, candidates, terms)
     print_report(form, told, told["candidates"], lambda: _show(told))
+
+
+def _prices_of(settings: Settings) -> dict[str, str]:
+    """The price of each deployment that is configured, and has one."""
+    from gateway.pricebook.configured import price_book, tariff_of
+
+    book = price_book(settings)
+    found = {}
+    for name, deployment in settings.deployments.items():
+        tariff = tariff_of(name, deployment, book, settings.providers)
+        if tariff is not None:
+            found[name] = tariff.name
+    return found
 
 
 def _show(told: dict[str, Any]) -> None:
@@ -133,9 +154,30 @@ def _show(told: dict[str, Any]) -> None:
     print_table(heads, rows, ("requests",))
     if len(told["deployments"]) > _SHOWN:
         print_line(f"... and {len(told['deployments']) - _SHOWN} deployments more: --json")
+    for boots in told["boots"]:
+        print_line(_boots(boots))
     for note in told["notes"]:
         print_line(f"Note: {note}")
 
 
 def _usd(text: str) -> str:
     return f"{Decimal(text):,.2f}"
+
+
+_SOURCES = {
+    "given": "as given",
+    "provider": "as known of its provider",
+    "guess": "a guess, of which the interval knows nothing",
+}
+
+
+def _boots(boots: dict[str, Any]) -> str:
+    """What boots at a price were taken to be, and why."""
+    why = _SOURCES.get(boots["source"], f"from {boots['seen']:,} that were seen")
+    told = f"Boots at {boots['price']}: {cell(boots['median_seconds'])} s in the middle, "
+    told += f"{cell(boots['p90_seconds'])} s or less in nine of ten, {why}"
+    if boots["range_seconds"] is not None:
+        low, high = (cell(seconds) for seconds in boots["range_seconds"])
+        told += f"; the middle may be {low} to {high} s, which is in the interval"
+    own = boots["deployments_by_their_own"]
+    return f"{told}. Of {own:,} deployments, their own are taken." if own else f"{told}."

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +20,24 @@ from gateway.cli.options import (
     StartOption,
 )
 from gateway.cli.output import cell, print_line, print_report, print_table
+from gateway.cli.replaying import (
+    ByOption,
+    CallsOption,
+    DaysOption,
+    ExecuteOption,
+    PriceOption,
+    SeedOption,
+    StreamsOption,
+    SyntheticOption,
+    TokensOption,
+    TraceOption,
+    ValueOption,
+    WindowOption,
+    amount,
+    families_of,
+    price_row,
+    streams_of,
+)
 from gateway.settings import ConfigError, Settings
 
 if TYPE_CHECKING:
@@ -28,50 +45,14 @@ if TYPE_CHECKING:
     from gateway.simulation.families import Family
     from gateway.simulation.routes import Site
     from gateway.simulation.simulate import Plant
-    from gateway.simulation.streams import Streams
-
-TraceOption = Annotated[
-    Path | None, typer.Option(help="CSV of requests, or of counts by minute; else the ledger.")
-]
-ByOption = Annotated[
-    str | None, typer.Option("--by", help="The column that says whose a request is.")
-]
-SyntheticOption = Annotated[
-    str | None, typer.Option(help="Made-up streams: periodic, diurnal, bursty, gpu.")
-]
-CallsOption = Annotated[
-    str | None, typer.Option(help="Keep streams with so many requests a day: 24:1440 say.")
-]
-BootOption = Annotated[float, typer.Option(min=0.001, help="Length of a boot; of most, if drawn.")]
-ValueOption = Annotated[
-    str,
-    typer.Option(
-        "--wait-value-usd-per-second",
-        help="What a second of waiting is worth; without --price, in prices of an idle second.",
-    ),
-]
-WindowOption = Annotated[
-    float, typer.Option("--window", min=0, help="Seconds that fixed keeps it up.")
-]
-PriceOption = Annotated[str | None, typer.Option(help="A price row, by its name.")]
-SeedOption = Annotated[int, typer.Option(help="Of all that is drawn.")]
-ExecuteOption = Annotated[
-    float, typer.Option(min=0, help="Of requests whose duration is not known.")
-]
-
-
-TokensOption = Annotated[
-    str | None,
-    typer.Option(help="IN:OUT, 5000:50 say: durations of a trace that says tokens only."),
-]
 
 
 def simulate(
     trace: TraceOption = None,
     by: ByOption = None,
     synthetic: SyntheticOption = None,
-    streams: Annotated[int, typer.Option(min=1, help="With --synthetic: how many.")] = 50,
-    days: Annotated[float, typer.Option(min=0.01, help="With --synthetic: how long.")] = 7.0,
+    streams: StreamsOption = 50,
+    days: DaysOption = 7.0,
     calls_per_day: CallsOption = None,
     execute_seconds: ExecuteOption = 1.0,
     tokens_per_second: TokensOption = None,
@@ -84,7 +65,9 @@ def simulate(
     ] = None,
     wait_value: ValueOption = "14",
     window: WindowOption = 300.0,
-    boot_seconds: BootOption = 20.0,
+    boot_seconds: Annotated[
+        float, typer.Option(min=0.001, help="Length of a boot; of most, if drawn.")
+    ] = 20.0,
     boot_sigma: Annotated[
         float, typer.Option(min=0, help="Boots are lognormal, with this sigma; 0: all equal.")
     ] = 0.0,
@@ -133,25 +116,29 @@ def simulate(
     objects that the gateway itself uses: cold starts, waits, what is paid for, and bounds of what
     could be known. Each stream has a deployment of its own, of one replica or several.
     """
-    from gateway.ledger.errors import BadQuery
     from gateway.simulation import answer
     from gateway.simulation.drawing import frontier_svg
     from gateway.simulation.families import Scene, stakes_of
     from gateway.simulation.holdout import learn_and_hold
     from gateway.simulation.learning import LearnMissing
     from gateway.simulation.simulate import Plant
-    from gateway.simulation.streams import Reading
 
     form = form_of(as_json, as_csv)
     families = families_of(policy or ["fixed", "ski_rental", "histogram"])
     settings = settings_of(config, data_dir)
     row = price_row(settings, price)
+    found = streams_of(
+        settings,
+        trace=trace,
+        synthetic=(synthetic, streams, days),
+        calls_per_day=calls_per_day,
+        tokens_per_second=tokens_per_second,
+        by=by,
+        execute_seconds=execute_seconds,
+        seed=seed,
+        times=(start_time, end_time),
+    )
     try:
-        low, high = calls(calls_per_day)
-        reading = Reading(by, low, high, execute_seconds, seed, token_rates(tokens_per_second))
-        found = streams_of(
-            settings, trace, (synthetic, streams, days), reading, (start_time, end_time)
-        )
         counted = found.start_at_us + round((found.end_at_us - found.start_at_us) * train_share)
         plant = Plant(boot_seconds, boot_sigma, replicas, places, window, seed=seed)
         scene = Scene(found.streams, plant, counted, found.end_at_us, window)
@@ -174,8 +161,6 @@ def simulate(
         if frontier is not None:
             told["frontier"] = answer.frontier_json(scene, stakes, families, row)
             _write(frontier, frontier_svg(told["frontier"]), "--frontier")
-    except BadQuery as error:
-        raise ConfigError(error.message) from error
     except LearnMissing as error:
         raise ConfigError(str(error)) from error
     if save_table is not None and learned is not None:
@@ -199,95 +184,6 @@ def sites_of(
         raise ConfigError("--providers: each price row once")
     pairs = [site_of(found, plant, plant.window_seconds) for found in rows]
     return [site for site, _ in pairs], [told for _, told in pairs]
-
-
-def families_of(names: list[str]) -> list[Family]:
-    """Policies by name. Raises ConfigError."""
-    from gateway.simulation.families import FAMILIES
-
-    for name in names:
-        if name not in FAMILIES:
-            raise ConfigError(f"--policy is one of {', '.join(FAMILIES)}; not {name!r}")
-    return cast("list[Family]", names)
-
-
-def price_row(settings: Settings, name: str | None, option: str = "--price") -> PriceRow | None:
-    """The price row in force now, by name. Raises ConfigError."""
-    from gateway.pricebook.configured import price_book
-
-    if name is None:
-        return None
-    tariff = price_book(settings).find(name)
-    row = None if tariff is None else tariff.at(time.time_ns() // 1000)
-    if row is None:
-        raise ConfigError(f"{option}: there is no price named {name!r}")
-    return row
-
-
-def streams_of(
-    settings: Settings,
-    trace: Path | None,
-    synthetic: tuple[str | None, int, float],
-    reading: Any,
-    times: tuple[str | None, str | None],
-) -> Streams:
-    """The streams that a command is about. Raises BadQuery and ConfigError."""
-    from gateway.cli.context import ledger_of
-    from gateway.cli.tables import range_of
-    from gateway.ledger.layout import database_path
-    from gateway.ledger.query import ReportQuery
-    from gateway.ledger.reports import Reports
-    from gateway.simulation import sources
-
-    if trace is not None:
-        return sources.of_trace(trace, reading)
-    kind, count, days = synthetic
-    if kind is not None:
-        return sources.of_kind(kind, count, days, reading.seed)
-    start_at_us, end_at_us = range_of(*times)
-    reports = Reports(database_path(ledger_of(settings)))
-    try:
-        return sources.of_ledger(reports, ReportQuery(start_at_us, end_at_us), reading)
-    finally:
-        reports.close()
-
-
-def calls(text: str | None) -> tuple[float, float]:
-    """Least and most requests a day. Raises ConfigError."""
-    if text is None:
-        return 0.0, float("inf")
-    low, sign, high = text.partition(":")
-    try:
-        if not sign:
-            raise ValueError(text)
-        return float(low or 0), float(high or "inf")
-    except ValueError:
-        raise ConfigError(f"--calls-per-day is LOW:HIGH, 24:1440 say; not {text!r}") from None
-
-
-def token_rates(text: str | None) -> tuple[float, float] | None:
-    """Tokens in and out a second. Raises ConfigError."""
-    if text is None:
-        return None
-    given, _, made = text.partition(":")
-    try:
-        rates = float(given), float(made)
-    except ValueError:
-        rates = 0.0, 0.0
-    if not all(0 < rate < float("inf") for rate in rates):
-        raise ConfigError(f"--tokens-per-second is IN:OUT, 5000:50 say; not {text!r}") from None
-    return rates
-
-
-def amount(text: str) -> Decimal:
-    """What a waiting second is worth. Raises ConfigError."""
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        raise ConfigError(f"--wait-value-usd-per-second: {text!r} is no number") from None
-    if not value.is_finite() or value < 0:
-        raise ConfigError("--wait-value-usd-per-second is 0 or more")
-    return value
 
 
 def _write(path: Path, text: str, option: str) -> None:

@@ -15,12 +15,16 @@ from __future__ import annotations
 import csv
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from gateway.ledger.errors import BadQuery
 from gateway.warmth.arrivals import UNKNOWN, Arrivals, Stretch, Traffic, sampled
+
+Row = TypeVar("Row")
 
 INSTANT = (
     "timestamp",
@@ -57,32 +61,76 @@ def read_trace(
         UNKNOWN if input_tokens is None else input_tokens,
         UNKNOWN if output_tokens is None else output_tokens,
     )
+    with opened(path) as (head, lines):
+        for name in where or {}:
+            if name.lower() not in head:
+                raise BadQuery("trace", f"--trace-where: there is no column {name!r}.")
+        wanted = [(head.index(n.lower()), value) for n, value in (where or {}).items()]
+        if wanted:
+            lines = (
+                line
+                for line in lines
+                if all(line[place : place + 1] == [value] for place, value in wanted)
+            )
+        if column_of(head, INSTANT) is not None:
+            return _requests(head, lines, most_rows, unsaid)
+        return _minutes(minutes_of(head, path), lines, most_rows, unsaid)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[list[str], Iterator[list[str]]]]:
+    """A trace's head, in lower case, and its lines. Raises BadQuery, also while they are read."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines: Iterator[list[str]] = csv.reader(file)
-            head = [name.strip().lower() for name in next(lines, [])]
-            for name in where or {}:
-                if name.lower() not in head:
-                    raise BadQuery("trace", f"--trace-where: there is no column {name!r}.")
-            wanted = [(head.index(n.lower()), value) for n, value in (where or {}).items()]
-            if wanted:
-                lines = (
-                    line
-                    for line in lines
-                    if all(line[place : place + 1] == [value] for place, value in wanted)
-                )
-            if column_of(head, INSTANT) is not None:
-                return _requests(head, lines, most_rows, unsaid)
-            minutes = minute_columns(head)
-            if minutes:
-                return _minutes(minutes, lines, most_rows, unsaid)
+            yield [name.strip().lower() for name in next(lines, [])], lines
     except OSError as error:
         raise BadQuery("trace", f"--trace: {path} cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
         raise BadQuery("trace", f"--trace: {path} is not UTF-8 text.") from error
     except csv.Error as error:
         raise BadQuery("trace", f"--trace: {path} is not CSV ({error}).") from error
-    raise BadQuery("trace", f"--trace: {path} has no column of instants and none of minutes.")
+
+
+def minutes_of(head: Sequence[str], path: Path) -> list[tuple[int, int]]:
+    """Places of the columns of minutes, each with its minute, from 1. Raises BadQuery: none is."""
+    minutes = [
+        (place, int(found[1]))
+        for place, name in enumerate(head)
+        if (found := _MINUTE.fullmatch(name)) is not None and 1 <= int(found[1]) <= _MOST_MINUTES
+    ]
+    if not minutes:
+        raise BadQuery("trace", f"--trace: {path} has no column of instants and none of minutes.")
+    return minutes
+
+
+def rows_of(lines: Iterator[list[str]], read: Callable[[list[str]], Row]) -> list[Row]:
+    """What is read of each line that is not empty. Raises BadQuery that shows the line."""
+    rows = []
+    for line in lines:
+        if not line:
+            continue
+        try:
+            rows.append(read(line))
+        except (ValueError, IndexError, OverflowError) as error:
+            raise BadQuery(
+                "trace", f"--trace: a line cannot be understood: {','.join(line)[:80]!r}."
+            ) from error
+    return rows
+
+
+def counts_of(line: Sequence[str], minutes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The minutes of a line that are not empty, from 0, and their requests. Raises BadQuery."""
+    try:
+        return [
+            (number - 1, int(float(line[place])))
+            for place, number in minutes
+            if line[place] not in ("0", "")
+        ]
+    except (ValueError, IndexError, OverflowError) as error:
+        raise BadQuery(
+            "trace", f"--trace: a line of counts cannot be understood: {line[0][:40]!r}."
+        ) from error
 
 
 def _requests(
@@ -96,24 +144,17 @@ def _requests(
     duration, given, made, images = (
         column_of(head, names) for names in (DURATION, INPUT_TOKENS, OUTPUT_TOKENS, _IMAGES)
     )
-    rows = []
-    for line in lines:
-        if not line:
-            continue
-        try:
-            rows.append(
-                (
-                    instant_us(line[instant]),
-                    UNKNOWN if duration is None else duration_us(line[duration]),
-                    unsaid[0] if given is None else _tokens(line[given]),
-                    unsaid[1] if made is None else _tokens(line[made]),
-                    UNKNOWN if images is None else _tokens(line[images]),
-                )
-            )
-        except (ValueError, IndexError, OverflowError) as error:
-            raise BadQuery(
-                "trace", f"--trace: a line cannot be understood: {','.join(line)[:80]!r}."
-            ) from error
+
+    def read(line: list[str]) -> tuple[int, int, int, int, int]:
+        return (
+            instant_us(line[instant]),
+            UNKNOWN if duration is None else duration_us(line[duration]),
+            unsaid[0] if given is None else _tokens(line[given]),
+            unsaid[1] if made is None else _tokens(line[made]),
+            UNKNOWN if images is None else _tokens(line[images]),
+        )
+
+    rows = rows_of(lines, read)
     rows.sort()
     arrivals = Arrivals()
     for at, execute, given_tokens, made_tokens, made_images in rows:
@@ -144,15 +185,8 @@ def _minutes(
         if not line:
             continue
         functions += 1
-        try:
-            for place, number in minutes:
-                count = line[place]
-                if count not in ("0", ""):
-                    counts[number - 1] += int(float(count))
-        except (ValueError, IndexError, OverflowError) as error:
-            raise BadQuery(
-                "trace", f"--trace: a line of counts cannot be understood: {line[0][:40]!r}."
-            ) from error
+        for minute, count in counts_of(line, minutes):
+            counts[minute] += count
     total = sum(counts)
     if not total or min(counts) < 0:
         raise BadQuery("trace", "--trace: there is no request in it.")
@@ -217,15 +251,6 @@ def what_if(
             at += dice.expovariate(rate)
         found.stretches.append(Stretch(begin, end, rows, before))
     return found
-
-
-def minute_columns(head: Sequence[str]) -> list[tuple[int, int]]:
-    """Places of the columns of minutes, each with its minute, from 1."""
-    return [
-        (place, int(found[1]))
-        for place, name in enumerate(head)
-        if (found := _MINUTE.fullmatch(name)) is not None and 1 <= int(found[1]) <= _MOST_MINUTES
-    ]
 
 
 def column_of(head: Sequence[str], names: Sequence[str]) -> int | None:

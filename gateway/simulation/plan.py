@@ -1,19 +1,21 @@
 """Which price, which keep-warm policy and which routing would have been best, and how surely.
 
 Each candidate is replayed over each stream; its burden is what is paid and what the waiting is
-worth. The first candidate is what there is today. The saving's interval is a bootstrap: over
-deployments where there are eight or more, else over days.
+worth. The first candidate is what there is today. Boots are those of the price (``boot_times``).
+The saving's interval is a bootstrap, over deployments where there are eight or more, else over
+days, and is wider by what shorter or longer boots, as far as they may be so, would change.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 from gateway.accounting.prices import PriceRow
+from gateway.simulation.boot_times import BootBook
 from gateway.simulation.families import Family, maker, stakes_of
 from gateway.simulation.routes import Route, equal_sites, route
 from gateway.simulation.simulate import Plant, Requests
@@ -50,15 +52,13 @@ class Terms:
     wait_value_usd: Decimal
     window_seconds: float
     seed: int = 1
+    boots: BootBook = field(default_factory=BootBook)
 
 
 def plan(streams: Streams, candidates: Sequence[Candidate], terms: Terms) -> dict[str, Any]:
     """The recommendation as a tree; the first candidate is today's. Money is text."""
     days = max(1, -(-(streams.end_at_us - streams.start_at_us) // DAY_US))
-    burdens = {
-        candidate: [_by_day(stream, candidate, streams, terms) for stream in streams.streams]
-        for candidate in candidates
-    }
+    burdens = {candidate: _of_all(candidate, streams, terms) for candidate in candidates}
     today = candidates[0]
     best = min(candidates, key=lambda c: _total(burdens[c]))
     of_streams: list[dict[str, Any]] = []
@@ -77,6 +77,15 @@ def plan(streams: Streams, candidates: Sequence[Candidate], terms: Terms) -> dic
     of_streams.sort(key=lambda row: -Decimal(row["saving_usd_per_month"]))
     pairs = _pairs(burdens[today], burdens[best], days)
     low, high = _interval(pairs, terms.seed)
+    ends = {
+        candidate: [
+            _total(_of_all(candidate, streams, terms, end)) - _total(burdens[candidate])
+            for end in (0, 1)
+        ]
+        for candidate in {today, best}
+    }
+    less, more = _unsure(today, best, ends, terms)
+    low, high = low + less, high + more
     saving = _total(burdens[today]) - _total(burdens[best])
     routing = _routing(streams, best, terms)
     found: dict[str, Any] = {
@@ -84,6 +93,7 @@ def plan(streams: Streams, candidates: Sequence[Candidate], terms: Terms) -> dic
         "recommended": {"price": best.row.name, "policy": best.family, "routing": routing["best"]},
         "saving_usd_per_month": _month(saving, days),
         "interval_usd_per_month": [_month(low, days), _month(high, days)],
+        "boots": [_boots_json(row, streams, terms) for row in _rows(candidates)],
         "resampled": "deployments" if len(streams.streams) >= FEWEST_DEPLOYMENTS else "days",
         "candidates": [
             {
@@ -105,13 +115,63 @@ def plan(streams: Streams, candidates: Sequence[Candidate], terms: Terms) -> dic
     return found
 
 
+def _of_all(
+    candidate: Candidate, streams: Streams, terms: Terms, end: Literal[0, 1] | None = None
+) -> list[list[Decimal]]:
+    """The burden of each stream, by day; ``end``: with boots as short, or as long, as may be."""
+    found = []
+    for stream in streams.streams:
+        boots = terms.boots.at(candidate.row.name, stream.name)
+        if end is not None and boots.range_seconds is not None:
+            boots = boots.at_median(boots.range_seconds[end])
+        found.append(_by_day(stream, candidate, streams, terms, boots.plant(terms.plant)))
+    return found
+
+
+def _unsure(
+    today: Candidate, best: Candidate, ends: Mapping[Candidate, Sequence[Decimal]], terms: Terms
+) -> tuple[Decimal, Decimal]:
+    """By how much the saving may be less, and more, as boots are other than was taken.
+
+    At one price, and where the same is known of both, they are longer or shorter together; else
+    each by itself, and then seldom both at their worst.
+    """
+    none, old, new = Decimal(0), ends[today], ends[best]
+    boots = [terms.boots.at(candidate.row.name) for candidate in (today, best)]
+    if today.row.name == best.row.name or (boots[0] == boots[1] and boots[0].source == "provider"):
+        changes = [a - b for a, b in zip(old, new, strict=True)]
+        return min(none, *changes), max(none, *changes)
+    less = (min(none, *old) ** 2 + max(none, *new) ** 2).sqrt()
+    more = (max(none, *old) ** 2 + min(none, *new) ** 2).sqrt()
+    return -less, more
+
+
+def _rows(candidates: Sequence[Candidate]) -> list[PriceRow]:
+    return list({candidate.row.name: candidate.row for candidate in candidates}.values())
+
+
+def _boots_json(row: PriceRow, streams: Streams, terms: Terms) -> dict[str, Any]:
+    """What boots at a price were taken to be, and how many deployments have learned their own."""
+    of_price = terms.boots.at(row.name)
+    each = [terms.boots.at(row.name, stream.name) for stream in streams.streams]
+    return {
+        "price": row.name,
+        "source": of_price.source,
+        "median_seconds": of_price.quantile(0.5),
+        "p90_seconds": of_price.quantile(0.9),
+        "range_seconds": of_price.range_seconds,
+        "seen": of_price.seen,
+        "deployments_by_their_own": sum(boots != of_price for boots in each),
+    }
+
+
 def _by_day(
-    stream: Requests, candidate: Candidate, streams: Streams, terms: Terms
+    stream: Requests, candidate: Candidate, streams: Streams, terms: Terms, plant: Plant
 ) -> list[Decimal]:
     """The burden of one stream, day by day."""
-    stakes = stakes_of(candidate.row, terms.plant.boot_seconds, terms.wait_value_usd)
+    stakes = stakes_of(candidate.row, plant.boot_seconds, terms.wait_value_usd)
     make = maker(candidate.family, stakes, window_seconds=terms.window_seconds, seed=terms.seed)
-    kept = terms.plant.deployment(stream.name, make(stream.name))
+    kept = plant.deployment(stream.name, make(stream.name))
     sums: list[Decimal] = []
     end = streams.start_at_us + DAY_US
     for at, execute in zip(stream.at_us, stream.execute_us, strict=True):
@@ -167,7 +227,8 @@ def _interval(savings: Sequence[Decimal], seed: int) -> tuple[Decimal, Decimal]:
 
 def _routing(streams: Streams, best: Candidate, terms: Terms) -> dict[str, Any]:
     """Over two deployments like the recommended one: with and without a dual boot."""
-    stakes = stakes_of(best.row, terms.plant.boot_seconds, terms.wait_value_usd)
+    plant = terms.boots.at(best.row.name).plant(terms.plant)
+    stakes = stakes_of(best.row, plant.boot_seconds, terms.wait_value_usd)
     make = maker(best.family, stakes, window_seconds=terms.window_seconds, seed=terms.seed)
     days = max(1, -(-(streams.end_at_us - streams.start_at_us) // DAY_US))
     routes, totals = [], {}
@@ -175,7 +236,7 @@ def _routing(streams: Streams, best: Candidate, terms: Terms) -> dict[str, Any]:
         outcome = route(
             streams.streams,
             make,
-            equal_sites(2, terms.plant, best.row),
+            equal_sites(2, plant, best.row),
             by=by,
             count_from_us=streams.start_at_us,
             end_at_us=streams.end_at_us,

@@ -8,7 +8,6 @@ only.
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from typing import Final, Literal, Protocol, TypeAlias
 from gateway.accounting.prices import PriceRow
 from gateway.hedging import dual_boot
 from gateway.routing import STRATEGIES, ModelRules, Strategy, WhenCold, Wish, choose
+from gateway.simulation.boot_times import between
 from gateway.simulation.seen import Beside, Seen
 from gateway.simulation.simulate import Outcome, Plant, Requests
 from gateway.warmth.facts import fact_of
@@ -32,7 +32,6 @@ ROUTES: Final[tuple[Route, ...]] = (
     "balanced_dual_boot",
 )
 _GUESS = prior_of(())
-_TENTH_SIGMAS = 1.2816
 _DECAY_US = 10_000_000
 _WISH = Wish()
 
@@ -159,9 +158,8 @@ def site_of(row: PriceRow, otherwise: Plant, window_seconds: float) -> tuple[Sit
     kept = None if fact is None else fact.keep_alive_seconds
     plant = replace(otherwise, window_seconds=window_seconds if kept is None else kept)
     if boots is not None:
-        low, high = boots
-        sigma = math.log(high / low) / (2 * _TENTH_SIGMAS)
-        plant = replace(plant, boot_seconds=math.sqrt(low * high), boot_sigma=sigma)
+        (part,) = between(*boots)
+        plant = replace(plant, boot_seconds=part.median_seconds, boot_sigma=part.spread)
     prior = prior_of((row.name,), idle_window_seconds=plant.window_seconds)
     told = (
         f"{row.name}: boots of {plant.boot_seconds:.3g} s (sigma {plant.boot_sigma:.2g}"

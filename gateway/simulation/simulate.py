@@ -10,6 +10,7 @@ from typing import Protocol, TypeAlias
 
 from gateway.accounting.prices import PriceRow
 from gateway.warmth.arrivals import rank
+from gateway.warmth.boots import Part
 from gateway.warmth.kept import Account, Draw, Kept
 from gateway.warmth.policies.base import Policy
 
@@ -41,11 +42,15 @@ class Plant:
     own_window_seconds: float = 0.0
     """How long it keeps the first one in any case, which no policy can shorten."""
     seed: int = 1
+    boot_parts: tuple[Part, ...] = ()
+    """Boots of a mixture, whose mean is then ``boot_seconds``; empty: see ``boot_sigma``."""
 
     @property
     def is_simple(self) -> bool:
         """Whether it has one replica, of any number of places, and boots of one length."""
-        return self.replicas == 1 and self.places is None and not self.boot_sigma
+        return (
+            self.replicas == 1 and self.places is None and not (self.boot_sigma or self.boot_parts)
+        )
 
     def deployment(
         self,
@@ -67,11 +72,24 @@ class Plant:
 
     def draw(self, name: str, dice: random.Random | None = None) -> Draw:
         """Boots of one deployment: the same ones for each policy."""
+        if self.boot_parts:
+            return self._draw_of_parts(dice or self.dice(name))
         median_us = round(self.boot_seconds * 1e6)
         if not self.boot_sigma:
             return lambda: median_us
         drawn = dice or self.dice(name)
         return lambda: round(median_us * math.exp(drawn.gauss(0.0, self.boot_sigma)))
+
+    def _draw_of_parts(self, dice: random.Random) -> Draw:
+        parts = self.boot_parts
+        shares = [part.share for part in parts]
+
+        def draw() -> int:
+            (part,) = dice.choices(parts, shares)
+            seconds = part.median_seconds * math.exp(dice.gauss(0.0, part.spread))
+            return max(1, round(seconds * 1e6))
+
+        return draw
 
     def dice(self, name: str) -> random.Random:
         """What its boots are drawn with."""

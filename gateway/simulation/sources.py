@@ -53,4 +53,6 @@ def of_ledger(
     ]
     if not rows:
         raise BadQuery("start_time", "The ledger holds no request of that time.")
-    return of_rows(rows, reading)
+    found = of_rows(rows, reading)
+    found.boots = {name: seen.boot_seconds for name, seen in traffic.measured.items()}
+    return found

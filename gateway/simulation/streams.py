@@ -6,7 +6,6 @@ file of minutes, each line is a stream, and its requests are spread over each mi
 
 from __future__ import annotations
 
-import csv
 import random
 from array import array
 from collections.abc import Iterator, Sequence
@@ -20,9 +19,12 @@ from gateway.comparison.trace_files import (
     MINUTE_US,
     OUTPUT_TOKENS,
     column_of,
+    counts_of,
     duration_us,
     instant_us,
-    minute_columns,
+    minutes_of,
+    opened,
+    rows_of,
 )
 from gateway.ledger.errors import BadQuery
 from gateway.warmth.arrivals import UNKNOWN
@@ -48,6 +50,8 @@ class Streams:
     end_at_us: int
     streams: list[Stream]
     notes: list[str] = field(default_factory=list)
+    boots: dict[str, list[float]] = field(default_factory=dict)
+    """Seconds of the boots that were seen in that time, by deployment."""
 
     @property
     def requests(self) -> int:
@@ -71,22 +75,10 @@ class Reading:
 
 def read_streams(path: Path, reading: Reading) -> Streams:
     """The streams of a trace. Raises BadQuery."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines: Iterator[list[str]] = csv.reader(file)
-            head = [name.strip().lower() for name in next(lines, [])]
-            if column_of(head, INSTANT) is not None:
-                return _requests(head, lines, reading)
-            minutes = minute_columns(head)
-            if minutes:
-                return _minutes(head, minutes, lines, reading)
-    except OSError as error:
-        raise BadQuery("trace", f"--trace: {path} cannot be read ({error.strerror}).") from error
-    except UnicodeDecodeError as error:
-        raise BadQuery("trace", f"--trace: {path} is not UTF-8 text.") from error
-    except csv.Error as error:
-        raise BadQuery("trace", f"--trace: {path} is not CSV ({error}).") from error
-    raise BadQuery("trace", f"--trace: {path} has no column of instants and none of minutes.")
+    with opened(path) as (head, lines):
+        if column_of(head, INSTANT) is not None:
+            return _requests(head, lines, reading)
+        return _minutes(head, minutes_of(head, path), lines, reading)
 
 
 def of_rows(
@@ -125,23 +117,15 @@ def _requests(head: Sequence[str], lines: Iterator[list[str]], reading: Reading)
         raise BadQuery("by", f"--by: there is no column {reading.by!r}.")
     whose = column_of(head, WHOSE if reading.by is None else (reading.by.lower(),))
     assert instant is not None
-    rows = []
-    for line in lines:
-        if not line:
-            continue
-        try:
-            rows.append(
-                (
-                    "trace" if whose is None else line[whose],
-                    instant_us(line[instant]),
-                    _execute_us(line, duration, tokens, rates),
-                )
-            )
-        except (ValueError, IndexError, OverflowError) as error:
-            raise BadQuery(
-                "trace", f"--trace: a line cannot be understood: {','.join(line)[:80]!r}."
-            ) from error
-    return of_rows(rows, reading)
+
+    def read(line: list[str]) -> tuple[str, int, int]:
+        return (
+            "trace" if whose is None else line[whose],
+            instant_us(line[instant]),
+            _execute_us(line, duration, tokens, rates),
+        )
+
+    return of_rows(rows_of(lines, read), reading)
 
 
 def _execute_us(
@@ -174,16 +158,7 @@ def _minutes(
     for count, line in enumerate(lines):
         if not line:
             continue
-        try:
-            counts = [
-                (number - 1, int(float(line[place])))
-                for place, number in minutes
-                if line[place] not in ("0", "")
-            ]
-        except (ValueError, IndexError, OverflowError) as error:
-            raise BadQuery(
-                "trace", f"--trace: a line of counts cannot be understood: {line[0][:40]!r}."
-            ) from error
+        counts = counts_of(line, minutes)
         calls = sum(number for _, number in counts)
         if calls < 1 or not reading.least_per_day <= calls / days <= reading.most_per_day:
             continue

@@ -108,10 +108,81 @@ def _gpu(dice: random.Random, lasting_seconds: float) -> tuple[float, Iterator[f
     return 20.0, _sessions(dice, lasting_seconds, per_day, 4.0, (55.0, 1.35), 20.0)
 
 
+def _batch(dice: random.Random, lasting_seconds: float) -> tuple[float, Iterator[float]]:
+    """Jobs that people start by day and a timer by night, each of some hundred requests, one after
+    the other with little between; none at week-ends.
+    """
+    execute_seconds = math.exp(dice.uniform(math.log(5.0), math.log(60.0)))
+    size = math.exp(dice.uniform(math.log(20), math.log(400)))
+    nightly, jobs_per_day = dice.uniform(0, 6) * 3600, dice.choice((0.5, 1.0, 3.0))
+
+    def job(at: float) -> Iterator[float]:
+        for _ in range(1 + int(dice.expovariate(1 / size))):
+            yield at
+            at += execute_seconds * dice.lognormvariate(0.0, 0.3) + dice.expovariate(1 / 4.0)
+
+    def instants() -> Iterator[float]:
+        for day in range(int(lasting_seconds / 86_400) + 1):
+            if day % 7 >= 5:
+                continue
+            yield from job(day * 86_400 + nightly + dice.expovariate(1 / 120.0))
+            at = day * 86_400 + 9 * 3600.0
+            while (at := at + dice.expovariate(jobs_per_day / 32_400)) < day * 86_400 + 64_800:
+                yield from job(at)
+
+    return execute_seconds, instants()
+
+
+def _rare(dice: random.Random, lasting_seconds: float) -> tuple[float, Iterator[float]]:
+    """A burst every few days, of a few dozen requests within minutes, at any hour."""
+    apart = dice.uniform(1.0, 4.0) * 86_400
+
+    def instants() -> Iterator[float]:
+        at = 0.0
+        while (at := at + dice.expovariate(1 / apart)) < lasting_seconds:
+            moment = at
+            for _ in range(1 + int(dice.expovariate(1 / 30.0))):
+                yield moment
+                moment += dice.expovariate(1 / dice.choice((5.0, 30.0, 200.0)))
+
+    return 8.0, instants()
+
+
+def _on_off(dice: random.Random, lasting_seconds: float) -> tuple[float, Iterator[float]]:
+    """Hours of steady requests, minutes apart, and hours of none; each lasts as it happens to."""
+    apart = math.exp(dice.uniform(math.log(20), math.log(600)))
+
+    def instants() -> Iterator[float]:
+        at = 0.0
+        while at < lasting_seconds:
+            until = at + dice.expovariate(1 / 7200.0)
+            while (at := at + dice.expovariate(1 / apart)) < until:
+                yield at
+            at = until + dice.expovariate(1 / 21_600.0)
+
+    return 4.0, instants()
+
+
+def _heavy(dice: random.Random, lasting_seconds: float) -> tuple[float, Iterator[float]]:
+    """Gaps without a scale (Pareto): many of seconds, some of days."""
+    least, slope = math.exp(dice.uniform(math.log(5), math.log(60))), dice.uniform(0.5, 1.1)
+
+    def instants() -> Iterator[float]:
+        at = 0.0
+        while (at := at + min(least * dice.paretovariate(slope), 3 * 86_400.0)) < lasting_seconds:
+            yield at
+
+    return 3.0, instants()
+
+
 Kind = Callable[[random.Random, float], tuple[float, Iterator[float]]]
 KINDS: Final[dict[str, Kind]] = {
     "periodic": _periodic,
     "diurnal": _diurnal,
     "bursty": _bursty,
     "gpu": _gpu,
+    "batch": _batch,
+    "rare": _rare,
+    "on_off": _on_off,
+    "heavy": _heavy,
 }

@@ -117,18 +117,7 @@ class Boots:
 
     def quantile(self, share: float) -> float | None:
         """So many boots take no longer; None: nothing is known."""
-        parts = self.parts
-        if not parts:
-            return None
-        low = min(p.median_seconds * math.exp(-6 * p.spread) for p in parts)
-        high = max(p.median_seconds * math.exp(6 * p.spread) for p in parts)
-        for _ in range(40):
-            middle = math.sqrt(low * high)
-            if sum(part.share * part.below(middle) for part in parts) < share:
-                low = middle
-            else:
-                high = middle
-        return high
+        return quantile(self.parts, share)
 
     def left_quantile(self, share: float, elapsed_seconds: float) -> float | None:
         """So many of the boots that have taken so long already are over after so much more.
@@ -163,6 +152,21 @@ class Boots:
                 ]
                 parts = (*sorted((*seen, *told), key=lambda part: part.median_seconds),)
         self._parts = parts
+
+
+def quantile(parts: Sequence[Part], share: float) -> float | None:
+    """So many boots of a mixture take no longer, in seconds; None: it is empty."""
+    if not parts:
+        return None
+    low = min(p.median_seconds * math.exp(-6 * p.spread) for p in parts)
+    high = max(p.median_seconds * math.exp(6 * p.spread) for p in parts)
+    for _ in range(40):
+        middle = math.sqrt(low * high)
+        if sum(part.share * part.below(middle) for part in parts) < share:
+            low = middle
+        else:
+            high = middle
+    return high
 
 
 def mixture(ordered: Sequence[float]) -> tuple[Part, ...]:

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway.cli import app
-from gateway.cli.simulate import price_row
+from gateway.cli.replaying import price_row
 from gateway.settings import Settings
 from gateway.warmth.policies.learned import Table
 
@@ -166,7 +166,9 @@ def test_a_plan_names_the_cheaper_machine_and_says_how_sure_it_is() -> None:
         "plan", "--price", "modal-l4", "--policy", "fixed", *asked[3:3], "--synthetic", "gpu"
     )
     assert only["sentence"].startswith("Nothing beats")
-    same = run("plan", *asked[3:], "--synthetic", "gpu", "--streams", "10", "--days", "4")
+    assert only["boots"][0]["source"] == "provider"
+    sure = ("--boot-seconds", "20", "--synthetic", "gpu", "--streams", "10", "--days", "4")
+    same = run("plan", *asked[3:], *sure)
     assert "fixed at the same price" in same["sentence"] and "modal-l4" not in same["sentence"]
 
 

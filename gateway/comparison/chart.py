@@ -29,8 +29,8 @@ def scatter(dots: Sequence[Dot], width: int, height: int, limit_seconds: float |
     costs = [max(float(dot.usd), 1e-12) for dot in dots]
     low, high = _decades(min(costs), max(costs))
     slowest = max([*(dot.wait_seconds for dot in dots), limit_seconds or 0.0]) or 1.0
-    ticks = _ticks(slowest)
-    top = ticks[-1]
+    marks = ticks(slowest)
+    top = marks[-1]
 
     def x(usd: float) -> float:
         share = (math.log10(max(usd, 1e-12)) - low) / (high - low)
@@ -43,7 +43,7 @@ def scatter(dots: Sequence[Dot], width: int, height: int, limit_seconds: float |
         f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
         f'aria-label="Cost against wait of {len(dots)} candidates">'
     ]
-    for seconds in ticks:
+    for seconds in marks:
         at = y(seconds)
         parts.append(_line(_LEFT, at, width - _RIGHT, at, "grid"))
         parts.append(_text(_LEFT - 8, at + 4, f"{seconds:g}", "tick", "end"))
@@ -102,7 +102,7 @@ def _powers(low: float, high: float, most: float) -> list[float]:
     return [float(power) for power in range(math.ceil(low), math.floor(high) + 1, every)]
 
 
-def _ticks(most: float) -> list[float]:
+def ticks(most: float) -> list[float]:
     """From 0 to a round number above ``most``."""
     rough = most / 4
     size = 10.0 ** math.floor(math.log10(rough))

@@ -92,7 +92,10 @@ def test_policies_at_equal_cost_and_the_drawing(tmp_path: Path) -> None:
     assert found["held"]["clairvoyant"]["keep_cold"] <= found["held"]["fixed"]["cold"]
     root = xml.etree.ElementTree.fromstring(drawing.read_text())
     lines = [node for node in root if node.tag.endswith("polyline")]
-    assert len(lines) == 3 and len([n for n in root if n.tag.endswith("circle")]) == 18
+    marks = [node for node in root if node.get("class", "").startswith("m")]
+    assert len(lines) == 2 * 3 and len(marks) == 18 + 3  # each in the legend too
+    assert len({node.tag for node in marks}) == 3  # told apart without colour
+    assert "http" not in drawing.read_text().replace("http://www.w3.org/2000/svg", "")
     shown = CliRunner().invoke(
         app, ["simulate", "--synthetic", "gpu", "--streams", "3", "--days", "2", "--compare"]
     )

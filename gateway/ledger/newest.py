@@ -37,10 +37,13 @@ def newest(
     rows = 0
     end_us = end_of(query, before)
     for part in stretches(snapshot, query, end_us, counts, told_apart=exact):
+        wanted = list(spans(query, part.start_us, part.end_us))
+        if not wanted:
+            continue
         if rows and rows + part.rows > MOST_ROWS_READ:
             return found, (part.end_us, "")
         rows += part.rows
-        for start_us, until_us in spans(query, part.start_us, part.end_us):
+        for start_us, until_us in wanted:
             asked = replace(query, start_at_us=start_us, end_at_us=until_us)
             found += _within(snapshot, asked, before)
             if len(found) > query.limit:
@@ -50,7 +53,7 @@ def newest(
 
 def _counted(query: ReportQuery) -> tuple[str, bool]:
     """The column of the sums that counts what is asked for, and whether it counts no other."""
-    only = dict(query.only)
+    only = {name: values for name, values in query.only.items() if name != "hour"}
     for name, value, column in (
         ("cost_status", "unknown", "unknown_attempts"),
         ("caused_boot", "true", "boots"),

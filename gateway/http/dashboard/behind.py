@@ -125,7 +125,9 @@ def facts_of_operations(asked: Asked, found: Row) -> list[Fact]:
         if lines:
             of_attempts = [line for line in found["lines"] if line["kind"] in lines]
             value = part_usd({**_NOTHING, "lines": of_attempts}, part)
-            link = link_to("operations", [*here, *(("line", kind) for kind in lines)])
+            narrower = not asked.all("line")  # two of a filter would be wider
+            of_kinds = [*here, *(("line", kind) for kind in lines)]
+            link = link_to("operations", of_kinds) if narrower else None
             facts.append(Fact(f"{part}_usd", label, usd(value), value, link))
     if found["charges"]:
         count = said(found["charges"])

@@ -127,8 +127,8 @@ def facts_of_operations(asked: Asked, found: Row) -> list[Fact]:
             value = part_usd({**_NOTHING, "lines": of_attempts}, part)
             narrower = not asked.all("line")  # two of a filter would be wider
             of_kinds = [*here, *(("line", kind) for kind in lines)]
-            link = link_to("operations", of_kinds) if narrower else None
-            facts.append(Fact(f"{part}_usd", label, usd(value), value, link))
+            leads = link_to("operations", of_kinds) if narrower else None
+            facts.append(Fact(f"{part}_usd", label, usd(value), value, leads))
     if found["charges"]:
         count = said(found["charges"])
         known = _known(found, "charges_usd", found["unknown_charges"], found["charges"])

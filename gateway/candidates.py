@@ -96,6 +96,7 @@ def considered_json(considered: Considered) -> dict[str, Any]:
         "p_warm": round(outlook.p_warm, 4),
         "boot_seconds": round(outlook.boot_seconds, 3),
         "excluded": considered.excluded,
+        **({"p_warm_evidence": outlook.evidence} if outlook.evidence is not None else {}),
         **({"replica_usd": usd_or_null(candidate.replica_pico_usd)} if candidate.own else {}),
     }
 

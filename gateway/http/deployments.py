@@ -121,6 +121,7 @@ def _shown(state: State, target: Target) -> dict[str, Any]:
             name: expected[name]
             for name in ("state", "p_warm", "boot_seconds", "expected_wait_seconds")
         },
+        "p_warm_evidence": outlook.evidence,
         "booting_left_seconds": outlook.booting_left_seconds,
         "warm_until": None if warm_until_at is None else instant(warm_until_at),
         "last_error": None if failed is None else {"type": failed[0], "at": instant(failed[1])},

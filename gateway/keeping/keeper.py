@@ -183,20 +183,31 @@ class Keeper:
             if not self._held:
                 self._held = True  # asked for: it may be, whatever comes of the call
                 self._held = await self._call(lambda: deployment.scale(1))
+                self._tell_warmth(self._held)
         elif isinstance(deployment, Warmable):
             # The last request is as good as a ping: the provider's window begins with it.
             last = self._pinged_us if self._booted_ahead or self._pinged_us else self._idle_since_us
             if last is None or now - last >= self._ping_us:
                 self._open()
                 self._pinged_us = now
-                await self._call(deployment.warm)
+                self._tell_warmth(await self._call(deployment.warm))
 
     async def _release(self) -> bool:
         """Whether its provider does not hold it, or not any more."""
         deployment = self._target.deployment
         if self._held and isinstance(deployment, Scalable):
             self._held = not await self._call(lambda: deployment.scale(0))
+        if not self._held:
+            self._tell_warmth(False)
         return not self._held
+
+    def _tell_warmth(self, held: bool) -> None:
+        """Who expects something of the deployment is to know that it is held."""
+        warmth = self._target.warmth
+        if held:
+            warmth.keeps(self._clock.monotonic(), boots=self._stays.boots_ahead)
+        else:
+            warmth.lets_go()
 
     def _open(self) -> None:
         """Let the journal know of the stay, before it costs."""

@@ -63,6 +63,11 @@ class Stays:
         return self._since_us is not None and self._let_go_us is None
 
     @property
+    def boots_ahead(self) -> bool:
+        """Whether the present stay began with a boot."""
+        return self._booted_us is not None
+
+    @property
     def gone_us(self) -> int | None:
         """When one that was let go is gone: time to ask ``over``."""
         return self._let_go_us

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from dataclasses import replace
+from typing import Final
+
 from sqlalchemy import Connection, select
 
+from gateway.ledger.months import EVER_US
 from gateway.ledger.phases import since_dispatch, waited_before
-from gateway.ledger.schema import attempts
+from gateway.ledger.schema import attempts, charges
 from gateway.warmth.history import Past
 
+_DAY_US: Final = 86_400_000_000
 MOST_ROWS = 20_000
 """Read at a start, of all deployments together: about half a second of one core."""
 
@@ -49,4 +55,32 @@ def recent(
             *(instance_id, revision, worked, held),
         )
         by_deployment.setdefault(name, []).append(past)
+    return _with_stays(connection, by_deployment)
+
+
+def _with_stays(
+    connection: Connection, by_deployment: dict[str, list[Past]]
+) -> dict[str, list[Past]]:
+    """The same, told of each whether a policy held its machine when it came."""
+    begins = [past.begun_at_us for some in by_deployment.values() for past in some]
+    if not begins:
+        return by_deployment
+    c = charges.c
+    found = select(c.deployment, c.period_start_at_us, c.period_end_at_us).where(
+        c.kind == "keep_warm", c.period_start_at_us >= min(begins) - _DAY_US
+    )
+    stays: dict[str, list[tuple[int, int]]] = {}
+    for name, begin_us, end_us in connection.execute(found):
+        stays.setdefault(name, []).append((begin_us, end_us))
+    for name, of_one in stays.items():
+        of_one.sort()
+        by_deployment[name] = [
+            replace(past, kept=True) if _is_within(of_one, past.begun_at_us) else past
+            for past in by_deployment.get(name, ())
+        ]
     return by_deployment
+
+
+def _is_within(stays: list[tuple[int, int]], at_us: int) -> bool:
+    place = bisect_right(stays, (at_us, EVER_US)) - 1
+    return place >= 0 and at_us <= stays[place][1]

@@ -42,6 +42,7 @@ class Site:
     before it was seen to do anything.
 
     ``window_seconds``: how long its provider is known to keep it up; ``weight``: for ``weighted``.
+    ``is_kept``: it is kept warm by a policy of the gateway's, which knows when it holds it.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Site:
     prior: Prior = _GUESS
     window_seconds: float | None = None
     weight: float = 1.0
+    is_kept: bool = False
 
 
 class Router(Protocol):
@@ -208,7 +210,8 @@ def seen_at(
     for site in sites:
         name = f"{stream}/{site.name}"
         kept = site.plant.deployment(name, make(name), count_from_us, dice)
-        found.append(Seen(site.name, kept, site.prior, site.row, site.window_seconds))
+        known = (site.name, kept, site.prior, site.row, site.window_seconds)
+        found.append(Seen(*known, is_kept=site.is_kept))
     return found
 
 

@@ -48,12 +48,16 @@ class Seen:
     """A deployment and what is known of it.
 
     ``row`` None: nobody knows its price; ``own_window_seconds`` None: nobody knows how long its
-    provider keeps it up. ``beside``: the latest time that it was one of two that booted at once.
+    provider keeps it up. ``is_kept``: its policy is the gateway's own, which knows when it holds
+    it; else it plays the provider, and nobody is told. ``beside``: the latest time that it was one
+    of two that booted at once.
     """
 
     __slots__ = (
         "_count",
         "_due",
+        "_held_since_us",
+        "_is_kept",
         "_prospect",
         "beside",
         "kept",
@@ -70,8 +74,12 @@ class Seen:
         prior: Prior,
         row: PriceRow | None,
         own_window_seconds: float | None,
+        *,
+        is_kept: bool = False,
     ) -> None:
         self.name = name
+        self._is_kept = is_kept
+        self._held_since_us: tuple[int, bool] | None = None
         self.kept = kept
         self.row = row
         self.warmth = Warmth(prior)
@@ -101,6 +109,11 @@ class Seen:
                 self.warmth.ready(instant_us / 1e6)
             else:
                 self._ended(running, running.served)
+        if self._is_kept and self.kept.held_since_us != self._held_since_us:
+            self._held_since_us = held = self.kept.held_since_us
+            self.warmth.lets_go()
+            if held is not None:
+                self.warmth.keeps(held[0] / 1e6, boots=held[1])
 
     def candidate(self, at_us: int) -> Candidate:
         """What routing is told of it. After ``advance``."""

@@ -33,6 +33,8 @@ class Past:
     worked: bool = True
     held: bool = False
     """Whether it waited for another's boot before it began."""
+    kept: bool = False
+    """Whether a keep-warm policy held the machine when it came, and paid for that."""
 
 
 def replay(warmth: Warmth, past: Iterable[Past], epoch_us: int) -> None:
@@ -53,7 +55,10 @@ def replay(warmth: Warmth, past: Iterable[Past], epoch_us: int) -> None:
     facts.sort(key=lambda fact: fact[:3])
     for at, kind, _, row in facts:
         if kind == _BEGAN:
+            if row.kept:
+                warmth.keeps(at, boots=False)
             warmth.began(row.attempt_id, at)
+            warmth.lets_go()
         elif kind == _BOOTING:
             warmth.booting(at)
         elif kind == _READY:

@@ -85,7 +85,7 @@ class Kept:
         "_count_from",
         "_draw",
         "_first",
-        "_held",
+        "_held_since",
         "_idle_told",
         "_more",
         "_own_window",
@@ -117,9 +117,9 @@ class Kept:
         self._own_window = own_window_us
         self._count_from = count_from_us
         self._idle_told = True
+        self._held_since: tuple[int, bool] | None = None
         self._worked_until = 0
         self._works_at = 0  # until then one who has woken it is let in alone
-        self._held = False
         self._called_off_at: int | None = None
         self.account = Account()
 
@@ -131,7 +131,7 @@ class Kept:
                 if action == "warm":
                     self._warm(due)
                 else:
-                    first, self._held = self._first, False
+                    first, self._held_since = self._first, None
                     kept_until = max(due, first.ready_at, first.busy_until + self._own_window)
                     first.off_at = kept_until
         self._expire(at_us)
@@ -141,8 +141,9 @@ class Kept:
         if self._worked_until >= at_us:
             return None
         if not self._idle_told:
-            self._idle_told = self._held = True
+            self._idle_told = True
             self._policy.observe(Idled(self._worked_until))
+            self._held_since = self._held_since or (self._worked_until, False)
         due = self._policy.next_wakeup()
         return due if due is not None and due < at_us else None
 
@@ -152,6 +153,11 @@ class Kept:
         if not up:
             return "off"
         return "booting" if at_us < min(replica.ready_at for replica in up) else "warm"
+
+    @property
+    def held_since_us(self) -> tuple[int, bool] | None:
+        """Since when its policy holds it, and whether it booted for that; None: it does not."""
+        return self._held_since
 
     @property
     def ready_at_us(self) -> int:
@@ -172,7 +178,7 @@ class Kept:
         The boot is called off then, or goes on for nobody; the policy, if it does not keep it up,
         is asked nothing.
         """
-        if self._held:  # the policy keeps it up, and begins anew
+        if self._held_since is not None:  # the policy keeps it up, and begins anew
             self._worked_until, self._idle_told = at_us, False
         elif calls_off:
             self._called_off_at = at_us
@@ -252,7 +258,8 @@ class Kept:
 
     def _warm(self, at_us: int) -> None:
         first = self._promoted()
-        first.off_at, self._called_off_at, self._held = None, None, True
+        first.off_at, self._called_off_at = None, None
+        self._held_since = self._held_since or (at_us, not first.up)
         if not first.up:
             self._boot(first, at_us)
             if at_us >= self._count_from:

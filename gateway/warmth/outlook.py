@@ -21,6 +21,7 @@ class Outlook:
     p_warm: float
     boot_seconds: float
     booting_left_seconds: float | None = None
+    evidence: Literal["kept"] | None = None
 
     @property
     def wait_seconds(self) -> float:

@@ -27,6 +27,7 @@ def warmth_json(name: str, provider: str, warmth: Warmth, at: float, wall_us: in
         "provider": provider,
         "state": outlook.state,
         "p_warm": round(outlook.p_warm, 4),
+        "p_warm_evidence": outlook.evidence,
         "expected_wait_seconds": _micro(outlook.wait_seconds),
         "expected_boot_seconds": _micro(outlook.boot_seconds),
         "booting_left_seconds": _micro(outlook.booting_left_seconds),

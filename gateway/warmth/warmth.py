@@ -11,11 +11,12 @@ Shape:  ``began`` and ``ended`` come in pairs; ``booting``, ``ready`` and ``prob
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from gateway.warmth.boots import Boots
 from gateway.warmth.calibration import Calibration
+from gateway.warmth.counts import Counts
+from gateway.warmth.holding import Holding
 from gateway.warmth.hours import Hours
 from gateway.warmth.outlook import Outlook
 from gateway.warmth.priors import Prior
@@ -30,31 +31,10 @@ _BESIDE_PRIOR = (9.0, 1.0)  # of ten that come while others run, one needs anoth
 _LOST_BOOT = 3.0  # a boot that nobody waits for is forgotten after so many of its length
 
 
-@dataclass(slots=True)
-class Counts:
-    """Outcomes that were seen. ``boots``: caused by an attempt of ours.
-
-    ``scale_outs``: cold ones while others ran on a machine that was up; ``new_revisions``: cold
-    ones at a change of the model's revision. Neither says anything about keep-alive.
-    """
-
-    warm: int = 0
-    cold: int = 0
-    unknown: int = 0
-    boots: int = 0
-    scale_outs: int = 0
-    new_revisions: int = 0
-
-    def absorb(self, older: Counts) -> None:
-        """Take in another's."""
-        for name in Counts.__slots__:
-            setattr(self, name, getattr(self, name) + getattr(older, name))
-
-
 class _Pending:
     """An attempt that runs: what was predicted of it, from what."""
 
-    __slots__ = ("beside", "hour", "idle_seconds", "p_curve", "p_warm", "ready_gap")
+    __slots__ = ("beside", "hour", "idle_seconds", "kept", "p_curve", "p_warm", "ready_gap")
 
     def __init__(self, p_warm: float, p_curve: float, hour: int) -> None:
         self.p_warm = p_warm
@@ -63,6 +43,7 @@ class _Pending:
         self.idle_seconds: float | None = None
         self.ready_gap: float | None = None
         self.beside = False
+        self.kept = False
 
 
 class Warmth:
@@ -84,6 +65,7 @@ class Warmth:
         "_since",
         "boots",
         "counts",
+        "holding",
         "hours",
         "prior",
         "quality",
@@ -99,6 +81,7 @@ class Warmth:
         self.boots = Boots(prior)
         self.quality = Calibration()
         self.counts = Counts()
+        self.holding = Holding()
         self._pending: dict[str, _Pending] = {}
         self._idle_since: float | None = None
         self._ready = False  # whether work is known to have begun in the present stretch of use
@@ -123,6 +106,10 @@ class Warmth:
         if self._pending or self._booting_since is not None:
             pending = _Pending(self.outlook(at).p_warm, 0.0, hour)
             pending.beside = bool(self._pending) and self._ready and self._booting_since is None
+        elif self._is_held:
+            outlook = self._held(at)
+            pending = _Pending(outlook.p_warm, 0.0, hour)
+            pending.kept = outlook.state == "warm"
         elif self._down or self._idle_since is None:
             pending = _Pending(self._p_idle(at), 0.0, hour)
         else:
@@ -142,6 +129,7 @@ class Warmth:
         """Work has begun: a machine is up."""
         self._lasting = self._since = None
         self._ready, self._booting_since, self._down = True, None, False
+        self.holding.is_ready()
 
     def ended(
         self,
@@ -200,6 +188,17 @@ class Warmth:
                 self.survival.observe(max(0.0, at - self._idle_since), False)
                 self._ready_gap = None
 
+    def keeps(self, at: float, *, boots: bool) -> None:
+        """A policy of ours holds it from now on; ``boots``: it was off, and boots for that."""
+        if self.holding.begins(at + self.boots.expected_seconds if boots else None):
+            self._lasting = self._since = None
+            self._down = False
+
+    def lets_go(self) -> None:
+        """No policy holds it any more."""
+        if self.holding.ends():
+            self._lasting = self._since = None
+
     def absorb(self, older: Warmth) -> None:
         """Take in what another has seen of the same deployment before this one saw anything."""
         self._lasting = self._since = None
@@ -209,6 +208,7 @@ class Warmth:
             (self.boots, older.boots),
             (self.quality, older.quality),
             (self.counts, older.counts),
+            (self.holding, older.holding),
         ):
             mine.absorb(theirs)  # type: ignore[arg-type]
         self._beside_warm += older._beside_warm - _BESIDE_PRIOR[0]
@@ -237,6 +237,8 @@ class Warmth:
             # What runs has not said yet whether it waits: what was expected of the first counts.
             first = next(iter(self._pending.values()))
             return Outlook(self._state(first.p_warm), first.p_warm, boot_seconds)
+        if self._is_held:
+            return self._held(at)
         p_warm = self._p_idle(at)
         return Outlook(self._state(p_warm), p_warm, boot_seconds)
 
@@ -256,12 +258,15 @@ class Warmth:
 
     def _expectation(self, at: float) -> Outlook:
         """The first after a fact; what the next ones need of it is kept."""
-        if not (self.counts.warm or self.informed):
+        if not (self.counts.warm or self.informed or self._is_held):
             self._lasting = _NOTHING_KNOWN
             return _NOTHING_KNOWN
         outlook = self.outlook(at)
         if self._booting_since is not None:
             return outlook  # a boot changes as time passes, and goes on for a while only
+        if outlook.evidence is not None:
+            self._lasting = outlook if outlook.state == "warm" else None
+            return outlook
         if self._pending or self._down or self._idle_since is None:
             self._lasting = outlook
         elif self._ready_gap is None and outlook.state != "unknown":
@@ -270,9 +275,11 @@ class Warmth:
 
     def warm_until_at(self, at: float) -> float | None:
         """The instant at which the chance to find it up has halved: then the outlook changes though
-        nothing happens. None where it is in use, off, not known, or expected to stay.
+        nothing happens. None where it is in use, off, held, not known, or expected to stay.
         """
-        if self._pending or self._idle_since is None or self.outlook(at).state != "warm":
+        if self._pending or self._idle_since is None or self._is_held:
+            return None
+        if self.outlook(at).state != "warm":
             return None
         gap = self.survival.halves_at(max(0.0, at - self._idle_since))
         return None if gap is None else self._idle_since + gap
@@ -319,6 +326,17 @@ class Warmth:
 
     # -- inside ---------------------------------------------------------------------------------
 
+    @property
+    def _is_held(self) -> bool:
+        """Whether a policy holds it, and no probe has found it down all the same."""
+        return self.holding.is_on and not self._down
+
+    def _held(self, at: float) -> Outlook:
+        boot_seconds, left = self.boots.expected_seconds, self.holding.left_seconds(at)
+        if left > 0.0:
+            return Outlook("booting", _WILL_WAIT, boot_seconds, left, "kept")
+        return Outlook("warm", self.holding.p_warm, boot_seconds, None, "kept")
+
     def _state(self, p_warm: float) -> Literal["off", "warm", "unknown"]:
         if self._down:
             return "off"
@@ -360,6 +378,10 @@ class Warmth:
             self._beside_warm += warm
             self._beside_cold += not warm
             self.counts.scale_outs += not warm
+            return
+        if pending.kept:
+            self.quality.observe(pending.p_warm, warm)
+            self.holding.observe(warm)
             return
         gap = pending.idle_seconds
         if gap is None:

@@ -206,6 +206,35 @@ def test_what_ends_while_the_gateway_stops_is_kept_and_booked_until_it_has(tmp_p
     assert scripts.bound["own"].asked == [0, 1, 0]
 
 
+def test_who_expects_something_of_it_knows_that_it_is_held(tmp_path: Path) -> None:
+    scripts = Warmed(Scales)
+    with running_gateway(tree(window_seconds=600), tmp_path, scripts) as gateway:
+        scripts.only("own", (Started(evidence="scale_state"), *ANSWER))
+
+        def evidence() -> Any:
+            return gateway.get("/v1/warmth")["data"][0]["p_warm_evidence"]
+
+        gateway.answer("own")
+        eventually(lambda: evidence() == "kept")
+        time.sleep(2 * WINDOW)  # by itself it would be gone
+        (warmth,) = gateway.get("/v1/warmth")["data"]
+        (listed,) = gateway.get("/v1/deployments")["data"]
+        (considered,) = gateway.answer("own", dry_run=True)["candidates"]
+        for found in (warmth, listed, considered):
+            assert (found["state"], found["p_warm"]) == ("warm", 0.99)
+            assert found["p_warm_evidence"] == "kept"
+        page = gateway.http.get("/dashboard/now").text
+        assert "kept up: 99" in page
+        gateway.answer("own")  # of one that is held, this says nothing of the provider's own window
+        (warmth,) = gateway.get("/v1/warmth")["data"]
+        assert warmth["keep_alive"]["observed"] == 0 and warmth["evidence"]["warm"] == 2
+    with running_gateway(tree(window_seconds=600), tmp_path, scripts) as gateway:
+        eventually(lambda: gateway.get("/v1/warmth")["data"][0]["evidence"]["warm"] == 2)
+        (warmth,) = gateway.get("/v1/warmth")["data"]
+        assert warmth["keep_alive"]["observed"] == 0  # nor after a restart
+        assert (warmth["state"], warmth["p_warm_evidence"]) == ("off", None)
+
+
 def test_a_month_whose_budget_is_used_up_holds_nothing(tmp_path: Path) -> None:
     scripts = Warmed(Scales)
     tight = tree(window_seconds=30, monthly_budget_usd="0.0001")  # a tenth of a second

@@ -141,6 +141,7 @@ def simulated(world: World, watch: Watch | None = None) -> Decisions:
             prior_of((), idle_window_seconds=world.window_seconds(name)),
             world.window_seconds(name),
             weight,
+            is_kept=world.family is not None,
         )
         for name, weight in zip(world.names, (1.0, 2.0, 3.0), strict=False)
     ]

@@ -139,3 +139,51 @@ def test_probes_tell_without_waking() -> None:
     warmth.probed("ready", 2020.0)
     assert warmth.outlook(2021.0).p_warm > 0.5
     warmth.probed("unknown", 2022.0)
+
+
+def test_one_that_is_held_is_up_however_long_it_idles() -> None:
+    warmth = used()
+    warmth.keeps(25.0, boots=False)
+    held = warmth.outlook(25.0 + 6000)
+    assert (held.state, held.evidence) == ("warm", "kept") and held.p_warm == 0.99
+    assert warmth.expectation(25.0 + 6000) == warmth.expectation(25.0 + 6000) == held
+    assert warmth.warm_until_at(30.0) is None
+    warmth.lets_go()
+    off = warmth.outlook(25.0 + 6000)
+    assert (off.state, off.evidence) == ("off", None)
+
+
+def test_one_that_boots_ahead_is_up_when_a_boot_is_over() -> None:
+    warmth = used()
+    warmth.keeps(1000.0, boots=True)
+    boot_seconds = warmth.boots.expected_seconds
+    for read in (warmth.outlook, warmth.expectation):
+        booting = read(1000.0 + 0.25 * boot_seconds)
+        assert (booting.state, booting.evidence) == ("booting", "kept")
+        assert booting.booting_left_seconds == pytest.approx(0.75 * boot_seconds)
+        assert read(1000.0 + boot_seconds).state == "warm"
+    warmth.keeps(2000.0, boots=True)  # it is held already
+    assert warmth.outlook(2000.0).state == "warm"
+
+
+def test_what_comes_while_it_is_held_teaches_nothing_of_the_providers_window() -> None:
+    warmth, free = used(), used()
+    chance = free.survival.chance(600.0)
+    for number in range(20):
+        at = 1000.0 * (number + 1)
+        for one in (warmth, free):
+            if one is warmth:
+                one.keeps(at - 900.0, boots=False)
+            one.began(f"{number}", at)
+            end(one, f"{number}", at + 1.0, "warm" if number % 10 else "cold")
+    assert warmth.survival.chance(600.0) == chance < free.survival.chance(600.0)
+    held = warmth.outlook(30_000.0)
+    assert held.p_warm == pytest.approx((99 + 18) / (100 + 20))  # two of twenty were not up
+    assert warmth.calibration().count == free.calibration().count
+
+
+def test_a_probe_that_finds_it_down_is_believed_before_its_policy() -> None:
+    warmth = used()
+    warmth.keeps(30.0, boots=False)
+    warmth.probed("down", 40.0)
+    assert (warmth.outlook(41.0).state, warmth.outlook(41.0).evidence) == ("off", None)

@@ -96,6 +96,8 @@ def _stands(found: dict[str, Any]) -> dict[str, Any]:
     if found["state"] != UNKNOWN:
         expected = f"{percent(found['p_warm'])} to be warm, else a boot takes about "
         expected += f"{seconds(found['boot_seconds'])}"
+        if found["p_warm_evidence"] == "kept":
+            expected = f"kept up: {expected}"
     return {**found, "word": word, "expected": expected}
 
 
@@ -147,6 +149,7 @@ _DEPLOYMENTS = (
         Column(name, lambda row, name=name: row[name])  # type: ignore[misc]
         for name in ("running", "queued", "p_warm", "boot_seconds", "expected_wait_seconds")
     ),
+    _text("p_warm_evidence"),
     Column("booting_left_seconds", lambda row: row["booting_left_seconds"]),
     _text("warm_until"),
     Column("last_error", lambda row: row["last_error"] and row["last_error"]["type"]),

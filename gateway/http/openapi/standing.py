@@ -47,6 +47,8 @@ class DeploymentShown(Shown):
     """Whether it is up, as far as is known."""
     p_warm: Share
     """The chance that a call waits for no boot, 0 to 1."""
+    p_warm_evidence: Literal["kept"] | None
+    """``kept``: its keep-warm policy holds it now; null: what it was seen to do."""
     boot_seconds: Seconds
     """How long a boot takes on average."""
     expected_wait_seconds: Seconds
@@ -191,6 +193,8 @@ class WarmthRow(Shown):
     """Whether it is up, as far as is known."""
     p_warm: Share
     """The chance that a call waits for no boot, 0 to 1."""
+    p_warm_evidence: Literal["kept"] | None
+    """``kept``: its keep-warm policy holds it now; null: what it was seen to do."""
     expected_wait_seconds: Seconds
     """How long a call is expected to wait for a boot."""
     expected_boot_seconds: Seconds

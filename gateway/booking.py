@@ -135,6 +135,7 @@ def _observed(
         # One that is called off while its call is being closed had its whole answer.
         complete=course.finished is not None and (failure is None or ending.cut_short),
         boot_limit_seconds=target.timeouts.boot_seconds,
+        boot_left_seconds=course.boot_left_seconds,
         spends=spends,
         sent=course.sent,
         share_seconds=course.share_seconds_until(ending.at) if shared else None,

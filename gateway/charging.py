@@ -53,10 +53,23 @@ class Charging:
         self.tick()
         self._book_standing(self.clock.wall_us())
 
-    def settle(self, target: Target, row: AttemptRow, *, begun_at: float, worked: bool) -> None:
-        """An attempt that began at ``begun_at`` (monotonic) is booked: so is the gap before it."""
+    def settle(
+        self,
+        target: Target,
+        row: AttemptRow,
+        *,
+        begun_at: float,
+        worked: bool,
+        boots_on_seconds: float = 0.0,
+    ) -> None:
+        """An attempt that began at ``begun_at`` (monotonic) is booked: so is the gap before it.
+
+        ``boots_on_seconds``: its boot was called off, and takes about so much longer at its
+        provider. That time is the attempt's, as a part of its boot; then the machine idles.
+        """
         assert target.machines is not None and row.completed_at_us is not None
-        at = begun_at + (row.completed_at_us - row.begun_at_us) / 1e6
+        at = begun_at + (row.completed_at_us - row.begun_at_us) / 1e6 + boots_on_seconds
+        worked = worked or boots_on_seconds > 0.0
         gap = target.machines.end(row.attempt_id, begun_at, at, row.verdict, worked=worked)
         if gap is not None:
             self.book_gap(target, gap)

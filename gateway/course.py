@@ -209,6 +209,18 @@ class Course:
             self._share_mark = None
             self._share_seconds += share if keep else 0.0
 
+    @property
+    def boot_left_seconds(self) -> float:
+        """How much longer the boot is expected to take that was all it asked for, when it was
+        called off; 0: there is none, or it has ended.
+        """
+        timeline, target = self.timeline, self.target
+        if self.sent or timeline.booting is None or timeline.work_began:
+            return 0.0
+        if target.deployment.capabilities.ends_boots:
+            return 0.0
+        return target.warmth.boots.left_seconds(timeline.boot_seconds or 0.0)
+
     def share_seconds_until(self, at: float) -> float:
         """Its share of the machine's work so far."""
         mark = self._share_mark

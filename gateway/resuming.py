@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
+from gateway.accounting.idle import LONGEST_IDLE_SECONDS
 from gateway.accounting.idle_replay import Use, take_up
 from gateway.charging import Charging
 from gateway.ledger.errors import SchemaMismatch, StoreUnavailable
@@ -19,7 +20,7 @@ from providers.contract import EndsWithGateway
 
 logger = logging.getLogger(__name__)
 
-_LOOK_BACK_US = 2 * 86_400_000_000  # no provider keeps an idle machine up for longer
+_LOOK_BACK_US = round(LONGEST_IDLE_SECONDS * 1e6)
 
 
 async def resume_charges(
@@ -52,7 +53,8 @@ async def resume_charges(
     try:
         until_us = await asyncio.to_thread(reports.standing_until, standing)
         for name in idle:
-            since_us = now_us - _LOOK_BACK_US
+            # From the last sign of life: what was idle then is over by now, and not booked.
+            since_us = min(now_us, last_seen_us or now_us) - _LOOK_BACK_US
             uses = await asyncio.to_thread(reports.uses, name, since_us)
             stays = await asyncio.to_thread(reports.stays, name, since_us)
             if len(uses) >= MOST_USES:

@@ -178,7 +178,13 @@ class Sending(Attended):
         target.circuit.observe(failure, self.clock.monotonic())
         attempt.tell_warmth()
         if target.machines is not None:
-            self._executor.charging.settle(target, row, begun_at=begun_at, worked=attempt.worked)
+            self._executor.charging.settle(
+                target,
+                row,
+                begun_at=begun_at,
+                worked=attempt.worked,
+                boots_on_seconds=attempt.boot_left_seconds,
+            )
         if self._executor.fsync and torn_down is None:
             await self.journal.durable()
         if torn_down is not None:

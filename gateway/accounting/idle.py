@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Final
 
 from gateway.accounting.coldstart import Verdict
 from gateway.accounting.lines import Line
@@ -24,6 +25,9 @@ from gateway.accounting.pricing import Seconds, second_line, unknown_seconds
 
 _MOST_EXPIRED = 64
 _TOLD_LATE_SECONDS = 1.0  # of a machine that goes from one attempt to the next, the end comes later
+LONGEST_IDLE_SECONDS: Final = 2 * 86_400.0
+"""No provider is known to keep an idle machine up for longer: whoever waits for the next attempt to
+say how long one was there waits no longer than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,10 @@ class Machines:
     def end(
         self, attempt_id: str, begun_at: float, at: float, verdict: Verdict, *, worked: bool
     ) -> IdleGap | None:
-        """It has ended; gives the gap before it. ``worked``: it may have used a machine."""
+        """It has ended; gives the gap before it. ``worked``: it may have used a machine.
+
+        ``at``: from then on the machine idles, which may lie ahead, where it still boots.
+        """
         self._running -= 1
         machine = self._taken.pop(attempt_id)
         self._begun.pop(attempt_id, None)
@@ -130,25 +137,20 @@ class Machines:
             machine.kept = (first, until)
 
     def due(self, at: float) -> list[IdleGap]:
-        """Gaps of machines whose time is over."""
-        keep_alive_seconds = self._keep_alive_seconds
-        if keep_alive_seconds is None:
-            return []
-        over = [x for x in self._idle if at - x.idle_since >= keep_alive_seconds]
+        """Gaps of machines whose time is over.
+
+        Where nobody says how long they stay up it is over after ``LONGEST_IDLE_SECONDS``, and not
+        known.
+        """
+        known = self._keep_alive_seconds
+        most = LONGEST_IDLE_SECONDS if known is None else known
+        told = None if known is None else Seconds(known, 0.0, known)
+        over = [x for x in self._idle if at - x.idle_since >= most]
         gaps = []
         for machine in over:
             self._idle.remove(machine)
-            told = Seconds(keep_alive_seconds, 0.0, keep_alive_seconds)
-            gaps.append(
-                IdleGap(
-                    machine.attempt_id,
-                    machine.idle_since,
-                    machine.part,
-                    told,
-                    keep_alive_seconds,
-                )
-            )
-            machine.told_seconds, machine.part = keep_alive_seconds, machine.part + 1
+            gaps.append(IdleGap(machine.attempt_id, machine.idle_since, machine.part, told, most))
+            machine.told_seconds, machine.part = most, machine.part + 1
             self._expired = [*self._expired, machine][-_MOST_EXPIRED:]
         return gaps
 

@@ -45,7 +45,8 @@ class Observed:
     any work. ``share_seconds`` is the attempt's share of a machine that ran others as well,
     ``boot_limit_seconds`` the longest that a boot may take. ``goes_on_seconds``: the provider may
     work on, and bill, although nobody waits any more; at most so long from the attempt's begin.
-    ``sent`` is false where nothing but a boot was asked for.
+    ``sent`` is false where nothing but a boot was asked for; ``boot_left_seconds``: how much longer
+    that was expected to take when it was called off.
     ``unsaid_seconds``: it bills by an account of its own and has not given it; no attempt is billed
     for more than so long. ``boots`` tells what others do not carry of a boot.
     """
@@ -60,6 +61,7 @@ class Observed:
     sent: bool = True
     share_seconds: float | None = None
     boot_limit_seconds: float | None = None
+    boot_left_seconds: float | None = None
     goes_on_seconds: float | None = None
     unsaid_seconds: float | None = None
     boots: Carried | None = None
@@ -131,7 +133,12 @@ def _billed_boot(seen: Observed, row: AttemptRow, cold: ColdStart) -> Seconds | 
     """The boot that is this attempt's to pay, where its price bills boots.
 
     Of a wait that the provider does not divide, anything may have been a boot. A boot that the
-    attempt did not wait out may go on, and bill, until it is over or given up. One that nobody says
+    attempt did not wait out may go on, and bill, until it is over or given up. One that was called
+    off for another most likely does, to its end, unless its provider ends boots, which none here
+    does. (A local engine is left to whoever comes back; an endpoint of Hugging Face is billed while
+    initializing and running, until it scales to zero, huggingface.co/docs/inference-endpoints, read
+    2026-08-20; a replica of Banana's was billed from its boot to the end of its idle time, by
+    docs.banana.dev/resources/billing.) One that nobody says
     was caused by this attempt may have been caused by anybody: it can cost nothing, and what other
     attempts carry of it is not carried again.
     """
@@ -149,7 +156,8 @@ def _billed_boot(seen: Observed, row: AttemptRow, cold: ColdStart) -> Seconds | 
         return None
     elif timeline.booting is not None and not timeline.work_began and seen.boot_limit_seconds:
         low = waited if cold.caused_boot else 0.0
-        return Seconds(waited, low, max(waited, seen.boot_limit_seconds))
+        most = max(waited, seen.boot_limit_seconds)
+        return Seconds(min(most, waited + (seen.boot_left_seconds or 0.0)), low, most)
     carried = waited
     if seen.boots is not None and waited:
         carried = round(seen.boots(row.instance_id, waited, timeline.waited_until), 6)

@@ -169,7 +169,7 @@ class Keeper:
         if stay_us is None or stay_us != self._stays.paid_from_us:
             return  # a request came meanwhile
         self._let_gone(self._stays.lets_go(self._now_us(), self._up_until_us()))
-        self._pinged_us = None
+        self._pinged_us, self._booted_ahead = None, False
 
     def _up_until_us(self) -> int:
         """Until when its provider keeps it up for having been asked; 0: it was not."""

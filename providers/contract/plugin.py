@@ -38,6 +38,8 @@ class Capabilities:
     ``reports_seconds``: the provider itself says how long its work took (``Phases``) and bills by
     that; where it has not said so, the gateway's own clock is an estimate and no measure.
     ``keep_alive_seconds``: how long it stays up when idle, where it is known.
+    ``ends_boots``: who stops waiting for ``Warmable.warm`` ends the boot; else that goes on, and
+    bills.
     """
 
     tasks: frozenset[Task] = frozenset({"generate"})
@@ -46,6 +48,7 @@ class Capabilities:
     cancels_whole: bool = False
     reports_seconds: bool = False
     keep_alive_seconds: float | None = None
+    ends_boots: bool = False
 
 
 @runtime_checkable
@@ -81,7 +84,11 @@ ProbeState: TypeAlias = Literal["down", "booting", "ready", "unknown"]
 
 @runtime_checkable
 class Warmable(Protocol):
-    """A deployment that can be asked to boot without doing any work."""
+    """A deployment that can be asked to boot without doing any work.
+
+    Who stops waiting for ``warm`` ends no boot, unless ``capabilities.ends_boots``: it goes on,
+    bills as any other, and serves whoever comes next.
+    """
 
     async def warm(self) -> None: ...
 

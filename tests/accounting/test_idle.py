@@ -8,7 +8,13 @@ from decimal import Decimal
 import pytest
 
 from gateway.accounting.coldstart import Verdict
-from gateway.accounting.idle import IdleGap, Machines, idle_line, standing_line
+from gateway.accounting.idle import (
+    LONGEST_IDLE_SECONDS,
+    IdleGap,
+    Machines,
+    idle_line,
+    standing_line,
+)
 from gateway.accounting.metering import NOTHING
 from gateway.accounting.pricing import Billable, Seconds, price
 from tests.accounting.test_pricing import row
@@ -94,13 +100,24 @@ def test_a_window_that_nobody_knows_is_not_guessed() -> None:
     machines = Machines(None, shared=False)
     machines.begin("a")
     machines.end("a", 0, 10, "cold", worked=True)
-    assert machines.due(1e9) == []
+    assert machines.due(10 + LONGEST_IDLE_SECONDS - 1) == []
     machines.begin("b")
     gap = machines.end("b", 110, 120, "unknown", worked=True)
     assert gap is not None and gap.seconds is None
     line = idle_line(LIFE, gap)
     assert line is not None and (line.status, line.usd) == ("unknown", None)
     assert line.high_usd == 100 * RATE
+
+
+def test_a_machine_that_is_never_used_again_is_not_forgotten() -> None:
+    machines = Machines(None, shared=False)
+    machines.begin("a")
+    machines.end("a", 0, 10, "cold", worked=True)
+    (gap,) = machines.due(10 + LONGEST_IDLE_SECONDS)
+    line = idle_line(LIFE, gap)
+    assert line is not None and (line.status, line.usd) == ("unknown", None)
+    assert line.high_usd == Decimal(2 * 86_400) * RATE
+    assert machines.due(1e9) == []
 
 
 def test_a_machine_that_outlives_its_window_is_paid_for_the_rest() -> None:

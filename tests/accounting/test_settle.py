@@ -28,6 +28,7 @@ def settled(
     started: bool,
     boots: Carried | None = None,
     began_at: float = 0.0,
+    left_seconds: float | None = None,
 ) -> AttemptRow:
     row = AttemptRow("a", "o", 0, "generate", False, "m", "d", "p", "pm", "r", 0, 0)
     timeline = Timeline(began_at)
@@ -35,7 +36,7 @@ def settled(
     if started:
         timeline.observe(Started("i-1"), 2.0)
     timeline.end(2.0)
-    seen = Observed(timeline, boot_limit_seconds=600.0, boots=boots)
+    seen = Observed(timeline, boot_limit_seconds=600.0, boot_left_seconds=left_seconds, boots=boots)
     settle(row, seen, PRICE, TokenEstimator())
     return row
 
@@ -49,6 +50,15 @@ def test_a_boot_that_its_cause_has_left_may_go_on_until_it_is_given_up() -> None
     row = settled(caused_boot=True, started=False)
     assert (row.cost_status, row.cost_pico_usd) == ("estimated", 2 * 10**12)
     assert (row.low_pico_usd, row.high_pico_usd) == (2 * 10**12, 600 * 10**12)
+
+
+def test_a_boot_that_was_called_off_most_likely_goes_on_to_its_end() -> None:
+    row = settled(caused_boot=True, started=False, left_seconds=28.0)
+    assert (row.cost_status, row.cost_pico_usd) == ("estimated", 30 * 10**12)
+    assert (row.low_pico_usd, row.high_pico_usd) == (2 * 10**12, 600 * 10**12)
+    assert row.boot_seconds == 2.0  # it waited no longer
+    long = settled(caused_boot=True, started=False, left_seconds=1e6)
+    assert long.cost_pico_usd == long.high_pico_usd == 600 * 10**12
 
 
 def test_a_boot_that_others_caused_costs_nothing() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -33,7 +34,7 @@ from tests.gateway_app.gateways import (
     wait_for_event,
 )
 from tests.ledger.databases import table
-from tests.ledger.samples import read_journal
+from tests.ledger.samples import begun, finished, read_journal
 
 RATE = Decimal("0.0001")
 WARM = (Started(evidence="scale_state"), Delta("hi"), Finished(("stop",)))
@@ -221,6 +222,51 @@ def test_a_death_does_not_lose_the_gap_before_what_it_cut_off(
         assert charge["low_pico_usd"] == 0
     with running_gateway(tree(**known), as_of_death) as gateway:
         assert len(charges(gateway)) == 1
+
+
+def test_what_was_idle_when_a_gateway_died_is_booked_however_late_the_next_one_comes(
+    tmp_path: Path,
+) -> None:
+    configured = tree(idle_window_seconds=1000)
+    with running_gateway(configured, tmp_path) as gateway:
+        gateway.scripts.only("own", COLD)
+        first = gateway.answer("own")
+        gateway.operation(first["id"])
+        assert charges(gateway) == []
+    days_us = 3 * 86_400_000_000
+    late = Clock(wall_us=lambda: time.time_ns() // 1000 + days_us)
+    with running_gateway(configured, tmp_path, clock=late) as gateway:
+        eventually(lambda: len(charges(gateway)) == 1)
+        (charge,) = charges(gateway)
+    assert charge["attempt_id"] == first["attempts"][0]["id"]
+    assert (charge["quantity"], charge["status"]) == ("1000", "estimated")
+
+
+def test_a_machine_whose_boot_was_called_off_idles_when_that_is_over(tmp_path: Path) -> None:
+    now_us = [490_000 * HOUR_US]
+    clock = Clock(lambda: now_us[0] / 1e6, lambda: now_us[0])
+    settings = Settings.model_validate(tree(idle_window_seconds=300))
+    registry = Registry(settings, open_http, {"scripted": ScriptedProvider().plugin()})
+    registry.build()
+    target, begun_at = registry.targets["own"], clock.monotonic()
+    journal = Journal.open(journal_dir(tmp_path))
+    charging = Charging(journal, clock, [target])
+    assert target.machines is not None
+    lost = finished(begun(1, at_us=now_us[0]), completed_at_us=now_us[0] + 2_000_000)
+    target.machines.begin(lost.attempt_id)
+    now_us[0] += 2_000_000
+    charging.settle(target, lost, begun_at=begun_at, worked=False, boots_on_seconds=28)
+    for seconds in (301, 327):  # after the call, and after the boot
+        charging.tick()
+        now_us[0] = lost.begun_at_us + seconds * 1_000_000
+    charging.tick()
+    assert read_journal(tmp_path) == []
+    now_us[0] += 10_000_000
+    charging.tick()
+    journal.close()
+    (charge,) = [line["charge"] for line in read_journal(tmp_path)]
+    assert charge["period_start_at_us"] == lost.begun_at_us + 30_000_000
+    assert (charge["quantity"], charge["low_pico_usd"]) == ("300", 0)
 
 
 def test_standing_machines_are_booked_by_the_hour(tmp_path: Path) -> None:

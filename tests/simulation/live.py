@@ -134,6 +134,7 @@ class Bootable(Machine):
         super().__init__(replica, loop)
         self._bootable = replica
         self._calls_off = calls_off
+        self.capabilities = Capabilities(ends_boots=calls_off)
 
     async def probe(self) -> ProbeState:
         return self._bootable.state(self._loop.now_us)

@@ -302,6 +302,16 @@ def test_the_first_page_has_the_cost_and_the_cold_rate_of_the_day(
     assert "cost?last=24h" in page_of(shown, "")
 
 
+def test_the_last_half_hour_is_counted(shown: Gateway, ids: dict[str, str]) -> None:
+    def came_in() -> int:
+        return sum(int(row["calls"]) for row in csv_of(shown, "now", rows="pulse"))
+
+    begun = len(shown.get("/v1/operations")["data"])
+    eventually(lambda: came_in() >= begun)
+    (first, *_) = csv_of(shown, "now", rows="pulse")
+    assert first["from"].endswith("0Z") and int(first["running"]) >= int(first["waiting"])
+
+
 def test_reconciled_through(shown: Gateway, ids: dict[str, str]) -> None:
     assert "never reconciled" in page_of(shown, "/cost")
     folder = shown.data_dir / "statements"

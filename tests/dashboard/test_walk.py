@@ -39,6 +39,18 @@ _ONE_DRAWING = """
 [...document.querySelectorAll('main svg.wide, main div.wide')]
   .every((one) => (one.getClientRects().length > 0) === (innerWidth > 900))
 """
+# Labels of one drawing that lie upon each other, or reach out of it.
+_UNREADABLE = """
+JSON.stringify([...document.querySelectorAll('main svg')].flatMap((svg) => {
+  const frame = svg.getBoundingClientRect();
+  const labels = [...svg.querySelectorAll('text')].filter((one) => one.getClientRects().length)
+    .map((one) => [one.textContent, one.getBoundingClientRect()]);
+  const out = labels.filter(([, box]) => box.left < frame.left - 1 || box.right > frame.right + 1);
+  const upon = labels.filter(([, a], n) => labels.slice(n + 1).some(([, b]) => a.left < b.right - 1
+    && b.left < a.right - 1 && a.top < b.bottom - 3 && b.top < a.bottom - 3));
+  return [...out, ...upon].map(([text]) => text);
+}))
+"""
 _AXE = """
 axe.run().then(({ violations, passes }) => JSON.stringify({
   violations: violations.map(({ id, impact, nodes }) => [id, impact, nodes.map((n) => n.html)]),
@@ -84,6 +96,7 @@ def look(browser: Browser, url: str, name: str, *, width: int, dark: bool) -> No
     assert browser.value("document.querySelectorAll('h1').length") == 1, name
     assert not browser.value(_TOO_WIDE), name
     assert browser.value(_ONE_DRAWING), name
+    assert json.loads(browser.value(_UNREADABLE)) == [], name
     PICTURES.mkdir(parents=True, exist_ok=True)
     browser.screenshot(PICTURES / f"{name}-{width}-{'dark' if dark else 'light'}.png")
     script = (resources.files("axe_playwright_python") / "axe.min.js").read_text()

@@ -160,7 +160,8 @@ def test_loading_is_waited_for_before_a_stream_begins(sdk: openai.OpenAI, script
     scripts.only("impatient", (ModelLoading(),))
     got = raised(sdk, "impatient", False)
     assert (got.status_code, got.code) == (503, "cold_start_timeout")
-    assert got.response.headers["retry-after"] == "5"
+    # What is left of the boot by what is known of it; never at once, and never past a minute.
+    assert 1 <= int(got.response.headers["retry-after"]) <= 60
 
 
 def test_without_the_right_key(locked: Gateway) -> None:

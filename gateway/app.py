@@ -75,7 +75,7 @@ from gateway.resuming import resume_charges
 from gateway.routing import Routes
 from gateway.settings import ConfigError, Settings
 from gateway.tracing import telling
-from gateway.warm_start import recall
+from gateway.warm_start import recall, supervise
 from providers.contract import EndsWithGateway, Http, ProviderPlugin, ProviderSettings
 from providers.toolkit.http import open_http
 
@@ -290,6 +290,7 @@ async def _open(
     )
     for target in registry.targets.values():
         target.warmth.wall_offset_seconds = clock.wall_us() / 1e6 - clock.monotonic()
+        supervise(target, clock)
     recalling = asyncio.create_task(recall(registry.targets, clock, caught_up, open_reports))
     stack.callback(recalling.cancel)
     alerting = Alerting(settings.alerts, registry.targets, clock)

@@ -251,7 +251,7 @@ class Waking:
     def _look(self, at: float) -> None:
         """Whether one who comes to a deployment that runs nothing will have to wake it."""
         warmth, self.boot = self._warmth, None
-        if warmth.informed and warmth.outlook(at).state in ("off", "booting"):
+        if warmth.founded and warmth.outlook(at).state in ("off", "booting"):
             self.cold = True
             self._gate.narrow(self._at_once or 1)
         elif self.cold:

@@ -12,6 +12,7 @@ from gateway.ledger.reports import Reports
 from gateway.registry import Target
 from gateway.warmth.history import Past, replay
 from gateway.warmth.warmth import Warmth
+from providers.contract import Supervised
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,13 @@ def remembered(
         replay(warmth, history.get(name, ()), epoch_us)
         found[name] = warmth
     return found
+
+
+def supervise(target: Target, clock: Clock) -> None:
+    """Let its warmth know where its process stands, where the gateway runs that itself."""
+    deployment, warmth = target.deployment, target.warmth
+    if isinstance(deployment, Supervised):
+        deployment.watch(lambda state: warmth.supervised(state, clock.monotonic()))
 
 
 async def recall(

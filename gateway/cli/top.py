@@ -106,14 +106,15 @@ def _row(
     minutes: int,
 ) -> dict[str, Any]:
     from gateway.ledger.cost_report import known_usd
-    from gateway.standing import word_of
+    from gateway.standing import kind_of, word_of
 
     known = "0" if cost is None else known_usd(cost)
     per_hour = None if known is None else Decimal(known) * 60 / minutes
     names = ("running", "queued", "p_warm", "expected_wait_seconds", "booting_left_seconds")
     return {
         **{name: found[name] for name in ("name", "provider", "provider_model", "hardware")},
-        "state": word_of(found),
+        "state": kind_of(found),
+        "stands": word_of(found),
         **{name: found[name] for name in (*names, "warm_until")},
         "requests_per_minute": (0 if verdicts is None else verdicts["attempts"]) / minutes,
         "cold_rate": None if verdicts is None else verdicts["cold_rate"],

@@ -100,12 +100,12 @@ def _state(row: dict[str, Any], at: datetime) -> Text:
     """The word, and how long it is expected to stay true."""
     left = row["booting_left_seconds"]
     more = short(left) if left is not None else _until(row["warm_until"], at)
-    shown = Text(row["state"], _STYLES.get(row["state"], ""))
+    shown = _word(row, at)
     return shown.append(f" {more}") if more and row["state"] in ("warm", "booting") else shown
 
 
 def _word(row: dict[str, Any], at: datetime) -> Text:
-    return Text(row["state"], _STYLES.get(row["state"], ""))
+    return Text(row["stands"], _STYLES.get(row["state"], ""))
 
 
 def _left(row: dict[str, Any], at: datetime) -> str:
@@ -165,7 +165,7 @@ _WIDE = (
     _Column("warm for", lambda row, at: _until(row["warm_until"], at), True),
     _Column(
         "P(warm)",
-        lambda row, at: UNKNOWN if row["state"] == UNKNOWN else percent(row["p_warm"]),
+        lambda row, at: percent(row["p_warm"]),
         True,
     ),
     *_FIGURES,

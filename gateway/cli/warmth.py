@@ -13,7 +13,7 @@ from gateway.settings import Settings
 
 _COLUMNS: Sequence[Column] = (
     ("deployment", lambda row: row["deployment"]),
-    ("state", lambda row: row["state"]),
+    ("state", lambda row: row["stands"]),
     ("p_warm", lambda row: row["p_warm"]),
     ("keep-alive p50", lambda row: row["keep_alive"]["p50_seconds"]),
     ("boot p50", lambda row: row["boot_seconds"]["p50"]),

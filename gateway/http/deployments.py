@@ -17,6 +17,8 @@ from gateway.http.parameters import only
 from gateway.http.state import State, state_of
 from gateway.registry import Target
 from gateway.routing import Considered
+from gateway.standing import stands
+from gateway.warmth.view import outlook_json
 from providers.contract import ProviderError, Warmable
 
 logger = logging.getLogger(__name__)
@@ -105,6 +107,7 @@ def _shown(state: State, target: Target) -> dict[str, Any]:
         return rfc3339(wall_us + round((then - at) * 1e6))
 
     outlook, failed = target.outlook(at), target.circuit.last_error
+    known = outlook.state != "unknown"
     warm_until_at = target.warmth.warm_until_at(at)
     return {
         "name": target.name,
@@ -117,11 +120,10 @@ def _shown(state: State, target: Target) -> dict[str, Any]:
         "queued": target.gate.queued,
         "warming": target.name in state.warming,
         "can_be_warmed": isinstance(target.deployment, Warmable),
-        **{
-            name: expected[name]
-            for name in ("state", "p_warm", "boot_seconds", "expected_wait_seconds")
-        },
-        "p_warm_evidence": outlook.evidence,
+        **outlook_json(outlook),
+        "expected_wait_seconds": expected["expected_wait_seconds"] if known else None,
+        "boot_seconds": expected["boot_seconds"] or None,
+        "stands": stands(outlook, founded=target.warmth.founded),
         "booting_left_seconds": outlook.booting_left_seconds,
         "warm_until": None if warm_until_at is None else instant(warm_until_at),
         "last_error": None if failed is None else {"type": failed[0], "at": instant(failed[1])},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+Evidence: TypeAlias = Literal["kept", "supervised"]
 State: TypeAlias = Literal["off", "booting", "warm", "unknown"]
 
 
@@ -21,7 +22,7 @@ class Outlook:
     p_warm: float
     boot_seconds: float
     booting_left_seconds: float | None = None
-    evidence: Literal["kept"] | None = None
+    evidence: Evidence | None = None
 
     @property
     def wait_seconds(self) -> float:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.clock import rfc3339
+from gateway.standing import stands
+from gateway.warmth.outlook import Outlook
 from gateway.warmth.warmth import Warmth
 
 
@@ -13,26 +15,24 @@ def warmth_json(name: str, provider: str, warmth: Warmth, at: float, wall_us: in
 
     ``at`` (monotonic) and ``wall_us`` are the same instant. Null is "not known".
     """
-    outlook = warmth.outlook(at)
+    outlook = warmth.expectation(at)
 
     def instant(then: float | None) -> str | None:
         return None if then is None else rfc3339(wall_us + round((then - at) * 1e6))
 
-    idle_since, survival, quality, counts = (
-        *(warmth.idle_since, warmth.survival, warmth.calibration(), warmth.counts),
+    used_at, survival, quality, counts = (
+        *(warmth.last_used_at, warmth.survival, warmth.calibration(), warmth.counts),
     )
     prior = warmth.prior
     return {
         "deployment": name,
         "provider": provider,
-        "state": outlook.state,
-        "p_warm": round(outlook.p_warm, 4),
-        "p_warm_evidence": outlook.evidence,
-        "expected_wait_seconds": _micro(outlook.wait_seconds),
-        "expected_boot_seconds": _micro(outlook.boot_seconds),
+        **outlook_json(outlook),
+        "stands": stands(outlook, founded=warmth.founded),
+        "expected_boot_seconds": _micro(outlook.boot_seconds or None),
         "booting_left_seconds": _micro(outlook.booting_left_seconds),
         "running": warmth.running,
-        "last_used_at": instant(idle_since),
+        "last_used_at": instant(used_at),
         "warm_until_at": instant(warmth.warm_until_at(at)),
         "keep_alive": {
             "p50_seconds": _micro(survival.halves_at(0.0)),
@@ -82,6 +82,17 @@ def warmth_json(name: str, provider: str, warmth: Warmth, at: float, wall_us: in
             "scale_outs": counts.scale_outs,
             "new_revisions": counts.new_revisions,
         },
+    }
+
+
+def outlook_json(outlook: Outlook) -> dict[str, Any]:
+    """State and chance; where nobody knows the state, no chance is claimed."""
+    known = outlook.state != "unknown"
+    return {
+        "state": outlook.state,
+        "p_warm": round(outlook.p_warm, 4) if known else None,
+        "p_warm_evidence": outlook.evidence,
+        "expected_wait_seconds": _micro(outlook.wait_seconds) if known else None,
     }
 
 

@@ -13,89 +13,20 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from gateway.warmth.boots import Boots
-from gateway.warmth.calibration import Calibration
-from gateway.warmth.counts import Counts
-from gateway.warmth.holding import Holding
-from gateway.warmth.hours import Hours
 from gateway.warmth.outlook import Outlook
-from gateway.warmth.priors import Prior
-from gateway.warmth.survival import Survival
+from gateway.warmth.stand import BESIDE_PRIOR, Pending, Probe, Stand
 
 Verdict: TypeAlias = Literal["cold", "warm", "unknown"]
-Probe: TypeAlias = Literal["down", "booting", "ready", "unknown"]
 
 _NOTHING_KNOWN = Outlook("unknown", 1.0, 0.0)
-_WILL_WAIT = 0.01
-_BESIDE_PRIOR = (9.0, 1.0)  # of ten that come while others run, one needs another machine
+_WILL_WAIT, _IS_UP = 0.01, 0.99
 _LOST_BOOT = 3.0  # a boot that nobody waits for is forgotten after so many of its length
 
 
-class _Pending:
-    """An attempt that runs: what was predicted of it, from what."""
-
-    __slots__ = ("beside", "hour", "idle_seconds", "kept", "p_curve", "p_warm", "ready_gap")
-
-    def __init__(self, p_warm: float, p_curve: float, hour: int) -> None:
-        self.p_warm = p_warm
-        self.p_curve = p_curve
-        self.hour = hour
-        self.idle_seconds: float | None = None
-        self.ready_gap: float | None = None
-        self.beside = False
-        self.kept = False
-
-
-class Warmth:
+class Warmth(Stand):
     """``wall_offset_seconds`` and ``at`` add up to seconds since the epoch: for the hour."""
 
-    __slots__ = (
-        "_beside_cold",
-        "_beside_warm",
-        "_boot_seconds",
-        "_booting_since",
-        "_down",
-        "_idle_since",
-        "_instance_id",
-        "_lasting",
-        "_pending",
-        "_ready",
-        "_ready_gap",
-        "_revision",
-        "_since",
-        "boots",
-        "counts",
-        "holding",
-        "hours",
-        "prior",
-        "quality",
-        "survival",
-        "wall_offset_seconds",
-    )
-
-    def __init__(self, prior: Prior, wall_offset_seconds: float = 0.0) -> None:
-        self.prior = prior
-        self.wall_offset_seconds = wall_offset_seconds
-        self.survival = Survival(prior)
-        self.hours = Hours()
-        self.boots = Boots(prior)
-        self.quality = Calibration()
-        self.counts = Counts()
-        self.holding = Holding()
-        self._pending: dict[str, _Pending] = {}
-        self._idle_since: float | None = None
-        self._ready = False  # whether work is known to have begun in the present stretch of use
-        self._ready_gap: float | None = None  # a probe found it up after so long without work
-        self._down = False  # a probe found it down since it was used last
-        self._booting_since: float | None = None
-        self._beside_warm, self._beside_cold = _BESIDE_PRIOR
-        self._instance_id: str | None = None
-        self._revision: str | None = None
-        # What routing is told, from one fact to the next: the same outlook at any time, or one
-        # that only the time since then changes.
-        self._lasting: Outlook | None = None
-        self._since: float | None = None
-        self._boot_seconds = 0.0
+    __slots__ = ()
 
     # -- facts ----------------------------------------------------------------------------------
 
@@ -104,19 +35,21 @@ class Warmth:
         self._lasting = self._since = None
         hour = self._hour(at)
         if self._pending or self._booting_since is not None:
-            pending = _Pending(self.outlook(at).p_warm, 0.0, hour)
+            pending = Pending(self.outlook(at).p_warm, 0.0, hour)
             pending.beside = bool(self._pending) and self._ready and self._booting_since is None
-        elif self._is_held:
+        elif self.is_held:
             outlook = self._held(at)
-            pending = _Pending(outlook.p_warm, 0.0, hour)
+            pending = Pending(outlook.p_warm, 0.0, hour)
             pending.kept = outlook.state == "warm"
         elif self._down or self._idle_since is None:
-            pending = _Pending(self._p_idle(at), 0.0, hour)
+            pending = Pending(self._p_idle(at), 0.0, hour)
         else:
             gap = max(0.0, at - self._idle_since)
             p_curve = self._p_curve(gap)
-            pending = _Pending(self.hours.adjusted(p_curve, hour), p_curve, hour)
+            pending = Pending(self.hours.adjusted(p_curve, hour), p_curve, hour)
             pending.idle_seconds, pending.ready_gap = gap, self._ready_gap
+            if self._supervised == "ready":
+                pending.p_warm = _IS_UP
         self._pending[attempt_id] = pending
 
     def booting(self, at: float) -> None:
@@ -168,7 +101,7 @@ class Warmth:
         if self._pending:
             return
         if worked:
-            self._idle_since, self._ready_gap = at, None
+            self._idle_since, self._ready_gap, self._used_at = at, None, at
         self._ready = False
 
     def probed(self, state: Probe, at: float) -> None:
@@ -177,16 +110,29 @@ class Warmth:
         if state == "booting":
             self.booting(at)
         elif state == "ready":
+            came_up = self._down or self._booting_since is not None
             self._booting_since, self._down = None, False
-            if self._idle_since is not None and not self._pending:
+            if self._pending:
+                return
+            if came_up or self._idle_since is None:
+                self._idle_since, self._ready_gap = at, None
+            else:
                 self._ready_gap = max(0.0, at - self._idle_since)
-        elif state == "down" and not self._pending and not self._down:
-            self._booting_since, self._down = None, True
+        elif state == "down" and not self._pending:
+            self._booting_since = None
+            if self._down:
+                return
+            self._down = True
             if self._idle_since is not None:  # once for an idle time, however often it is asked
                 if self._ready_gap is not None:
                     self.survival.observe(self._ready_gap, True)
                 self.survival.observe(max(0.0, at - self._idle_since), False)
                 self._ready_gap = None
+
+    def supervised(self, state: Probe, at: float) -> None:
+        """Where its process stands, told by whoever runs it, and anew whenever that changes."""
+        self.probed(state, at)
+        self._supervised = state
 
     def keeps(self, at: float, *, boots: bool) -> None:
         """A policy of ours holds it from now on; ``boots``: it was off, and boots for that."""
@@ -211,12 +157,13 @@ class Warmth:
             (self.holding, older.holding),
         ):
             mine.absorb(theirs)  # type: ignore[arg-type]
-        self._beside_warm += older._beside_warm - _BESIDE_PRIOR[0]
-        self._beside_cold += older._beside_cold - _BESIDE_PRIOR[1]
+        self._beside_warm += older._beside_warm - BESIDE_PRIOR[0]
+        self._beside_cold += older._beside_cold - BESIDE_PRIOR[1]
         self._instance_id = self._instance_id or older._instance_id
         self._revision = self._revision or older._revision
         if self._idle_since is None and not self._pending:
             self._idle_since = older._idle_since
+        self._used_at = older._used_at if self._used_at is None else self._used_at
 
     # -- expectations ---------------------------------------------------------------------------
 
@@ -226,7 +173,8 @@ class Warmth:
         booting_since = self._booting_since
         if booting_since is not None:
             elapsed = max(0.0, at - booting_since)
-            if self._pending or elapsed <= _LOST_BOOT * boot_seconds:
+            known = bool(self._pending) or self._supervised == "booting"
+            if known or elapsed <= _LOST_BOOT * boot_seconds:
                 left = self.boots.left_seconds(elapsed)
                 return Outlook("booting", _WILL_WAIT, boot_seconds, left)
             return Outlook("unknown", self._p_idle(at), boot_seconds)
@@ -237,8 +185,12 @@ class Warmth:
             # What runs has not said yet whether it waits: what was expected of the first counts.
             first = next(iter(self._pending.values()))
             return Outlook(self._state(first.p_warm), first.p_warm, boot_seconds)
-        if self._is_held:
+        if self.is_held:
             return self._held(at)
+        if self._supervised == "ready":
+            return Outlook("warm", _IS_UP, boot_seconds, None, "supervised")
+        if self._supervised == "down":
+            return Outlook("off", _WILL_WAIT, boot_seconds, None, "supervised")
         p_warm = self._p_idle(at)
         return Outlook(self._state(p_warm), p_warm, boot_seconds)
 
@@ -258,14 +210,14 @@ class Warmth:
 
     def _expectation(self, at: float) -> Outlook:
         """The first after a fact; what the next ones need of it is kept."""
-        if not (self.counts.warm or self.informed or self._is_held):
+        if not (self.counts.warm or self.informed or self.is_held):
             self._lasting = _NOTHING_KNOWN
             return _NOTHING_KNOWN
         outlook = self.outlook(at)
         if self._booting_since is not None:
             return outlook  # a boot changes as time passes, and goes on for a while only
         if outlook.evidence is not None:
-            self._lasting = outlook if outlook.state == "warm" else None
+            self._lasting = None if outlook.state == "booting" else outlook
             return outlook
         if self._pending or self._down or self._idle_since is None:
             self._lasting = outlook
@@ -277,59 +229,14 @@ class Warmth:
         """The instant at which the chance to find it up has halved: then the outlook changes though
         nothing happens. None where it is in use, off, held, not known, or expected to stay.
         """
-        if self._pending or self._idle_since is None or self._is_held:
+        if self._pending or self._idle_since is None or self.is_held:
             return None
         if self.outlook(at).state != "warm":
             return None
         gap = self.survival.halves_at(max(0.0, at - self._idle_since))
         return None if gap is None else self._idle_since + gap
 
-    def boot_quantile(self, share: float) -> float | None:
-        """So many boots take no longer, in seconds; None: nothing is known of them."""
-        return self.boots.quantile(share)
-
-    def boot_left_seconds(self, elapsed_seconds: float) -> float | None:
-        """What three of four boots that have taken so long already do not exceed; None: not known.
-
-        By what was seen or told of the provider, and no guess: a caller may be sent away for it.
-        """
-        return self.boots.left_quantile(0.75, elapsed_seconds)
-
-    def calibration(self) -> Calibration:
-        """How good P(warm) has been."""
-        return self.quality
-
-    @property
-    def running(self) -> int:
-        """Attempts that run."""
-        return len(self._pending)
-
-    @property
-    def idle_since(self) -> float | None:
-        """When it was used last; None: not known, or in use."""
-        return None if self._pending else self._idle_since
-
-    @property
-    def boots_now(self) -> bool:
-        """Whether a boot was seen that is not known to be over."""
-        return self._booting_since is not None
-
-    @property
-    def known(self) -> bool:
-        """Whether any outcome has been seen."""
-        return bool(self.counts.warm or self.counts.cold)
-
-    @property
-    def informed(self) -> bool:
-        """Whether anything at all is known: an outcome, a boot, or more than a guess before."""
-        return self.known or self._booting_since is not None or self.prior.source != "guess"
-
     # -- inside ---------------------------------------------------------------------------------
-
-    @property
-    def _is_held(self) -> bool:
-        """Whether a policy holds it, and no probe has found it down all the same."""
-        return self.holding.is_on and not self._down
 
     def _held(self, at: float) -> Outlook:
         boot_seconds, left = self.boots.expected_seconds, self.holding.left_seconds(at)
@@ -340,7 +247,7 @@ class Warmth:
     def _state(self, p_warm: float) -> Literal["off", "warm", "unknown"]:
         if self._down:
             return "off"
-        if self._idle_since is None or not (self.known or self.prior.source == "configured"):
+        if not self.informed:
             return "unknown"
         return "warm" if p_warm >= 0.5 else "off"
 
@@ -373,7 +280,7 @@ class Warmth:
         else:
             counts.unknown += 1
 
-    def _learn(self, pending: _Pending, warm: bool, changed: bool) -> None:
+    def _learn(self, pending: Pending, warm: bool, changed: bool) -> None:
         if pending.beside:
             self._beside_warm += warm
             self._beside_cold += not warm

@@ -52,6 +52,7 @@ from providers.contract.plugin import (
     ProviderPlugin,
     Reconcilable,
     Scalable,
+    Supervised,
     Warmable,
     WebhookRejected,
 )
@@ -112,6 +113,7 @@ __all__ = [
     "Scalable",
     "Started",
     "StreamInterrupted",
+    "Supervised",
     "Task",
     "UpstreamFailed",
     "UpstreamTimeout",

@@ -83,6 +83,14 @@ ProbeState: TypeAlias = Literal["down", "booting", "ready", "unknown"]
 
 
 @runtime_checkable
+class Supervised(Protocol):
+    """A deployment whose process the gateway runs itself: where it stands is known unasked."""
+
+    def watch(self, tell: Callable[[ProbeState], None]) -> None:
+        """``tell`` hears where it stands: at once, and on the event loop whenever that changes."""
+
+
+@runtime_checkable
 class Warmable(Protocol):
     """A deployment that can be asked to boot without doing any work.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import ExitStack, aclosing
 from datetime import datetime
 
@@ -86,6 +86,10 @@ class ChildDeployment:
 
     async def probe(self) -> ProbeState:
         return self.supervisor.state
+
+    def watch(self, tell: Callable[[ProbeState], None]) -> None:
+        """See ``Supervised``."""
+        self.supervisor.watch(tell)
 
     async def warm(self) -> None:
         """Have the engine run, without any work. Raises: ProviderError."""

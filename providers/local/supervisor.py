@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -67,6 +67,7 @@ class Supervisor:
         self._instance: Instance | None = None
         self._leases = 0
         self._idle_timer: asyncio.TimerHandle | None = None
+        self._told: list[Callable[[ProbeState], None]] = []
         self._ending: set[asyncio.Task[Any]] = set()
         self._watches: set[asyncio.Task[Any]] = set()
         self._closed = False
@@ -77,6 +78,11 @@ class Supervisor:
         if self._running() is not None:
             return "ready"
         return "down" if self._boot is None else "booting"
+
+    def watch(self, tell: Callable[[ProbeState], None]) -> None:
+        """``tell`` hears the state now, and whenever it changes."""
+        self._told.append(tell)
+        tell(self.state)
 
     @contextmanager
     def lease(self) -> Iterator[Lease]:
@@ -115,6 +121,8 @@ class Supervisor:
             self._boot = asyncio.create_task(self._start())
             # With nobody left to wait, a failure has been logged already.
             self._boot.add_done_callback(lambda boot: boot.cancelled() or boot.exception())
+            self._boot.add_done_callback(self._tell)
+            self._tell()
         return Lease(self._boot, caused)
 
     def _running(self) -> Instance | None:
@@ -153,6 +161,7 @@ class Supervisor:
         if self._instance is instance:
             self._instance = None
             self._disarm()
+            self._tell()
         exit_code = await instance.child.stop()  # its own children and pipes
         if not instance.child.told_to_end:
             logger.error(
@@ -179,7 +188,12 @@ class Supervisor:
         instance, self._instance = self._instance, None
         if instance is not None:
             logger.info("ending engine %d: %s", instance.child.pid, why)
+            self._tell()
             self._track(self._ending, instance.child.stop())
+
+    def _tell(self, _: object = None) -> None:
+        for tell in self._told:
+            tell(self.state)
 
     @staticmethod
     def _track(tasks: set[asyncio.Task[Any]], work: Coroutine[Any, Any, Any]) -> None:

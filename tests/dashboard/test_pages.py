@@ -245,7 +245,7 @@ def test_warmth_is_that_of_the_api(shown: Gateway, ids: dict[str, str]) -> None:
     assert [row["deployment"] for row in told] == list(found)
     for row in told:
         same = found[row["deployment"]]
-        assert row["state"] == same["state"]
+        assert row["stands"] == same["stands"]
         assert row["boot_p50_seconds"] == str(same["boot_seconds"]["p50"] or "")
         assert row["predictions"] == str(same["calibration"]["predictions"])
     curve = csv_of(shown, "cold-starts", rows="curve")

@@ -106,7 +106,8 @@ SHARED = prior_of(("x",), bills=frozenset({"execute"}), per_second=False)
 
 
 @pytest.mark.parametrize("prior", [GUESS, SURE, SHARED], ids=["guess", "sure", "shared"])
-def test_outlooks_are_those_that_are_made_anew(prior: Any) -> None:
+@pytest.mark.parametrize("supervised", [False, True])
+def test_outlooks_are_those_that_are_made_anew(prior: Any, supervised: bool) -> None:
     """However facts and questions alternate, over days whose hours differ."""
     dice, warmth, at = random.Random(5), Warmth(prior), 0.0
     running: list[str] = []
@@ -128,7 +129,8 @@ def test_outlooks_are_those_that_are_made_anew(prior: Any) -> None:
             worked = dice.random() < 0.8
             end(warmth, running.pop(), at, verdict, boot_seconds=boot_seconds, worked=worked)
         elif fact < 0.95:
-            warmth.probed(dice.choice(["down", "booting", "ready"]), at)
+            state: Any = dice.choice(["down", "booting", "ready"])
+            (warmth.supervised if supervised else warmth.probed)(state, at)
         else:
             warmth.absorb(Warmth(prior))
         for _ in range(3):  # the first is made anew, the next ones are of what was kept
@@ -148,7 +150,7 @@ def test_what_a_probe_or_an_older_gateway_has_seen_counts_at_once() -> None:
     warmth.probed("down", 22.0)
     assert warmth.expectation(23.0).state == "off"
     young, old = Warmth(SURE), Warmth(SURE)
-    assert young.expectation(0.0).state == "unknown"
+    assert young.expectation(0.0).state == "off"
     end(old, "a", -10.0, "warm")
     young.absorb(old)
     assert young.expectation(0.0).state == "warm"

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gateway.standing import stands
 from gateway.warmth.priors import prior_of
 from gateway.warmth.warmth import Warmth
 from tests.warmth.worlds import GUESS, end
@@ -25,7 +26,8 @@ def used(prior: Any = SURE) -> Warmth:
 
 def test_a_life() -> None:
     warmth = Warmth(SURE)
-    assert warmth.outlook(0.0).state == "unknown" and warmth.outlook(0.0).p_warm < 0.05
+    assert warmth.outlook(0.0).state == "off" and warmth.outlook(0.0).p_warm < 0.05
+    assert not warmth.founded  # others may have used it
     warmth.began("first", 0.0)
     warmth.booting(0.5)
     warmth.booting(5.0)  # news of the same boot
@@ -139,6 +141,52 @@ def test_probes_tell_without_waking() -> None:
     warmth.probed("ready", 2020.0)
     assert warmth.outlook(2021.0).p_warm > 0.5
     warmth.probed("unknown", 2022.0)
+
+
+def test_what_is_known_of_such_deployments_is_believed_and_a_guess_is_not() -> None:
+    sells_tokens = Warmth(prior_of(("x",), bills=frozenset({"execute"})))
+    assert sells_tokens.expectation(0.0).state == "warm" and not sells_tokens.founded
+    assert stands(sells_tokens.expectation(0.0), founded=False) == "warm (90 %)"
+    guess = Warmth(GUESS).expectation(0.0)
+    assert guess.state == stands(guess, founded=False) == "unknown"
+    warmth = used()
+    told = [
+        stands(warmth.expectation(25.0 + idle), founded=warmth.founded)
+        for idle in (1.0, 250.0, 350.0, 6000.0)
+    ]
+    assert told == ["warm", "warm (76 %)", "probably off", "off"]
+    assert stands(Warmth(SURE).expectation(0.0), founded=False) == "probably off"
+
+
+def test_a_process_of_our_own_is_not_guessed_at() -> None:
+    warmth = Warmth(GUESS)
+    warmth.supervised("down", 0.0)
+    off = warmth.expectation(1.0)
+    assert (off.state, off.evidence) == ("off", "supervised") and warmth.founded
+    warmth.supervised("booting", 10.0)
+    assert warmth.expectation(10_000.0).state == "booting"  # however long: it would say so
+    warmth.supervised("down", 11.0)  # it failed
+    assert warmth.expectation(12.0).state == "off"
+    warmth.supervised("booting", 20.0)
+    warmth.supervised("ready", 25.0)
+    warm = warmth.expectation(25.0 + 90_000)
+    assert (warm.state, warm.evidence, warm.p_warm) == ("warm", "supervised", 0.99)
+    assert warmth.idle_since == 25.0 and warmth.last_used_at is None  # nobody has used it
+    warmth.began("a", 100.0)
+    warmth.ready(100.0)
+    end(warmth, "a", 110.0, "warm")
+    assert warmth.last_used_at == 110.0 and warmth.quality.count == 1
+    assert warmth.quality.error == pytest.approx(0.01)
+    warmth.supervised("down", 410.0)
+    assert warmth.expectation(411.0).state == "off"
+    assert warmth.survival.observed == 2  # it was up after 75 s, and went after 300
+    warmth.began("b", 500.0)
+    warmth.supervised("booting", 500.0)
+    warmth.supervised("ready", 520.0)
+    warmth.ready(520.0)
+    warmth.supervised("down", 525.0)  # in the middle of the work
+    end(warmth, "b", 525.0, "cold", boot_seconds=20.0)
+    assert warmth.expectation(526.0).state == "off"
 
 
 def test_one_that_is_held_is_up_however_long_it_idles() -> None:

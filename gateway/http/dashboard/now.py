@@ -19,7 +19,7 @@ from gateway.http.deployments import listed
 from gateway.http.reports import live_operation
 from gateway.pulse import BEAT_SECONDS, KEPT_SECONDS
 from gateway.sofar import so_far_json
-from gateway.standing import PAUSED, word_of
+from gateway.standing import PAUSED, kind_of, word_of
 
 _SHOWN = 100  # of those that run
 
@@ -43,7 +43,7 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
     beats = [asdict(beat) for beat in state.pulse.beats()]
     pulse = Table("The last half hour, each 10 s", _PULSE, beats, "now.csv?rows=pulse")
     pulse.feeds_chart = True
-    stands = Counter(word_of(one) for one in found)
+    stands = Counter(kind_of(one) for one in found)
     shown = {
         "running": Table("Operations that run", _RUNNING, running[:_SHOWN], in_cards=True),
         "count": len(running),
@@ -93,12 +93,16 @@ def _stands(found: dict[str, Any]) -> dict[str, Any]:
     if word == PAUSED:
         word = f"{PAUSED}: {found['closed']}"
     expected = ""
-    if found["state"] != UNKNOWN:
+    if found["p_warm_evidence"] == "supervised":
+        expected = "seen by the gateway, which runs it"
+        if found["boot_seconds"] is not None:
+            expected += f"; a boot takes about {seconds(found['boot_seconds'])}"
+    elif found["state"] != UNKNOWN:
         expected = f"{percent(found['p_warm'])} to be warm, else a boot takes about "
         expected += f"{seconds(found['boot_seconds'])}"
         if found["p_warm_evidence"] == "kept":
             expected = f"kept up: {expected}"
-    return {**found, "word": word, "expected": expected}
+    return {**found, "kind": kind_of(found), "word": word, "expected": expected}
 
 
 def _start(so_far: dict[str, Any]) -> str:
@@ -143,7 +147,10 @@ _RUNNING = (
     Column("cost so far", lambda row: row["so_far"]["cost"]["total_usd"], usd, _operation),
 )
 _DEPLOYMENTS = (
-    *(_text(name) for name in ("name", "provider", "provider_model", "hardware", "state")),
+    *(
+        _text(name)
+        for name in ("name", "provider", "provider_model", "hardware", "state", "stands")
+    ),
     *(_text(name) for name in ("cordoned", "closed", "warming")),
     *(
         Column(name, lambda row, name=name: row[name])  # type: ignore[misc]

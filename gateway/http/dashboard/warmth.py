@@ -118,7 +118,7 @@ def _score(value: float | None) -> str:
 
 _NOW = (
     Column("deployment", lambda row: row["deployment"], link=_behind, is_number=False),
-    _text("state"),
+    _text("stands"),
     _share("p_warm"),
     Column(
         "keep_alive_p50_seconds", lambda row: row["keep_alive"]["p50_seconds"], seconds, _behind

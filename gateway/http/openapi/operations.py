@@ -155,8 +155,9 @@ class CandidateShown(Shown):
     """Whether it was up."""
     p_warm: Share
     """The chance that no boot is waited for, 0 to 1."""
-    p_warm_evidence: Literal["kept"] | None = None
-    """``kept``: its keep-warm policy held it; null: what it was seen to do."""
+    p_warm_evidence: Literal["kept", "supervised"] | None = None
+    """``kept``: its keep-warm policy held it; ``supervised``: the gateway ran its process; null:
+    what it was seen to do."""
     boot_seconds: Seconds
     """How long a boot takes on average."""
     excluded: str | None

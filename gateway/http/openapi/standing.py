@@ -44,15 +44,18 @@ class DeploymentShown(Shown):
     can_be_warmed: bool
     """Whether its provider has a way to do that."""
     state: State
-    """Whether it is up, as far as is known."""
-    p_warm: Share
-    """The chance that a call waits for no boot, 0 to 1."""
-    p_warm_evidence: Literal["kept"] | None
-    """``kept``: its keep-warm policy holds it now; null: what it was seen to do."""
-    boot_seconds: Seconds
-    """How long a boot takes on average."""
-    expected_wait_seconds: Seconds
-    """How long a call is expected to wait for output."""
+    """Whether it is up, as far as is known; ``unknown`` where there is nothing but a guess."""
+    stands: str
+    """The same in words, with how sure it is: ``warm (90 %)``, ``probably off``."""
+    p_warm: Share | None
+    """The chance that a call waits for no boot, 0 to 1; null: nobody knows."""
+    p_warm_evidence: Literal["kept", "supervised"] | None
+    """``kept``: its keep-warm policy holds it now; ``supervised``: the gateway runs its process;
+    null: what it was seen to do."""
+    boot_seconds: Seconds | None
+    """How long a boot takes on average; null: nobody knows."""
+    expected_wait_seconds: Seconds | None
+    """How long a call is expected to wait for output; null: nobody knows."""
     booting_left_seconds: Seconds | None
     """What is left of the boot that runs; null: none does."""
     warm_until: Instant | None
@@ -190,15 +193,18 @@ class WarmthRow(Shown):
     provider: str
     """Whose it is."""
     state: State
-    """Whether it is up, as far as is known."""
-    p_warm: Share
-    """The chance that a call waits for no boot, 0 to 1."""
-    p_warm_evidence: Literal["kept"] | None
-    """``kept``: its keep-warm policy holds it now; null: what it was seen to do."""
-    expected_wait_seconds: Seconds
-    """How long a call is expected to wait for a boot."""
-    expected_boot_seconds: Seconds
-    """How long a boot takes on average."""
+    """Whether it is up, as far as is known; ``unknown`` where there is nothing but a guess."""
+    stands: str
+    """The same in words, with how sure it is: ``warm (90 %)``, ``probably off``."""
+    p_warm: Share | None
+    """The chance that a call waits for no boot, 0 to 1; null: nobody knows."""
+    p_warm_evidence: Literal["kept", "supervised"] | None
+    """``kept``: its keep-warm policy holds it now; ``supervised``: the gateway runs its process;
+    null: what it was seen to do."""
+    expected_wait_seconds: Seconds | None
+    """How long a call is expected to wait for a boot; null: nobody knows."""
+    expected_boot_seconds: Seconds | None
+    """How long a boot takes on average; null: nobody knows."""
     booting_left_seconds: Seconds | None
     """What is left of the boot that runs; null: none does."""
     running: Count

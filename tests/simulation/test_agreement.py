@@ -102,8 +102,7 @@ def test_where_boots_take_as_long_as_said_the_ledger_is_the_bill(
     assert abs(sim.cost_pico_usd - real.cost_pico_usd) <= rounding_pico_usd(real)
 
 
-@pytest.mark.parametrize("deployments", [2, 3])
-@pytest.mark.parametrize("strategy", ["balanced", "priority"])
+@pytest.mark.parametrize(("strategy", "deployments"), [("balanced", 2), ("priority", 3)])
 @pytest.mark.parametrize("family", [None, "fixed", "histogram"])
 def test_two_that_boot_for_one_request(
     family: Family | None, strategy: Strategy, deployments: int, tmp_path: Path
@@ -149,8 +148,7 @@ def test_spill_to_one_that_is_paid_by_use(family: Family | None, tmp_path: Path)
     assert min(found["d0"], found["d1"]) >= 15
 
 
-@pytest.mark.parametrize("replicas", [2, 3])
-@pytest.mark.parametrize("deployments", [1, 2])
+@pytest.mark.parametrize(("deployments", "replicas"), [(1, 2), (2, 3)])
 @pytest.mark.parametrize("family", [None, "fixed", "ski_rental", "histogram"])
 def test_several_machines_for_each_deployment(
     family: Family | None, deployments: int, replicas: int, tmp_path: Path

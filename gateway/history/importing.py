@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from gateway.history.rows import Rules, imported
 from gateway.ledger.imports import ImportJournal, Origins
-from gateway.ledger.rows import AttemptRow
+from gateway.ledger.rows import AttemptRow, ChargeRow
 from providers.contract import JobReport
 
 logger = logging.getLogger(__name__)
@@ -54,12 +54,14 @@ class Importer:
         origins: Origins,
         rules: Rules,
         after_batch: Callable[[Tally], None] = lambda tally: None,
+        charges_for: Callable[[Collection[AttemptRow]], Sequence[ChargeRow]] = lambda rows: (),
     ) -> None:
         self.tally = Tally()
         self._journal = journal
         self._origins = origins
         self._rules = rules
         self._after_batch = after_batch
+        self._charges_for = charges_for
         self._batch: list[JobReport] = []
         self._before: set[str] = set()  # of the batch before: pages of a list may overlap
 
@@ -90,7 +92,7 @@ class Importer:
                     self.tally.live += 1
                 else:
                     self.tally.known += 1
-            self._journal.write(rows.values())
+            self._journal.write(rows.values(), self._charges_for(rows.values()))
             for row in rows.values():
                 self.tally.add(row)
         self._after_batch(self.tally)

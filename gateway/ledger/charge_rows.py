@@ -100,4 +100,6 @@ def is_asked_for(
 
 
 def _dimension(name: str, charge: Mapping[str, Any], of: Mapping[str, Any]) -> Any:
+    if name == "origin" and charge["origin"] is not None:
+        return charge["origin"]
     return charge[name] if name in _OWN else of.get(name)

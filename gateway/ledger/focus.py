@@ -96,6 +96,7 @@ def charge(row: Any, owner: Any | None) -> Iterator[Sequence[object]]:
         ),
         "ResourceType": "Deployment",
         "x_AttemptId": row["attempt_id"],
+        "x_Origin": row["origin"],
     }
     if row["attempt_id"] is not None:
         common |= _allocated(row, owner)

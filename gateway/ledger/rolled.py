@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    FromClause,
     Table,
     case,
     func,
@@ -16,6 +17,7 @@ from sqlalchemy import (
     or_,
     select,
 )
+from sqlalchemy.sql.elements import KeyedColumnElement
 
 from gateway.ledger.gaps import UNKNOWN
 from gateway.ledger.grouping import Place
@@ -219,11 +221,12 @@ def revisions_of(
         at = table.c[HOURS.at]
         by = [series.c.deployment, table.c.revision]
         first = [func.min(case((table.c.attempts > 0, at)))]
-        for _, (deployment, revision, at_us) in asking.rows(table, by, first, _ENDED):
+        found = asking.rows(table, by, first, _ENDED, fold=func.min)
+        for _, (deployment, revision, at_us) in found:
             yield deployment, revision, at_us, at_us + HOURS.us
 
 
-def _gap(table: Table, asked: bool) -> list[ColumnElement[int]]:
+def _gap(table: Table, asked: bool) -> list[KeyedColumnElement[Any]]:
     return [table.c.gap] if asked else []
 
 
@@ -267,30 +270,55 @@ class _Asking:
     def rows(
         self,
         table: Table,
-        by: Sequence[ColumnElement[Any]],
+        by: Sequence[KeyedColumnElement[Any]],
         sums: Sequence[ColumnElement[Any]],
         *conditions: ColumnElement[bool],
+        fold: Callable[[ColumnElement[Any]], ColumnElement[Any]] = func.sum,
     ) -> Iterator[tuple[Place, tuple[Any, ...]]]:
-        """Rows of a table of sums, added up by place and ``by``; without sums, as they stand."""
+        """Rows of a table of sums, added up by place and ``by``; without sums, as they stand.
+
+        ``fold`` puts together what ``sums`` are of several series.
+        """
         query, piece = self._query, self._piece
         at = table.c[self.grain.at]
         place = self._bucket(at)
-        place += [_dimension(name) for name in query.group_by]
-        wanted = (
-            select(*place, *by, *sums)
-            .select_from(table.join(series, series.c.id == table.c.series_id))
-            .where(at >= piece.start_us, at < piece.end_us, *self._torn(at))
-            .where(*conditions, *_conditions(query))
-        )
+        values_at = len(place)
+        within = (at >= piece.start_us, at < piece.end_us, *self._torn(at))
+        wheres = (*conditions, *_conditions(query))
+        dimensions = [_dimension(name) for name in query.group_by]
+        if not sums or query.bucket_width == "1h":
+            of: KeyedColumnElement[Any] = table.c.series_id
+            wanted = [*place, *dimensions, *by, *sums]
+            source: FromClause = table
+            groups = [*place, *dimensions, *by]
+            wheres = (*within, *wheres)
+        else:
+            # By series first, for those are numbers: what they stand for is text.
+            own = [column for column in by if column.table is table]
+            keys = [table.c.series_id, *place, *own]
+            labels = [f"place_{n}" for n in range(values_at)]
+            labelled = [one.label(label) for one, label in zip(place, labels, strict=True)]
+            totals = [one.label(f"sum_{n}") for n, one in enumerate(sums)]
+            first = select(table.c.series_id, *labelled, *own, *totals)
+            if asked_of := _conditions(query):
+                within = (*within, table.c.series_id.in_(select(series.c.id).where(*asked_of)))
+            source = first.where(*within).group_by(*keys).subquery()
+            of = source.c.series_id
+            place = [source.c[label] for label in labels]
+            by = [source.c[column.name] if column.table is table else column for column in by]
+            folded = [fold(source.c[f"sum_{n}"]) for n in range(len(sums))]
+            groups = [*place, *dimensions, *by]
+            wanted = [*groups, *folded]
+        asked = select(*wanted).select_from(source.join(series, series.c.id == of)).where(*wheres)
         if sums:
-            wanted = wanted.group_by(*place, *by)
-        values_at = len(place) - len(query.group_by)
-        for row in self._connection.execute(wanted):
+            asked = asked.group_by(*groups)
+        end = values_at + len(dimensions)
+        for row in self._connection.execute(asked):
             if sums and row[-1] is None:
                 continue  # the sum of no rows at all
             # A day may have begun before the clocks jumped, and the piece with their jump.
             at_us = max(row[0], piece.start_us) if values_at else 0
-            yield Place(at_us, tuple(row[values_at : len(place)])), tuple(row[len(place) :])
+            yield Place(at_us, tuple(row[values_at:end])), tuple(row[end:])
 
     def _bucket(self, at: ColumnElement[int]) -> list[ColumnElement[Any]]:
         """Where the bucket of a sum begins, were the clocks always as they are in the piece."""

@@ -331,7 +331,7 @@ class Rollup:
             of["verdict"],
             of["evidence"],
             of["status"],
-            of["origin"],
+            row["origin"] or of["origin"],
             self._tags_of(of),
         )
 

@@ -196,6 +196,8 @@ class ChargeRow:
     """The least that it can have cost."""
     high_pico_usd: int | None = None
     """The most that it can have cost; None: no bound."""
+    origin: Origin | None = None
+    """``imported``: from a provider's own report; None: a gateway's, or as its attempt's."""
 
 
 @dataclass(slots=True)

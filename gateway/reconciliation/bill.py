@@ -10,7 +10,7 @@ import csv
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -34,10 +34,13 @@ OURS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """The columns of one kind of file, and where that stands."""
+    """The columns of one kind of file, and where that stands. ``usage_only``: no line of it is a
+    tax or a credit, whatever an app is called.
+    """
 
     columns: Mapping[str, str]
     source: str
+    usage_only: bool = False
 
 
 _GENERIC = Format({name: name for name in OURS}, "gateway/reconciliation/README.md")
@@ -54,6 +57,7 @@ FORMATS: Mapping[str, tuple[Format, ...]] = {
                 "Tags": "",
             },
             "`modal billing report --csv`, modal 1.6.4, cli/billing.py (read 2026-11-26)",
+            usage_only=True,
         ),
         Format(
             {
@@ -66,6 +70,7 @@ FORMATS: Mapping[str, tuple[Format, ...]] = {
                 "tags": "",
             },
             "`modal billing report --json`, the same",
+            usage_only=True,
         ),
     ),
     # Disks and fees are no seconds of a GPU, which is what a job is priced by.
@@ -122,10 +127,10 @@ def read_bill(path: Path, provider: str, mapped: Sequence[str] = ()) -> list[Bil
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as text") from error
     rows, names = _rows(path, text)
-    columns = _columns(path, provider, names, mapped)
-    if "cost_usd" not in columns.values():
+    found = _format(path, provider, names, mapped)
+    if "cost_usd" not in found.columns.values():
         raise ConfigError(f"{path}: no column is the amount: give --map COLUMN=cost_usd")
-    return [_line(path, number, row, columns) for number, row in rows]
+    return [_line(path, number, row, found) for number, row in rows]
 
 
 def _rows(path: Path, text: str) -> tuple[Iterable[tuple[int, Mapping[str, Any]]], list[str]]:
@@ -149,9 +154,7 @@ def _numbered(lines: csv.DictReader[str]) -> Iterator[tuple[int, Mapping[str, An
         yield lines.line_num, {(name or "").strip(): value for name, value in row.items()}
 
 
-def _columns(
-    path: Path, provider: str, names: Sequence[str], mapped: Sequence[str]
-) -> dict[str, str]:
+def _format(path: Path, provider: str, names: Sequence[str], mapped: Sequence[str]) -> Format:
     """Our names by theirs."""
     if mapped:
         columns = {}
@@ -162,10 +165,11 @@ def _columns(
             if theirs not in names:
                 raise ConfigError(f"--map {said}: the columns are {', '.join(names)}")
             columns[theirs] = ours
-        return columns
+        return Format(columns, "--map")
     for known in (*FORMATS.get(provider, ()), _GENERIC):
         if set(names) <= known.columns.keys():
-            return {name: known.columns[name] for name in names if known.columns[name]}
+            columns = {name: known.columns[name] for name in names if known.columns[name]}
+            return replace(known, columns=columns)
     why = UNKNOWN.get(provider, f"no format of {provider} is known")
     raise ConfigError(
         f"{path}: these columns are not known ({', '.join(names)}): {why}. Name them: "
@@ -173,10 +177,10 @@ def _columns(
     )
 
 
-def _line(path: Path, number: int, row: Mapping[str, Any], columns: Mapping[str, str]) -> BillLine:
+def _line(path: Path, number: int, row: Mapping[str, Any], form: Format) -> BillLine:
     said = {
         ours: str(row[theirs]).strip()
-        for theirs, ours in columns.items()
+        for theirs, ours in form.columns.items()
         if row.get(theirs) not in (None, "")
     }
     place = f"{path}: line {number}"
@@ -186,7 +190,7 @@ def _line(path: Path, number: int, row: Mapping[str, Any], columns: Mapping[str,
     exponent = usd.as_tuple().exponent
     assert isinstance(exponent, int)
     words = " ".join(said.get(name, "") for name in ("kind", "model", "sku"))
-    traffic = _NO_TRAFFIC.search(words) is None
+    traffic = form.usage_only or _NO_TRAFFIC.search(words) is None
     quantity, unit_price = said.get("quantity"), said.get("unit_price_usd")
     return BillLine(
         usd,

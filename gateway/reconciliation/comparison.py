@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
 from gateway.clock import rfc3339
-from gateway.ledger.booked import Booked, booked
+from gateway.ledger.booked import booked
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.imports import ImportJournal, bring_in
 from gateway.ledger.rows import ChargeRow
 from gateway.reconciliation.bill import BillLine, read_bill
 from gateway.reconciliation.by_jobs import ZONES_US, compare_jobs
 from gateway.reconciliation.by_sums import compare_sums
+from gateway.reconciliation.names import names_in
 from gateway.reconciliation.periods import Window, intervals_of, micros, window_of
 from gateway.reconciliation.statement import Statement
 from gateway.reconciliation.statements import Statements, adjustments
@@ -67,7 +68,7 @@ def compare(settings: Settings, question: Question) -> Statement:
     if by == "jobs":
         compare_jobs(statement, bill, rows, since_us, until_us)
     else:
-        compare_sums(statement, bill, rows, window, _names(settings, question.named))
+        compare_sums(statement, bill, rows, window, names_in(settings, question.named))
     statement.groups.sort(key=lambda g: (g.verdict == "matched", -abs(g.difference_usd)))
     digest = hashlib.sha256(question.bill.read_bytes()).hexdigest()
     if question.apply:
@@ -116,26 +117,6 @@ def _period(
     if len({*starts}) == 1 and last == micros(starts[0]) + 1 and not any(x.job_id for x in bill):
         raise ConfigError("the bill does not say when its period ends: give --until")
     return since_us, max(last, *(end for _, end in whole))
-
-
-def _names(settings: Settings, named: Sequence[str]) -> Callable[[Booked], Sequence[str]]:
-    """Under which names a bill may know what a row ran on."""
-    said: dict[str, list[str]] = {}
-    for pair in named:
-        theirs, equals, deployment = pair.rpartition("=")
-        if not equals:
-            raise ConfigError(f"--name {pair}: it is the bill's name=deployment")
-        said.setdefault(deployment, []).append(theirs)
-    for name, given in settings.deployments.items():
-        for option in ("app", "endpoint"):  # Modal bills by the one, RunPod by the other
-            if isinstance(known := given.options.get(option), str):
-                said.setdefault(name, []).append(known)
-
-    def names_of(row: Booked) -> Sequence[str]:
-        model = row.provider_model
-        return [*said.get(row.deployment, ()), model, model.partition(":")[0], row.deployment]
-
-    return names_of
 
 
 def _apply(data_dir: Path, charges: Sequence[ChargeRow]) -> None:

@@ -73,10 +73,13 @@ class Sum:
         self.deployments |= other.deployments
 
     def fits(self, usd: Decimal, off_by_usd: Decimal) -> bool:
-        """Whether an amount, give or take its last digit, lies within the error bar."""
-        if usd < self.low_usd - off_by_usd:
+        """Whether an amount, give or take its last digit and the rows' own rounding, lies within
+        the error bar.
+        """
+        room = off_by_usd + _PICO / 2 * self.rows
+        if usd < self.low_usd - room:
             return False
-        return self.high_usd is None or usd <= self.high_usd + off_by_usd
+        return self.high_usd is None or usd <= self.high_usd + room
 
 
 @dataclass(slots=True)

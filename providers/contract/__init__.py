@@ -36,6 +36,8 @@ from providers.contract.events import (
 from providers.contract.plugin import (
     CONTRACT_VERSION,
     ENTRY_POINT_GROUP,
+    BilledSum,
+    Billing,
     Bounded,
     Capabilities,
     Deployment,
@@ -65,6 +67,8 @@ __all__ = [
     "CONTRACT_VERSION",
     "ENTRY_POINT_GROUP",
     "Accepted",
+    "BilledSum",
+    "Billing",
     "BootTimeout",
     "Booting",
     "Bounded",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -187,6 +188,25 @@ class Findable(Protocol):
     """
 
     def find(self, since: datetime, until: datetime) -> AsyncGenerator[JobReport, None]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class BilledSum:
+    """What an account was billed in one stretch of time for one thing, by the provider's own name
+    of it. USD, exact.
+    """
+
+    name: str
+    start: datetime
+    end: datetime
+    usd: Decimal
+
+
+@runtime_checkable
+class Billing(Protocol):
+    """A provider that says what its account was billed between two instants, of what is over."""
+
+    async def billed(self, since: datetime, until: datetime) -> Sequence[BilledSum]: ...
 
 
 class WebhookRejected(Exception):

@@ -1,16 +1,16 @@
 """What this adapter needs of Modal, as a seam: few methods, plain values, our own errors.
 
-``sdk`` implements it with Modal's SDK; nothing outside that module names the SDK.
+``sdk`` implements it with Modal's SDK; nothing outside it and ``billing`` names the SDK.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from providers.contract import Hardware, ProviderError
+from providers.contract import BilledSum, Hardware, ProviderError
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,5 +92,9 @@ class Api(Protocol):
         ...
 
     async def cancel(self, call_id: str) -> None: ...
+
+    async def billed(self, since: datetime, until: datetime) -> Sequence[BilledSum]:
+        """The cost of each object of the account in each whole hour, by what it is called."""
+        ...
 
     async def aclose(self) -> None: ...

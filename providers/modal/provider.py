@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from urllib.parse import urlsplit
 
-from providers.contract import Deployment, Host, ProviderPlugin
+from providers.contract import BilledSum, Deployment, Host, ProviderPlugin
 from providers.modal.api import Api, Ref
 from providers.modal.evidence import Containers
 from providers.modal.export import read_calls
@@ -54,6 +56,10 @@ class ModalProvider:
             unary=self._lookup(options, unary),
             streaming=self._lookup(options, options.stream_method),
         )
+
+    async def billed(self, since: datetime, until: datetime) -> Sequence[BilledSum]:
+        """Modal's billing report by the hour, which has whole hours only. Raises ProviderError."""
+        return await self._connected().billed(since, until)
 
     async def aclose(self) -> None:
         for lookup in self._lookups:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -30,8 +30,15 @@ from modal.config import config
 from modal.exception import OutputExpiredError
 from modal_proto import api_pb2
 
-from providers.contract import Hardware, ProtocolViolation, UpstreamFailed, UpstreamUnreachable
+from providers.contract import (
+    BilledSum,
+    Hardware,
+    ProtocolViolation,
+    UpstreamFailed,
+    UpstreamUnreachable,
+)
 from providers.modal.api import Facts, Outcome, Ref, Scale, Target
+from providers.modal.billing import billed
 from providers.modal.errors import error_of_status, translated
 from providers.modal.once import Once
 
@@ -99,6 +106,9 @@ class SdkApi:
                     return dict(await rates.aio())
             except TimeoutError:
                 raise UpstreamUnreachable("Modal did not say its rates in time.") from None
+
+    async def billed(self, since: datetime, until: datetime) -> Sequence[BilledSum]:
+        return await billed(await self._client.get(), since, until)
 
     async def aclose(self) -> None:
         client = await self._client.aclose()

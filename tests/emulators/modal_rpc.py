@@ -83,6 +83,7 @@ class ControlPlane:
         self.resources = Resources()
         self.input_plane = True  # deployed functions have one, and the SDK's streams go there
         self.rates = dict(RATES)
+        self.billed: list[tuple[str, int, str]] = []  # description, begin of an hour, USD
         self.hidden: set[str] = set()  # functions that no longer exist
         self.slow_create_seconds = 0.0
         self.stats_fail = False
@@ -293,6 +294,20 @@ class ControlPlane:
 
     async def workspace_billing_rates(self, request: Any, stream: Any) -> Any:
         return api_pb2.WorkspaceBillingRatesResponse(rates=self.rates)
+
+    async def workspace_billing_report(self, request: Any, stream: Any) -> Any:
+        """Whole intervals from the start, rounded down, to before the end; as the SDK's own text
+        says (modal 1.6.4, ``_workspace.py``, read 2026-11-26).
+        """
+        assert request.resolution == "h"
+        start, end = request.start_timestamp.seconds // 3600 * 3600, request.end_timestamp.seconds
+        for description, at, cost in self.billed:
+            if start <= at and at + 3600 <= end:
+                item = api_pb2.WorkspaceBillingReportItem(
+                    object_id="ap-1", description=description, environment_name="main", cost=cost
+                )
+                item.interval.seconds = at
+                await stream.send_message(item)
 
     async def blob_create(self, request: Any, stream: Any) -> Any:
         blob_id = self.world.new_id("bl")

@@ -7,7 +7,7 @@ last part is kept as a name only where it is a word; ids and model names become 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import datetime
@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from providers.contract import Host, Http, HttpResponse, ProviderSettings
+from providers.contract import BilledSum, Host, Http, HttpResponse, ProviderSettings
 from providers.modal.api import Api, Facts, Outcome, Ref, Scale, Target
 from providers.modal.options import ModalSettings
 from providers.modal.provider import ModalProvider
@@ -176,6 +176,11 @@ class _RecordedApi:
     async def cancel(self, call_id: str) -> None:
         await self._api.cancel(call_id)
         self._keep("cancel", None)
+
+    async def billed(self, since: datetime, until: datetime) -> Sequence[BilledSum]:
+        sums = await self._api.billed(since, until)
+        self._keep("billed", sums)
+        return sums
 
     async def aclose(self) -> None:
         await self._api.aclose()

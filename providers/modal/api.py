@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from providers.contract import BilledSum, Hardware, ProviderError
+
+Bill: TypeAlias = Sequence[BilledSum]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class Api(Protocol):
 
     async def cancel(self, call_id: str) -> None: ...
 
-    async def billed(self, since: datetime, until: datetime) -> Sequence[BilledSum]:
+    async def billed(self, since: datetime, until: datetime) -> Bill:
         """The cost of each object of the account in each whole hour, by what it is called."""
         ...
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -30,15 +30,9 @@ from modal.config import config
 from modal.exception import OutputExpiredError
 from modal_proto import api_pb2
 
-from providers.contract import (
-    BilledSum,
-    Hardware,
-    ProtocolViolation,
-    UpstreamFailed,
-    UpstreamUnreachable,
-)
-from providers.modal.api import Facts, Outcome, Ref, Scale, Target
-from providers.modal.billing import billed
+from providers.contract import Hardware, ProtocolViolation, UpstreamFailed, UpstreamUnreachable
+from providers.modal.api import Bill, Facts, Outcome, Ref, Scale, Target
+from providers.modal.billing import billed, rates
 from providers.modal.errors import error_of_status, translated
 from providers.modal.once import Once
 
@@ -98,16 +92,9 @@ class SdkApi:
             await modal.FunctionCall.from_id(call_id, client).cancel.aio()
 
     async def rates(self) -> Mapping[str, Any]:
-        client = await self._client.get()
-        rates = modal.Workspace.from_context(client=client).billing.rates
-        with translated():
-            try:
-                async with asyncio.timeout(self._rpc_timeout_seconds):
-                    return dict(await rates.aio())
-            except TimeoutError:
-                raise UpstreamUnreachable("Modal did not say its rates in time.") from None
+        return await rates(await self._client.get(), self._rpc_timeout_seconds)
 
-    async def billed(self, since: datetime, until: datetime) -> Sequence[BilledSum]:
+    async def billed(self, since: datetime, until: datetime) -> Bill:
         return await billed(await self._client.get(), since, until)
 
     async def aclose(self) -> None:

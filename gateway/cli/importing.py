@@ -102,7 +102,7 @@ def modal(
     """
     from gateway.history.billed import is_report, read_report, taken_out
     from gateway.history.rules import rules_for
-    from gateway.registry import installed, load_plugin
+    from gateway.plugins import installed, load_plugin
 
     form = form_of(as_json, as_csv)
     settings = settings_of(config, data_dir)

@@ -47,6 +47,7 @@ class Stand:
         "_boot_seconds",
         "_booting_since",
         "_down",
+        "_gap_held",
         "_idle_since",
         "_instance_id",
         "_lasting",
@@ -80,6 +81,7 @@ class Stand:
         self._idle_since: float | None = None
         self._ready = False  # whether work is known to have begun in the present stretch of use
         self._ready_gap: float | None = None  # a probe found it up after so long without work
+        self._gap_held = False  # whether a policy has held it since it was used last
         self._down = False  # a probe found it down since it was used last
         self._supervised: Probe | None = None  # where its process stands; None: nobody tells
         self._used_at: float | None = None

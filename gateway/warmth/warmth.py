@@ -102,6 +102,7 @@ class Warmth(Stand):
             return
         if worked:
             self._idle_since, self._ready_gap, self._used_at = at, None, at
+            self._gap_held = self.holding.is_on
         self._ready = False
 
     def probed(self, state: Probe, at: float) -> None:
@@ -116,6 +117,7 @@ class Warmth(Stand):
                 return
             if came_up or self._idle_since is None:
                 self._idle_since, self._ready_gap = at, None
+                self._gap_held = self.holding.is_on
             else:
                 self._ready_gap = max(0.0, at - self._idle_since)
         elif state == "down" and not self._pending:
@@ -123,7 +125,9 @@ class Warmth(Stand):
             if self._down:
                 return
             self._down = True
-            if self._idle_since is not None:  # once for an idle time, however often it is asked
+            if (
+                self._idle_since is not None and not self._gap_held
+            ):  # once for an idle time, however often it is asked
                 if self._ready_gap is not None:
                     self.survival.observe(self._ready_gap, True)
                 self.survival.observe(max(0.0, at - self._idle_since), False)
@@ -133,12 +137,15 @@ class Warmth(Stand):
         """Where its process stands, told by whoever runs it, and anew whenever that changes."""
         self.probed(state, at)
         self._supervised = state
+        if state == "ready":
+            self.holding.is_ready()
 
     def keeps(self, at: float, *, boots: bool) -> None:
         """A policy of ours holds it from now on; ``boots``: it was off, and boots for that."""
+        boots = boots and self._supervised != "ready"
         if self.holding.begins(at + self.boots.expected_seconds if boots else None):
             self._lasting = self._since = None
-            self._down = False
+            self._down, self._gap_held = False, True
 
     def lets_go(self) -> None:
         """No policy holds it any more."""

@@ -235,3 +235,18 @@ def test_a_probe_that_finds_it_down_is_believed_before_its_policy() -> None:
     warmth.keeps(30.0, boots=False)
     warmth.probed("down", 40.0)
     assert (warmth.outlook(41.0).state, warmth.outlook(41.0).evidence) == ("off", None)
+
+
+def test_a_process_of_our_own_that_is_held() -> None:
+    warmth = Warmth(SURE)
+    warmth.supervised("down", 0.0)
+    warmth.supervised("booting", 10.0)
+    warmth.supervised("ready", 15.0)
+    warmth.keeps(15.0, boots=True)  # its boot is over already
+    held = warmth.expectation(16.0)
+    assert (held.state, held.evidence) == ("warm", "kept")
+    warmth.lets_go()
+    assert warmth.expectation(5000.0).evidence == "supervised"
+    warmth.supervised("down", 6000.0)
+    assert warmth.expectation(6001.0).state == "off"
+    assert warmth.survival.observed == 0  # that it was held so long is not the engine's own way

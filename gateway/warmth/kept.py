@@ -183,7 +183,8 @@ class Kept:
         elif calls_off:
             self._called_off_at = at_us
         else:
-            self._first.off_at = self._first.busy_until + self._own_window
+            stays = max(self._window, self._own_window)
+            self._first.off_at = self._first.busy_until + stays
 
     def hear(self, at_us: int) -> None:
         """A request comes that is served elsewhere, and might have been served here."""

@@ -12,7 +12,7 @@ import orjson
 
 from gateway.alert_settings import AlertSettings
 from gateway.clock import Clock, rfc3339
-from gateway.operation import new_id
+from gateway.execution.operation import new_id
 from gateway.registry import Target
 from gateway.warmth.alarm import Alarm, Thresholds, Totals, Worsening
 from gateway.webhooks import WebhookRefused, post

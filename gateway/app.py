@@ -23,10 +23,13 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.accounting.settle import settle_interrupted
 from gateway.alerting import Alerting
-from gateway.charging import Charging
 from gateway.clock import Clock
 from gateway.errors import GatewayError, ResultsUnavailable
-from gateway.executor import Executor
+from gateway.execution.charging import Charging
+from gateway.execution.executor import Executor
+from gateway.execution.results import Results
+from gateway.execution.resuming import resume_charges
+from gateway.execution.warm_start import recall, supervise
 from gateway.http import budgets as budget_routes
 from gateway.http import (
     chat,
@@ -50,18 +53,18 @@ from gateway.http.idempotency import Idempotency
 from gateway.http.state import State
 from gateway.keeping.left_open import book_left_open
 from gateway.keeping.starting import keepers
-from gateway.ledger import signs
 from gateway.ledger.errors import LedgerUnavailable, SchemaMismatch, StoreUnavailable
-from gateway.ledger.journal import Journal
-from gateway.ledger.lag import LagMeter
 from gateway.ledger.layout import database_path, journal_dir, keys_path, results_path
-from gateway.ledger.opened import Opened
-from gateway.ledger.recovery import recover
-from gateway.ledger.reports import MOST_ROWS_READ, Reports
+from gateway.ledger.reading import signs
+from gateway.ledger.reading.opened import Opened
+from gateway.ledger.reading.spend import SpendReader
+from gateway.ledger.reading.unsettled import Unsettled
+from gateway.ledger.reports.reports import MOST_ROWS_READ, Reports
 from gateway.ledger.rows import AttemptRow
-from gateway.ledger.shipping import ShipperProcess
-from gateway.ledger.spend import SpendReader
-from gateway.ledger.unsettled import Unsettled
+from gateway.ledger.shipping.child import ShipperProcess
+from gateway.ledger.shipping.lag import LagMeter
+from gateway.ledger.writing.journal import Journal
+from gateway.ledger.writing.recovery import recover
 from gateway.limits.book import MemoryBook
 from gateway.limits.budgets import Budgets
 from gateway.limits.keystore import KeyStore, KeyStoreUnusable, StoredKey
@@ -70,12 +73,9 @@ from gateway.limits.rates import MemoryBuckets
 from gateway.pulse import Pulse
 from gateway.reconciliation.driver import Reconciliation
 from gateway.registry import Registry, Target
-from gateway.results import Results
-from gateway.resuming import resume_charges
 from gateway.routing import Routes
 from gateway.settings import ConfigError, Settings
 from gateway.tracing import telling
-from gateway.warm_start import recall, supervise
 from providers.contract import EndsWithGateway, Http, ProviderPlugin, ProviderSettings
 from providers.toolkit.http import open_http
 

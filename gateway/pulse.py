@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from gateway.executor import Executor
+from gateway.execution.executor import Executor
 
 BEAT_SECONDS = 10
 KEPT_SECONDS = 1800

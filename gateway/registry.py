@@ -15,12 +15,13 @@ from gateway.accounting.metering import TokenEstimator
 from gateway.accounting.prices import Billed, Tariff
 from gateway.accounting.sharing import Sharing
 from gateway.accounting.usual import Usual
-from gateway.booting import can_boot_alone
+from gateway.execution.booting import can_boot_alone
+from gateway.execution.prospect import Prospect
+from gateway.execution.waking import Held, Waking
 from gateway.limits.circuit import Circuit
 from gateway.limits.gate import Gate
 from gateway.plugins import installed, load_plugin, plugin_with_preset
 from gateway.pricebook.configured import price_book, tariff_of
-from gateway.prospect import Prospect
 from gateway.settings import (
     ConfigError,
     DeploymentSettings,
@@ -30,7 +31,6 @@ from gateway.settings import (
     explain,
 )
 from gateway.tracing import exporter_installed
-from gateway.waking import Held, Waking
 from gateway.warmth.outlook import Outlook
 from gateway.warmth.priors import Prior, prior_of
 from gateway.warmth.warmth import Warmth

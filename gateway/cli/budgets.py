@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.cli.output import Column, print_json, print_rows
 from gateway.ledger.layout import keys_path
-from gateway.ledger.spend import SpendQuery, spent
+from gateway.ledger.reading.spend import SpendQuery, spent
 from gateway.limits.book import Balance
 from gateway.limits.budgets import Budget, budget_json
 from gateway.limits.keystore import KeyStore

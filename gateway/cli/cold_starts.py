@@ -159,8 +159,8 @@ def _explain(
     from gateway.cli.tables import range_of
     from gateway.ledger.errors import BadQuery
     from gateway.ledger.layout import database_path
-    from gateway.ledger.query import ReportQuery, duration_us
-    from gateway.ledger.reports import Reports
+    from gateway.ledger.reports.query import ReportQuery, duration_us
+    from gateway.ledger.reports.reports import Reports
 
     try:
         against_us = duration_us(against)

@@ -144,8 +144,8 @@ def _answer(
     from gateway.comparison.run import answer
     from gateway.ledger.errors import BadQuery
     from gateway.ledger.layout import database_path, journal_dir
-    from gateway.ledger.query import ReportQuery
-    from gateway.ledger.reports import Reports
+    from gateway.ledger.reports.query import ReportQuery
+    from gateway.ledger.reports.reports import Reports
     from gateway.pricebook.configured import price_book
 
     config, data_dir = places

@@ -9,9 +9,9 @@ from typing import Any
 from gateway.accounting.explain import explained
 from gateway.cli.options import instant
 from gateway.cli.output import Column, print_line, print_report, print_rows
-from gateway.ledger.attempts import attempts_of, corrections_of, ended_attempts
-from gateway.ledger.correcting import catch_up, correct
 from gateway.ledger.errors import LedgerUnavailable
+from gateway.ledger.reading.attempts import attempts_of, corrections_of, ended_attempts
+from gateway.ledger.writing.correcting import catch_up, correct
 from gateway.pricebook.configured import price_book
 from gateway.pricebook.repricing import Repricing, left_as_they_are
 from gateway.settings import ConfigError, Settings

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from gateway.history.billed import Booking
     from gateway.history.importing import Importer, Tally
     from gateway.history.rows import Rules
-    from gateway.ledger.imports import ImportJournal
     from gateway.ledger.rows import AttemptRow, ChargeRow
+    from gateway.ledger.writing.imports import ImportJournal
     from providers.contract import BilledSum
 
     ChargesFor: TypeAlias = Callable[[Collection[AttemptRow]], Sequence[ChargeRow]]
@@ -35,7 +35,7 @@ def run(
 ) -> Tally:
     """Read, write, ship. Raises ConfigError with words for the operator."""
     from gateway.history.importing import Importer
-    from gateway.ledger.imports import Origins
+    from gateway.ledger.writing.imports import Origins
 
     data_dir = settings.server.data_dir
     with _writing(data_dir) as journal, Origins(data_dir) as origins, _Bar(since) as show:
@@ -67,7 +67,7 @@ def _writing(data_dir: Path) -> Iterator[ImportJournal]:
     """A journal file, while no other import runs and the database is level; shipped afterwards."""
     from gateway.ledger import layout
     from gateway.ledger.errors import LedgerUnavailable
-    from gateway.ledger.imports import ImportJournal, bring_in
+    from gateway.ledger.writing.imports import ImportJournal, bring_in
 
     data_dir.mkdir(parents=True, exist_ok=True)
     lock = layout.take(data_dir / "import.lock", create=True)
@@ -157,7 +157,7 @@ def _show(tally: Tally | None, asked: str | None, booking: Booking | None) -> No
 
 
 def _booking_json(booking: Booking) -> dict[str, Any]:
-    from gateway.ledger.views import usd
+    from gateway.ledger.reports.views import usd
 
     return {
         "sums": booking.sums,
@@ -189,7 +189,7 @@ def _tally_json(tally: Tally, asked: str | None) -> dict[str, Any]:
 
 def _known_usd(tally: Tally) -> str | None:
     """Of jobs whose cost nobody knows the sum is not 0: there is none."""
-    from gateway.ledger.views import usd
+    from gateway.ledger.reports.views import usd
 
     return usd(tally.known_pico_usd) if tally.unpriced < max(1, tally.added) else None
 

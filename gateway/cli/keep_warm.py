@@ -57,7 +57,7 @@ _LEAVE_OUT = ("budget USD", "saved s", "kept s", "open USD", "wasted USD", "wast
 def _statement(settings: Any, begin_us: int, end_us: int) -> list[dict[str, Any]]:
     from gateway.keeping.statement import statement
     from gateway.ledger.layout import database_path
-    from gateway.ledger.reports import Reports
+    from gateway.ledger.reports.reports import Reports
 
     reports = Reports(database_path(ledger_of(settings)))
     try:

@@ -51,7 +51,7 @@ def verify(
     Exit status 1 when something is wrong. An attempt that a dead gateway left open is: the next
     start ends it. One that runs in a living gateway is not.
     """
-    from gateway.ledger.inspect import verify as problems_of
+    from gateway.ledger.care.inspect import verify as problems_of
 
     form = form_of(as_json, as_csv)
     problems = problems_of(ledger_of(settings_of(config, data_dir)))
@@ -75,8 +75,8 @@ def migrate(config: ConfigOption = None, data_dir: DataDirOption = None) -> None
     """
     settings = settings_of(config, data_dir)
     from gateway.ledger.layout import database_path
-    from gateway.ledger.store import Store
-    from gateway.ledger.upkeep import Upkeep, maintenance
+    from gateway.ledger.months.upkeep import Upkeep, maintenance
+    from gateway.ledger.shipping.store import Store
 
     folder = ledger_of(settings)
     with maintenance(folder) as ours:
@@ -110,8 +110,8 @@ def backup(
     """
     from rich.console import Console
 
-    from gateway.ledger.backup import BackupRefused
-    from gateway.ledger.backup import backup as copy
+    from gateway.ledger.care.backup import BackupRefused
+    from gateway.ledger.care.backup import backup as copy
 
     console = Console(stderr=True)
     folder = ledger_of(settings_of(config, data_dir))
@@ -146,10 +146,10 @@ def prune(
     import time
 
     from gateway.ledger.layout import archive_dir, database_path
-    from gateway.ledger.months import month_of
-    from gateway.ledger.sealing import Sealer
-    from gateway.ledger.store import Store
-    from gateway.ledger.upkeep import first_kept, maintenance
+    from gateway.ledger.months.archive import month_of
+    from gateway.ledger.months.sealing import Sealer
+    from gateway.ledger.months.upkeep import first_kept, maintenance
+    from gateway.ledger.shipping.store import Store
 
     if before is not None and keep_days is not None:
         raise ConfigError("--before or --keep-days, not both")
@@ -197,7 +197,7 @@ def export(
 
     An empty cell is "not known", never 0.
     """
-    from gateway.ledger.export import export as write
+    from gateway.ledger.reports.export import export as write
 
     if form not in ("csv", "focus"):
         raise ConfigError("--format is csv or focus")

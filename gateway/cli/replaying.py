@@ -100,8 +100,8 @@ def streams_of(
     from gateway.cli.tables import range_of
     from gateway.ledger.errors import BadQuery
     from gateway.ledger.layout import database_path
-    from gateway.ledger.query import ReportQuery
-    from gateway.ledger.reports import Reports
+    from gateway.ledger.reports.query import ReportQuery
+    from gateway.ledger.reports.reports import Reports
     from gateway.simulation import sources
     from gateway.simulation.streams import Reading
 

@@ -21,7 +21,7 @@ from gateway.cli.options import (
 )
 from gateway.cli.output import Column, print_json, print_line, print_rows
 from gateway.ledger.errors import BadQuery
-from gateway.ledger.query import MOST_ROWS, ReportQuery
+from gateway.ledger.reports.query import MOST_ROWS, ReportQuery
 from gateway.settings import ConfigError
 
 Values = list[str] | None
@@ -186,7 +186,7 @@ def _show(
     data_dir: Path | None,
 ) -> None:
     from gateway.ledger.layout import database_path
-    from gateway.ledger.reports import Reports
+    from gateway.ledger.reports.reports import Reports
 
     reports = Reports(database_path(ledger_of(settings_of(config, data_dir))))
     read = getattr(reports, which)

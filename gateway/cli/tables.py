@@ -25,7 +25,7 @@ from gateway.cli.output import cell as _cell
 from gateway.cli.output import console as _console
 from gateway.ledger.errors import BadQuery
 from gateway.ledger.layout import database_path
-from gateway.ledger.query import MOST_ROWS
+from gateway.ledger.reports.query import MOST_ROWS
 from gateway.settings import ConfigError, Settings
 
 
@@ -121,7 +121,7 @@ _PROVIDERS: list[Column] = [
 
 def show_costs(data_dir: Path, query: dict[str, Any], form: str, *, plot: bool = False) -> None:
     """The cost report; a terminal gets the short of it, JSON and CSV get all."""
-    from gateway.ledger.cost_report import known_usd as _known
+    from gateway.ledger.reports.cost_report import known_usd as _known
 
     rows = report_rows(data_dir, "costs", query)
     if form == "json":
@@ -160,7 +160,7 @@ def _at_most(text: str | None) -> str | None:
 def _plot_costs(rows: list[dict[str, Any]], groups: list[Column]) -> None:
     """Known dollars as bars on one scale; "?" stands where nothing is known, "+?" for a part."""
     from gateway.cli.plot import bar, fitting
-    from gateway.ledger.cost_report import known_usd
+    from gateway.ledger.reports.cost_report import known_usd
 
     known = [known_usd(row) for row in rows]
     most = max((float(usd) for usd in known if usd is not None), default=0.0)
@@ -177,7 +177,7 @@ def _plot_costs(rows: list[dict[str, Any]], groups: list[Column]) -> None:
 
 def show_ledger_info(data_dir: Path, form: str) -> None:
     """What the durable record holds."""
-    from gateway.ledger.inspect import info
+    from gateway.ledger.care.inspect import info
 
     found = info(data_dir)
     rows: list[dict[str, Any]] = []
@@ -198,7 +198,7 @@ _WHAT = ("what", "value")
 
 def report_rows(data_dir: Path, report: str, query: dict[str, Any]) -> list[dict[str, Any]]:
     """All pages of a report. Raises ConfigError."""
-    from gateway.ledger.reports import ReportQuery, Reports
+    from gateway.ledger.reports.reports import ReportQuery, Reports
 
     start_at_us, end_at_us = range_of(query["start_time"], query["end_time"])
     try:

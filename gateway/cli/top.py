@@ -105,8 +105,8 @@ def _row(
     cost: dict[str, Any] | None,
     minutes: int,
 ) -> dict[str, Any]:
-    from gateway.ledger.cost_report import known_usd
-    from gateway.standing import kind_of, word_of
+    from gateway.ledger.reports.cost_report import known_usd
+    from gateway.warmth.standing import kind_of, word_of
 
     known = "0" if cost is None else known_usd(cost)
     per_hour = None if known is None else Decimal(known) * 60 / minutes

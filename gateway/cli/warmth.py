@@ -59,10 +59,10 @@ def _plot(row: dict[str, Any]) -> None:
 
 
 def _rows(settings: Settings, data_dir: Path) -> list[dict[str, Any]]:
+    from gateway.execution.warm_start import remembered
     from gateway.ledger.layout import database_path
-    from gateway.ledger.reports import Reports
+    from gateway.ledger.reports.reports import Reports
     from gateway.registry import Registry
-    from gateway.warm_start import remembered
     from gateway.warmth.view import warmth_json
     from providers.toolkit.http import open_http
 

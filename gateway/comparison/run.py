@@ -11,9 +11,9 @@ from gateway.accounting.prices import PriceBook
 from gateway.comparison.ask import Ask
 from gateway.comparison.compare import compare
 from gateway.comparison.trace_files import read_trace, what_if
-from gateway.ledger.query import ReportQuery
-from gateway.ledger.reports import Reports
-from gateway.ledger.traffic import MOST_ROWS
+from gateway.ledger.reports.query import ReportQuery
+from gateway.ledger.reports.reports import Reports
+from gateway.ledger.reports.traffic import MOST_ROWS
 from gateway.settings import Settings
 from gateway.warmth.arrivals import Traffic
 

@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 
-from gateway.ledger.booked import booked
-from gateway.ledger.reading import reading
+from gateway.ledger.reading.booked import booked
+from gateway.ledger.reading.looking import reading
 from gateway.ledger.rows import AttemptRow, ChargeRow
 from gateway.reconciliation.bill import read_bill
 from gateway.reconciliation.names import deployments_called, names_in

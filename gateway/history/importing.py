@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from gateway.history.rows import Rules, imported
-from gateway.ledger.imports import ImportJournal, Origins
 from gateway.ledger.rows import AttemptRow, ChargeRow
+from gateway.ledger.writing.imports import ImportJournal, Origins
 from providers.contract import JobReport
 
 logger = logging.getLogger(__name__)

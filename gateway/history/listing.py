@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from gateway.history.importing import Importer
-from gateway.ledger.housekeeping import write_whole
+from gateway.ledger.shipping.housekeeping import write_whole
 from providers.contract import Findable, RateLimited
 
 _MOST_WAITS = 10

@@ -9,14 +9,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gateway.execution import Run
+from gateway.execution.operation import Order
+from gateway.execution.results import KeptAnswer
+from gateway.execution.run import Run
 from gateway.http.doors import Caller
 from gateway.http.errors import HttpError
 from gateway.http.state import State
 from gateway.ledger.rows import AttemptRow
 from gateway.limits.rates import UNBOUNDED_OUTPUT_TOKENS, Buckets, Draw, Kind, Level, draws_for
-from gateway.operation import Order
-from gateway.results import KeptAnswer
 
 _NOTHING: Mapping[str, str] = {}
 

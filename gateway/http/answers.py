@@ -8,9 +8,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from starlette.responses import Response
 
-from gateway.execution import Run
+from gateway.execution.run import Run
 from gateway.http.errors import HttpError, error_json, error_response
-from gateway.ledger import views
+from gateway.ledger.reports import views
 
 _UNIONS = ("input", "content", "stop")  # fields that take one of several types
 _LONGEST_NAME = 100  # of a caller's own names, in an error

@@ -8,9 +8,9 @@ import math
 from starlette.requests import Request
 from starlette.types import Receive
 
+from gateway.execution.watchdog import Watchdog
 from gateway.http.errors import HttpError
 from gateway.settings import ServerSettings
-from gateway.watchdog import Watchdog
 
 _BYTES_PER_EXTRA_SECOND = 16 << 10
 

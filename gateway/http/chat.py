@@ -10,7 +10,9 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.responses import Response
 
-from gateway.execution import Run
+from gateway.execution.operation import OnDisconnect, Order
+from gateway.execution.results import KeptAnswer
+from gateway.execution.run import Run
 from gateway.http.admission import admit
 from gateway.http.answers import failure_response, headers_of, operation_json, rejection
 from gateway.http.body import read_json_body
@@ -30,8 +32,6 @@ from gateway.http.patience import Waiting, patience_of
 from gateway.http.sse import EventStream, frame, stream_at_once
 from gateway.http.state import State, state_of
 from gateway.http.wishes import NO_WISH, RoutingBody, choice_json, plan_for
-from gateway.operation import OnDisconnect, Order
-from gateway.results import KeptAnswer
 from providers.contract import GenerateRequest, Parameters
 
 ROUTE = "chat.completions"

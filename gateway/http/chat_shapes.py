@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
-from gateway.eventlog import Entry
-from gateway.execution import Run
+from gateway.execution.eventlog import Entry
+from gateway.execution.run import Run
 from gateway.http.answers import operation_json, run_error_json
 from gateway.http.errors import HttpError
 from gateway.http.sse import frame

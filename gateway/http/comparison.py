@@ -18,7 +18,7 @@ from gateway.http.parameters import RANGE, TEXT, Parameter, once
 from gateway.http.reports import caught_up, filters_of, range_of
 from gateway.http.state import State, state_of
 from gateway.ledger.errors import BadQuery
-from gateway.ledger.query import ReportQuery
+from gateway.ledger.reports.query import ReportQuery
 
 router = APIRouter()
 

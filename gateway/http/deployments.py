@@ -9,15 +9,15 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from gateway.candidates import candidate_of, considered_json
 from gateway.clock import rfc3339
+from gateway.execution.candidates import candidate_of, considered_json
 from gateway.http.errors import HttpError
 from gateway.http.json import json_response
 from gateway.http.parameters import only
 from gateway.http.state import State, state_of
 from gateway.registry import Target
 from gateway.routing import Considered
-from gateway.standing import stands
+from gateway.warmth.standing import stands
 from gateway.warmth.view import outlook_json
 from providers.contract import ProviderError, Warmable
 

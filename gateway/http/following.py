@@ -6,7 +6,7 @@ import asyncio
 
 from starlette.requests import Request
 
-from gateway.execution import Run
+from gateway.execution.run import Run
 from gateway.http.body import ClientGone
 from gateway.http.patience import Waiting
 from providers.contract import Delta, Output

@@ -18,9 +18,11 @@ from pydantic import (
 )
 from starlette.responses import Response
 
-from gateway.answer import output_json
-from gateway.eventlog import Entry
-from gateway.execution import Run
+from gateway.execution.answer import output_json
+from gateway.execution.eventlog import Entry
+from gateway.execution.operation import OnDisconnect, Order
+from gateway.execution.results import KeptAnswer
+from gateway.execution.run import Run
 from gateway.http.admission import admit
 from gateway.http.answers import (
     failure_response,
@@ -39,8 +41,6 @@ from gateway.http.patience import Waiting, patience_of
 from gateway.http.sse import EventStream, frame, stream_at_once
 from gateway.http.state import State, state_of
 from gateway.http.wishes import NO_WISH, RoutingBody, choice_json, plan_for
-from gateway.operation import OnDisconnect, Order
-from gateway.results import KeptAnswer
 from providers.contract import (
     Accepted,
     Booting,

@@ -19,9 +19,9 @@ import orjson
 from starlette.requests import Request
 
 from gateway.clock import Clock
-from gateway.execution import Run
+from gateway.execution.results import KeptAnswer, Results
+from gateway.execution.run import Run
 from gateway.http.errors import HttpError
-from gateway.results import KeptAnswer, Results
 
 HEADER = "idempotency-key"
 _LONGEST_KEY = 255

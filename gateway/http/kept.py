@@ -11,14 +11,14 @@ import orjson
 from starlette.requests import Request
 
 from gateway.errors import ResultsUnavailable
-from gateway.execution import Keep, Run
+from gateway.execution.operation import Order
+from gateway.execution.results import KeptAnswer
+from gateway.execution.run import Keep, Run
 from gateway.http.answers import run_error_json
 from gateway.http.errors import HttpError
 from gateway.http.idempotency import HEADER, identity_of
 from gateway.http.patience import call_scope, retry_scope
 from gateway.http.state import State
-from gateway.operation import Order
-from gateway.results import KeptAnswer
 from gateway.tracing import trace_of
 
 logger = logging.getLogger(__name__)

@@ -10,8 +10,16 @@ from starlette.datastructures import QueryParams
 
 from gateway.http.errors import HttpError
 from gateway.ledger.errors import BadQuery
-from gateway.ledger.query import BUCKET_WIDTHS, DIMENSIONS, DURATION, MOST_ROWS, SPLITS, TAG, VALUES
-from gateway.ledger.row_filters import (
+from gateway.ledger.reports.query import (
+    BUCKET_WIDTHS,
+    DIMENSIONS,
+    DURATION,
+    MOST_ROWS,
+    SPLITS,
+    TAG,
+    VALUES,
+)
+from gateway.ledger.reports.row_filters import (
     BIN,
     CHOICES,
     MOST_DAYS,

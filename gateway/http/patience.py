@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
-from gateway.booting import come_back_seconds
 from gateway.clock import rfc3339
 from gateway.errors import DeadlineExceeded
-from gateway.execution import Run
+from gateway.execution.booting import come_back_seconds
+from gateway.execution.operation import Order
+from gateway.execution.run import Run
 from gateway.http.errors import HttpError, error_response
 from gateway.http.json import json_response
-from gateway.operation import Order
 
 RETRY_COUNT, READ_TIMEOUT = "x-stainless-retry-count", "x-stainless-read-timeout"
 _LONGEST_WAIT_SECONDS = 3600

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from gateway.http.state import State
-from gateway.ledger.query import ReportQuery
+from gateway.ledger.reports.query import ReportQuery
 from gateway.registry import Target
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from starlette.datastructures import QueryParams
 from starlette.responses import Response
 
 from gateway.clock import rfc3339
-from gateway.execution import Run
+from gateway.execution.run import Run
+from gateway.execution.sofar import so_far_json
 from gateway.http.doors import Caller
 from gateway.http.errors import HttpError
 from gateway.http.json import json_response
@@ -29,13 +30,12 @@ from gateway.http.parameters import (
     once,
 )
 from gateway.http.state import State, state_of
-from gateway.ledger import views
 from gateway.ledger.errors import BadQuery
-from gateway.ledger.query import MOST_ROWS, ReportQuery, duration_us
-from gateway.ledger.reports import Reports
-from gateway.ledger.row_filters import OF_CHARGES, OF_OPERATIONS
+from gateway.ledger.reports import views
+from gateway.ledger.reports.query import MOST_ROWS, ReportQuery, duration_us
+from gateway.ledger.reports.reports import Reports
+from gateway.ledger.reports.row_filters import OF_CHARGES, OF_OPERATIONS
 from gateway.settings import Scope
-from gateway.sofar import so_far_json
 
 router = APIRouter()
 

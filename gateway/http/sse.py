@@ -14,7 +14,7 @@ import orjson
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from gateway.eventlog import Entry, EventLog, Follower
+from gateway.execution.eventlog import Entry, EventLog, Follower
 
 KEEP_ALIVE = b": keep-alive\n\n"
 

@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
-from gateway.executor import Executor
+from gateway.execution.executor import Executor
+from gateway.execution.results import Results
 from gateway.http.dashboard.glance import Glance
 from gateway.http.dashboard.sessions import Sessions
 from gateway.http.doors import Keyring
 from gateway.http.idempotency import Idempotency
-from gateway.ledger.lag import LagMeter
-from gateway.ledger.reports import Reports
-from gateway.ledger.shipping import ShipperProcess
+from gateway.ledger.reports.reports import Reports
+from gateway.ledger.shipping.child import ShipperProcess
+from gateway.ledger.shipping.lag import LagMeter
 from gateway.limits.budgets import Budgets
 from gateway.limits.keystore import KeyStore
 from gateway.limits.keywatch import KeyWatch
@@ -24,7 +25,6 @@ from gateway.limits.rates import Buckets
 from gateway.pulse import Pulse
 from gateway.reconciliation.driver import Reconciliation
 from gateway.registry import Registry, Target
-from gateway.results import Results
 from gateway.routing import Routes
 from gateway.settings import Settings
 

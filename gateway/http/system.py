@@ -11,8 +11,8 @@ from starlette.responses import Response
 from gateway.http.errors import HttpError
 from gateway.http.json import json_response
 from gateway.http.state import State, state_of
-from gateway.ledger.lag import Lag
 from gateway.ledger.layout import metrics_path
+from gateway.ledger.shipping.lag import Lag
 from gateway.telemetry import live
 
 router = APIRouter()

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from gateway.candidates import arranged, considered_json
+from gateway.execution.candidates import arranged, considered_json
 from gateway.http.errors import HttpError
 from gateway.http.state import State
 from gateway.registry import Target

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.accounting.prices import PriceRow
 from gateway.accounting.settle import pico
-from gateway.charging import Charging
+from gateway.execution.charging import Charging
 from gateway.keeping.slices import slice_line
 from gateway.keeping.stays import Slice
 from gateway.registry import Target

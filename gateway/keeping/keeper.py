@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from gateway.charging import Charging
+from gateway.execution.charging import Charging
 from gateway.keeping.booking import book_slice, row_at
 from gateway.keeping.settings import KeepWarmSettings
 from gateway.keeping.stays import Slice, Stays

@@ -23,12 +23,12 @@ from decimal import Decimal
 
 from gateway.accounting.hours import hours_of
 from gateway.accounting.lines import Line, line_usd
-from gateway.charging import Charging
+from gateway.execution.charging import Charging
 from gateway.keeping.booking import row_at
 from gateway.keeping.keeper import PING_SHARE
 from gateway.keeping.slices import slice_line
 from gateway.keeping.stays import Slice, sliced
-from gateway.ledger.opened import Going, Opened
+from gateway.ledger.reading.opened import Going, Opened
 from gateway.ledger.rows import OpenCharge
 from gateway.ledger.stay_rules import UNUSED, USED
 from gateway.registry import Target

@@ -11,13 +11,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from gateway.charging import Charging
 from gateway.configuration import ConfigError
+from gateway.execution.charging import Charging
 from gateway.keeping.keeper import Keeper
 from gateway.keeping.settings import KeepWarmSettings, Schedule
 from gateway.ledger.errors import SchemaMismatch, StoreUnavailable
-from gateway.ledger.query import ReportQuery
-from gateway.ledger.reports import Reports
+from gateway.ledger.reports.query import ReportQuery
+from gateway.ledger.reports.reports import Reports
 from gateway.registry import Registry, Target
 from gateway.settings import Settings
 from gateway.warmth.arrivals import Traffic

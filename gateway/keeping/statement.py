@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from gateway.keeping.settings import KeepWarmSettings
-from gateway.ledger.kept_warm import KeptWarm
+from gateway.ledger.reports.kept_warm import KeptWarm
 from gateway.ledger.stay_rules import GOES_ON, REST, UNUSED, USED
 from gateway.settings import DeploymentSettings
 

@@ -18,9 +18,9 @@ from typing import Any
 from gateway.accounting.prices import PriceRow
 from gateway.clock import Clock, rfc3339
 from gateway.errors import BudgetExceeded, BudgetRanOut, BudgetUnknown, PriceUnknown
+from gateway.ledger.reading.spend import SpendQuery, Spent
+from gateway.ledger.reports.views import usd
 from gateway.ledger.rows import AttemptRow
-from gateway.ledger.spend import SpendQuery, Spent
-from gateway.ledger.views import usd
 from gateway.limits.book import Balance, Book, Claim
 from gateway.limits.exposure import Rates, exposure_of
 from gateway.limits.hold import Hold

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.errors import BudgetRanOut
-from gateway.ledger.counting import counted_pico_usd
+from gateway.ledger.reading.counting import counted_pico_usd
 from gateway.ledger.rows import AttemptRow
 from gateway.limits.book import Book
 from gateway.limits.exposure import Exposure

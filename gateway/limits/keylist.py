@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from gateway.clock import rfc3339
-from gateway.ledger.views import usd
+from gateway.ledger.reports.views import usd
 from gateway.limits.keystore import StoredKey
 from gateway.settings import KeySettings
 

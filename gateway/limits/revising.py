@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.ledger.errors import SchemaMismatch, StoreUnavailable
-from gateway.ledger.spend_changes import SpendChange
+from gateway.ledger.shipping.spend_changes import SpendChange
 from gateway.limits.book import Book
 from gateway.limits.windows import Window
 

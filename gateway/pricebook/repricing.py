@@ -19,8 +19,8 @@ from pydantic import ValidationError
 from gateway.accounting.prices import PriceBook, PriceRow, Tariff
 from gateway.accounting.recompute import priced_by_provider, recomputed, refused_before_work
 from gateway.accounting.settle import booked
+from gateway.ledger.reports.views import usd, usd_or_null
 from gateway.ledger.rows import AttemptRow
-from gateway.ledger.views import usd, usd_or_null
 from gateway.pricebook.configured import tariff_of
 from gateway.settings import Settings
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from gateway.ledger.booked import Booked
+from gateway.ledger.reading.booked import Booked
 from gateway.reconciliation.bill import BillLine
 from gateway.reconciliation.statement import EXACT, TAX, Group, Statement, Sum, judge, plain
 

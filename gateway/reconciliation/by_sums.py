@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TypeAlias
 
-from gateway.ledger.booked import Booked
+from gateway.ledger.reading.booked import Booked
 from gateway.reconciliation.bill import BillLine
 from gateway.reconciliation.by_jobs import name_by_ratio, no_traffic_name
 from gateway.reconciliation.periods import SLOT_US, Interval, Window, containing, micros

@@ -10,10 +10,10 @@ from decimal import Decimal
 from pathlib import Path
 
 from gateway.clock import rfc3339
-from gateway.ledger.booked import booked
 from gateway.ledger.errors import LedgerUnavailable
-from gateway.ledger.imports import ImportJournal, bring_in
+from gateway.ledger.reading.booked import booked
 from gateway.ledger.rows import ChargeRow
+from gateway.ledger.writing.imports import ImportJournal, bring_in
 from gateway.reconciliation.bill import BillLine, read_bill
 from gateway.reconciliation.by_jobs import ZONES_US, compare_jobs
 from gateway.reconciliation.by_sums import compare_sums

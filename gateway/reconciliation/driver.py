@@ -11,9 +11,9 @@ from typing import Protocol, TypeAlias
 
 from gateway.clock import Clock
 from gateway.ledger.errors import SchemaMismatch, StoreUnavailable
-from gateway.ledger.journal import Journal
+from gateway.ledger.reading.unsettled import MOST_ROWS
 from gateway.ledger.rows import AttemptRow
-from gateway.ledger.unsettled import MOST_ROWS
+from gateway.ledger.writing.journal import Journal
 from gateway.reconciliation.lookups import Answer, Lookups, Patience
 from gateway.reconciliation.matching import match, window
 from gateway.reconciliation.options import ReconciliationSettings

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Context, Decimal
 from typing import Any, Literal, TypeAlias
 
-from gateway.ledger.booked import Booked
+from gateway.ledger.reading.booked import Booked
 
 Verdict: TypeAlias = Literal["matched", "different", "provider_only", "gateway_only"]
 Name: TypeAlias = Literal[

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gateway.ledger.housekeeping import write_whole
 from gateway.ledger.rows import ChargeRow
+from gateway.ledger.shipping.housekeeping import write_whole
 from gateway.reconciliation.statement import TAX, Group, Statement, rule_of
 
 _MOST = 120

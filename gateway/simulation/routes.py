@@ -1,7 +1,7 @@
 """Streams of requests over several deployments that scale to zero, by routing strategy.
 
 The gateway's own strategies ask ``gateway.routing.choose``, and with a dual boot
-``gateway.hedging.dual_boot``, about what a gateway would know of each deployment by then
+``gateway.execution.hedging.dual_boot``, about what a gateway would know of each deployment by then
 (``seen``), as a live one does. The first four are what ordinary balancers do, here for comparison
 only.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, Protocol, TypeAlias
 
 from gateway.accounting.prices import PriceRow
-from gateway.hedging import dual_boot
+from gateway.execution.hedging import dual_boot
 from gateway.routing import STRATEGIES, ModelRules, Strategy, WhenCold, Wish, choose
 from gateway.simulation.boot_times import between
 from gateway.simulation.seen import Beside, Seen

@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 from gateway.accounting.metering import TokenEstimator
 from gateway.accounting.prices import PriceRow
 from gateway.accounting.usual import Usual
-from gateway.prospect import Prospect
+from gateway.execution.prospect import Prospect
 from gateway.routing import Candidate
 from gateway.warmth.kept import Kept, Served
 from gateway.warmth.priors import Prior

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from gateway.ledger.errors import BadQuery
-from gateway.ledger.query import ReportQuery
-from gateway.ledger.reports import Reports
+from gateway.ledger.reports.query import ReportQuery
+from gateway.ledger.reports.reports import Reports
 from gateway.simulation.streams import Reading, Stream, Streams, of_rows, read_streams
 from gateway.simulation.synthetic import DAY_US, KINDS, made
 

@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from gateway.ledger.fold import Batch
+from gateway.ledger.shipping.fold import Batch
 from gateway.telemetry.spans import Span, SpanFold
 
 _SEND_EVERY_SECONDS = 1.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, get_args
 
-from gateway.ledger.lag import Lag
+from gateway.ledger.shipping.lag import Lag
 from gateway.registry import Target
 from gateway.telemetry.families import Values, exposition_of
 from gateway.warmth.outlook import State

@@ -16,7 +16,7 @@ import orjson
 from gateway.clock import rfc3339
 from gateway.errors import GatewayError
 from gateway.ledger.errors import LedgerUnavailable
-from gateway.ledger.views import usd_or_null
+from gateway.ledger.reports.views import usd_or_null
 from providers.contract import ProviderError
 
 _OUR_WORDS = (ProviderError, GatewayError, LedgerUnavailable)

@@ -17,9 +17,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from gateway.ledger.fold import Batch
 from gateway.ledger.phases import since_dispatch
-from gateway.ledger.views import usd_or_null
+from gateway.ledger.reports.views import usd_or_null
+from gateway.ledger.shipping.fold import Batch
 from gateway.telemetry.genai import operation_name, outcome
 from gateway.tracing import span_id_of
 
@@ -128,8 +128,8 @@ def attempt_span(row: Row) -> Span:
             {
                 **_common(row, error_type),
                 "gen_ai.request.model": row["provider_model"],
-                "gateway.attempt.id": row["attempt_id"],
-                "gateway.attempt.ordinal": row["ordinal"],
+                "gateway.execution.attempt.id": row["attempt_id"],
+                "gateway.execution.attempt.ordinal": row["ordinal"],
                 "gateway.upstream.id": row["upstream_id"],
                 "gateway.hardware": row["hardware"],
                 "gateway.held_seconds": row.get("held_seconds"),
@@ -188,7 +188,7 @@ def _common(row: Row, error_type: str | None) -> dict[str, Value | None]:
         "faas.coldstart": None if verdict == "unknown" else verdict == "cold",
         "gateway.cold_start.evidence": row["evidence"],
         "gateway.cold_start.caused_boot": row["caused_boot"],
-        "gateway.operation.id": row["operation_id"],
+        "gateway.execution.operation.id": row["operation_id"],
         "gateway.model": row["model"],
         "gateway.deployment": row["deployment"],
         "gateway.status": row["status"],

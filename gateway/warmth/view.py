@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.clock import rfc3339
-from gateway.standing import stands
 from gateway.warmth.outlook import Outlook
+from gateway.warmth.standing import stands
 from gateway.warmth.warmth import Warmth
 
 

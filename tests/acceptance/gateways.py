@@ -102,7 +102,7 @@ class Gateway:
         return [Boot(int(pid), float(seconds), float(own)) for pid, seconds, own in found]
 
     def children(self, of: str) -> dict[int, psutil.Process]:
-        """Living children by what they run, ``engine.py`` or ``gateway.ledger.shipper``."""
+        """Living children by what they run: ``engine.py``, ``gateway.ledger.shipping.shipper``."""
         found = {}
         for child in psutil.Process(self.process.pid).children(recursive=True):
             self.family[child.pid] = child
@@ -117,7 +117,7 @@ class Gateway:
         return self.children("providers/local/engine.py")
 
     def shippers(self) -> dict[int, psutil.Process]:
-        return self.children("gateway.ledger.shipper")
+        return self.children("gateway.ledger.shipping.shipper")
 
     def kill(self) -> None:
         """SIGKILL, to the gateway alone."""

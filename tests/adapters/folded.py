@@ -54,7 +54,7 @@ def price_of(usd_per_second: str, *bills: str) -> PriceRow:
 async def attempt(
     deployment: Deployment, request: GenerateRequest, price: PriceRow | None = None
 ) -> Folded:
-    """Ask as ``gateway.attempt`` does: again while it loads, then fold, classify and price."""
+    """Ask as an attempt does: again while it loads, then fold, classify and price."""
     clock = asyncio.get_running_loop().time
     timeline, folded = Timeline(clock()), Folded(_row())
     usage: Any = None

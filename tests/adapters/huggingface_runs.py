@@ -103,7 +103,7 @@ async def attempt(
     pause_seconds: float = 1.0,
     within: int = 1000,
 ) -> Ran:
-    """An attempt as ``gateway.attempt`` makes it, with pauses on the emulator's clock."""
+    """An attempt as ``gateway.execution.attempt`` makes it, with pauses on the emulator's clock."""
     ran = Ran(Timeline(clock.now()))
     asked_at: float | None = None
 

@@ -18,9 +18,9 @@ from typing import Any
 from gateway.accounting.prices import PriceRow
 from gateway.app import create_app
 from gateway.clock import Clock
+from gateway.ledger.reading.spend import SpendQuery, Spent
 from gateway.ledger.rows import AttemptRow
-from gateway.ledger.spend import SpendQuery, Spent
-from gateway.ledger.spend_changes import SpendChange
+from gateway.ledger.shipping.spend_changes import SpendChange
 from gateway.limits.book import MemoryBook
 from gateway.limits.budgets import Budgets
 from gateway.limits.rates import MemoryBuckets, Rate, draws_for

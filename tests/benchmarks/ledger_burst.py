@@ -22,12 +22,13 @@ from pathlib import Path
 
 import psutil
 
-from gateway.ledger.journal import Journal
 from gateway.ledger.layout import database_path, journal_dir
 from gateway.ledger.rows import AttemptRow
+from gateway.ledger.writing.journal import Journal
 from tests.benchmarks.ledger_size import pattern, say
 from tests.ledger.samples import begun
 
+SHIPPER = "gateway.ledger.shipping.shipper"
 _TICK_SECONDS = 0.02
 _POLL_SECONDS = 0.02
 _PATIENCE_SECONDS = 600.0
@@ -42,7 +43,7 @@ def main() -> None:
     given.dir.mkdir(parents=True, exist_ok=True)
     journal = Journal.open(journal_dir(given.dir))
     shipper = subprocess.Popen(
-        [sys.executable, "-m", "gateway.ledger.shipper", "--data-dir", given.dir, "--no-log"],
+        [sys.executable, "-m", SHIPPER, "--data-dir", given.dir, "--no-log"],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
     )

@@ -21,8 +21,8 @@ from pathlib import Path
 import yaml
 
 from gateway.ledger.layout import archive_dir, database_path
-from gateway.ledger.months import month_of, span_of
-from gateway.ledger.spend import SpendQuery, spent
+from gateway.ledger.months.archive import month_of, span_of
+from gateway.ledger.reading.spend import SpendQuery, spent
 from tests.benchmarks.ledger_size import say
 from tests.benchmarks.process import free_port, running_server
 

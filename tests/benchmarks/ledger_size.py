@@ -29,14 +29,14 @@ from typing import Any
 
 import orjson
 
-from gateway.ledger.inspect import info
-from gateway.ledger.journal import Journal
+from gateway.ledger.care.inspect import info
 from gateway.ledger.layout import archive_dir, database_path, journal_dir
-from gateway.ledger.query import ReportQuery
-from gateway.ledger.reports import MOST_ROWS_READ, BadQuery, Reports
+from gateway.ledger.reports.query import ReportQuery
+from gateway.ledger.reports.reports import MOST_ROWS_READ, BadQuery, Reports
 from gateway.ledger.rows import AttemptRow
 from gateway.ledger.schema import metadata
-from gateway.ledger.store import Store
+from gateway.ledger.shipping.store import Store
+from gateway.ledger.writing.journal import Journal
 from tests.ledger.samples import begun, finished, priced
 
 _DAY_US = 86_400_000_000
@@ -153,7 +153,7 @@ def upgrade(folder: Path) -> int:
     """Run the shipper until all is summed up and moved, while attempts come in; how many came."""
     began = time.perf_counter()
     shipper = subprocess.Popen(
-        [sys.executable, "-m", "gateway.ledger.shipper", "--data-dir", folder, "--no-log"],
+        [sys.executable, "-m", "gateway.ledger.shipping.shipper", "--data-dir", folder, "--no-log"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )

@@ -18,7 +18,7 @@ import httpx
 import psutil
 import yaml
 
-from gateway.ledger.inspect import info
+from gateway.ledger.care.inspect import info
 from gateway.ledger.layout import database_path
 from tests.acceptance.gateways import Gateway, serving, until
 from tests.benchmarks.ledger_size import make, upgrade

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 
 import psutil
 
-from gateway.candidates import arranged
 from gateway.clock import Clock
+from gateway.execution.candidates import arranged
 from gateway.registry import Registry, Target
 from gateway.routing import Routes, Wish
 from gateway.settings import Settings

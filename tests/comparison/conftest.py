@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from gateway.cli import main
-from gateway.ledger.journal import Journal
 from gateway.ledger.layout import journal_dir
 from gateway.ledger.rows import AttemptRow
+from gateway.ledger.writing.journal import Journal
 from tests.ledger.databases import ship
 from tests.ledger.samples import begun, finished, pico
 

@@ -12,8 +12,8 @@ import pytest
 from gateway.comparison.ask import ask_of
 from gateway.comparison.run import answer
 from gateway.ledger.layout import database_path
-from gateway.ledger.query import ReportQuery
-from gateway.ledger.reports import Reports
+from gateway.ledger.reports.query import ReportQuery
+from gateway.ledger.reports.reports import Reports
 from gateway.pricebook.configured import price_book
 from gateway.settings import load
 from tests.comparison.conftest import Run, fill, now_us, of, served

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from gateway.http.dashboard.figures import seconds, usd
-from gateway.ledger.cost_report import added_up
+from gateway.ledger.reports.cost_report import added_up
 from tests.dashboard.conftest import SCRIPT_TAG
 from tests.gateway_app.gateways import Gateway, eventually, running_gateway
 

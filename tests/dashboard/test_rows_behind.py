@@ -13,10 +13,10 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from gateway.ledger.journal import Journal
 from gateway.ledger.layout import journal_dir
 from gateway.ledger.rows import AttemptRow, ChargeRow
 from gateway.ledger.stay_rules import GOES_ON, REST, UNUSED, USED
+from gateway.ledger.writing.journal import Journal
 from tests.dashboard.conftest import configuration
 from tests.gateway_app.gateways import Gateway, running_gateway
 from tests.ledger.databases import ship

@@ -113,9 +113,9 @@ class Gateway:
         return self.get(f"/v1/operations/{operation_id}")
 
     def journal(self) -> list[Any]:
-        """Every line, in order: what is on disk at this moment."""
-        files = sorted((self.data_dir / "journal").glob("*.ndjson"))
-        return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        """Every whole line, in order: what is on disk at this moment; one may be half written."""
+        texts = [f.read_text() for f in sorted((self.data_dir / "journal").glob("*.ndjson"))]
+        return [json.loads(line) for text in texts for line in text.split("\n")[:-1]]
 
     def rows(self, operation_id: str) -> list[Any]:
         """The attempts of an operation that have ended, as the journal has them."""

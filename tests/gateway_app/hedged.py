@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from gateway.racing import LOSER_SECONDS
+from gateway.execution.racing import LOSER_SECONDS
 from providers.contract import (
     Accepted,
     Booting,

@@ -16,9 +16,9 @@ import openai
 import pytest
 
 from gateway.accounting.metering import TokenEstimator
-from gateway.ledger.inspect import verify
-from gateway.ledger.journal import Journal
+from gateway.ledger.care.inspect import verify
 from gateway.ledger.rows import AttemptRow
+from gateway.ledger.writing.journal import Journal
 from providers.contract import Delta, Finished, Output, Started, UpstreamFailed, Usage
 from providers.testing import Until, Wait
 from tests.gateway_app.conftest import KEYS

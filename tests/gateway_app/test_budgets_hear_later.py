@@ -14,7 +14,7 @@ import psutil
 import pytest
 import yaml
 
-from gateway.ledger.correcting import correct
+from gateway.ledger.writing.correcting import correct
 from providers.contract import Delta, Finished, Usage
 from tests.acceptance.gateways import run_all
 from tests.gateway_app.gateways import Gateway, eventually, running_gateway
@@ -84,7 +84,7 @@ def test_what_a_dying_shipper_did_not_say_the_next_one_says(gateway: Gateway) ->
     shipper = next(
         child
         for child in psutil.Process().children()
-        if str(gateway.data_dir) in child.cmdline() and "gateway.ledger.shipper" in child.cmdline()
+        if {str(gateway.data_dir), "gateway.ledger.shipping.shipper"} <= set(child.cmdline())
     )
     # It has shipped a correction, and is killed before it says so.
     os.kill(shipper.pid, signal.SIGKILL)

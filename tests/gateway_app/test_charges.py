@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from gateway.accounting.hours import HOUR_US
-from gateway.charging import Charging
 from gateway.clock import Clock
-from gateway.ledger.inspect import info
-from gateway.ledger.journal import Journal
+from gateway.execution.charging import Charging
+from gateway.ledger.care.inspect import info
 from gateway.ledger.layout import journal_dir
 from gateway.ledger.schema import charges as charge_rows
+from gateway.ledger.writing.journal import Journal
 from gateway.registry import Registry
 from gateway.settings import Settings
 from providers.contract import Booting, Delta, Finished, RateLimited, Started

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.eventlog import EventLog, Follower, size_bytes
+from gateway.execution.eventlog import EventLog, Follower, size_bytes
 from providers.contract import Delta, Event, Output, Queued
 
 

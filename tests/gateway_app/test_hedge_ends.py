@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.racing import LOSER_SECONDS
+from gateway.execution.racing import LOSER_SECONDS
 from providers.contract import (
     Delta,
     Finished,

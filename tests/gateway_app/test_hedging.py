@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.hedging import UNKNOWN_QUIET_SECONDS
+from gateway.execution.hedging import UNKNOWN_QUIET_SECONDS
 from providers.contract import (
     Booting,
     Delta,

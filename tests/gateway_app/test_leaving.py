@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.operation import LOG_CAP_BYTES
+from gateway.execution.operation import LOG_CAP_BYTES
 from providers.contract import Accepted, Booting, Delta, Finished, Started, Usage
 from providers.testing import Wait
 from tests.emulators.openai_chat import OpenAIChat

@@ -14,8 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway.cli.commands import app
-from gateway.ledger.journal import Journal
 from gateway.ledger.layout import journal_dir
+from gateway.ledger.writing.journal import Journal
 from tests.gateway_app.gateways import Gateway, running_gateway
 from tests.ledger.databases import ship
 from tests.ledger.samples import NOON_US, begun, finished, idle_charge, unpriced

@@ -14,18 +14,18 @@ from typing import Any
 
 import pytest
 
-from gateway.candidates import arranged
-from gateway.charging import Charging
 from gateway.clock import Clock
-from gateway.execution import Run
-from gateway.executor import Executor
-from gateway.ledger.journal import Journal
+from gateway.execution.candidates import arranged
+from gateway.execution.charging import Charging
+from gateway.execution.executor import Executor
+from gateway.execution.operation import Order
+from gateway.execution.run import Run
+from gateway.execution.sofar import so_far
 from gateway.ledger.rows import AttemptRow
-from gateway.operation import Order
+from gateway.ledger.writing.journal import Journal
 from gateway.registry import Registry
 from gateway.routing import Routes, Wish
 from gateway.settings import Settings
-from gateway.sofar import so_far
 from providers.contract import (
     Accepted,
     Booting,

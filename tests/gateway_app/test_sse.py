@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.eventlog import Entry, EventLog
+from gateway.execution.eventlog import Entry, EventLog
 from gateway.http.sse import KEEP_ALIVE, EventStream, frame
 from providers.contract import Delta
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from gateway.ledger.journal import Journal
 from gateway.ledger.layout import journal_dir
+from gateway.ledger.writing.journal import Journal
 from providers.contract import Delta, Finished, Usage
 from tests.acceptance.gateways import run_all
 from tests.gateway_app.gateways import eventually, running_gateway

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gateway.app import create_app
-from gateway.ledger.shipping import ShipperProcess
+from gateway.ledger.shipping.child import ShipperProcess
 from gateway.settings import ConfigError, load
 from gateway.telemetry_settings import TelemetrySettings
 from providers.contract import Booting, Delta, Finished, Usage
@@ -134,7 +134,7 @@ def test_a_callers_trace_goes_through_to_the_provider_and_the_collector(
     assert attempt.parent_span_id.hex() == operation_span
     assert operation.parent_span_id.hex() == SPAN
     attributes = {item.key: item.value.string_value for item in operation.attributes}
-    assert attributes["gateway.operation.id"] == operation_id
+    assert attributes["gateway.execution.operation.id"] == operation_id
 
 
 def test_without_a_header_a_trace_begins_here(traced: Gateway, collector: Collector) -> None:
@@ -224,7 +224,7 @@ def test_off_nothing_is_taken_kept_or_passed_on(
     assert collector.count() == before
 
 
-@pytest.mark.parametrize("module", ["gateway.app", "gateway.ledger.shipper"])
+@pytest.mark.parametrize("module", ["gateway.app", "gateway.ledger.shipping.shipper"])
 def test_off_the_sdk_is_not_even_imported(module: str) -> None:
     told = subprocess.run(
         [sys.executable, "-c", f"import {module}, sys; print(*sys.modules)"],

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from gateway.watchdog import Watchdog
+from gateway.execution.watchdog import Watchdog
 
 
 class Handle:

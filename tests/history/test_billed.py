@@ -15,10 +15,10 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway.cli import app
-from gateway.ledger.booked import booked
-from gateway.ledger.imports import ImportJournal
-from gateway.ledger.inspect import verify
+from gateway.ledger.care.inspect import verify
+from gateway.ledger.reading.booked import booked
 from gateway.ledger.rows import AttemptRow, ChargeRow
+from gateway.ledger.writing.imports import ImportJournal
 from gateway.settings import ConfigError
 from tests.emulators.modal import TOKEN, Modal, serve_modal
 from tests.ledger.samples import idle_charge

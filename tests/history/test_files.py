@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from gateway.ledger.inspect import verify
+from gateway.ledger.care.inspect import verify
 from tests.acceptance.gateways import run, run_all
 from tests.adapters.modal_help import ask, deployment, usd
 from tests.emulators.modal import Modal, serve_modal

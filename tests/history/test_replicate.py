@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from gateway.ledger.inspect import verify
+from gateway.ledger.care.inspect import verify
 from gateway.ledger.layout import metrics_path
 from tests.acceptance.gateways import Ran, run, serving, until
 from tests.emulators.clock import DAY_ONE

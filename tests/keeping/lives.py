@@ -11,18 +11,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gateway.charging import Charging
 from gateway.clock import Clock
+from gateway.execution.charging import Charging
 from gateway.keeping.keeper import Keeper
 from gateway.keeping.left_open import book_left_open
 from gateway.keeping.starting import policy_of
-from gateway.ledger.journal import Journal
-from gateway.ledger.kept_warm import KeptWarm
 from gateway.ledger.layout import database_path, journal_dir
-from gateway.ledger.opened import Opened
-from gateway.ledger.recovery import recover
-from gateway.ledger.reports import Reports
+from gateway.ledger.reading.opened import Opened
+from gateway.ledger.reports.kept_warm import KeptWarm
+from gateway.ledger.reports.reports import Reports
 from gateway.ledger.rows import AttemptRow
+from gateway.ledger.writing.journal import Journal
+from gateway.ledger.writing.recovery import recover
 from gateway.registry import Registry, Target
 from gateway.settings import Settings
 from providers.contract import CapacityUnavailable

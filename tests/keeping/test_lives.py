@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.ledger.imports import ImportJournal
 from gateway.ledger.layout import journal_dir, journal_names
-from gateway.ledger.shipper import Shipper
+from gateway.ledger.shipping.shipper import Shipper
 from gateway.ledger.stay_rules import GOES_ON, UNUSED, USED
+from gateway.ledger.writing.imports import ImportJournal
 from tests.keeping.lives import (
     HOUR_US,
     MINUTE_US,

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from gateway.ledger.query import ReportQuery
-from gateway.ledger.reports import Reports
+from gateway.ledger.reports.query import ReportQuery
+from gateway.ledger.reports.reports import Reports
 from tests.ledger.samples import NOON_US
 
 HOUR_US = 3_600_000_000

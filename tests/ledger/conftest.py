@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.ledger.journal import Journal
 from gateway.ledger.layout import database_path, journal_dir
-from gateway.ledger.reports import Reports
+from gateway.ledger.reports.reports import Reports
 from gateway.ledger.rows import AttemptRow, ChargeRow
+from gateway.ledger.writing.journal import Journal
 from tests.ledger.asking import Fill
 from tests.ledger.databases import ship
 

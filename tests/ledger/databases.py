@@ -11,7 +11,7 @@ from sqlalchemy import Table, select
 from gateway.ledger.engines import engine_for
 from gateway.ledger.layout import database_path
 from gateway.ledger.schema import attempts
-from gateway.ledger.shipper import Shipper
+from gateway.ledger.shipping.shipper import Shipper
 
 
 def ship(data_dir: Path) -> int:

@@ -16,13 +16,14 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from gateway.ledger import migration, sealing, shipper
-from gateway.ledger.journal import Journal
 from gateway.ledger.layout import database_path, journal_dir
-from gateway.ledger.recovery import recover
+from gateway.ledger.months import migration, sealing
+from gateway.ledger.months.upkeep import Upkeep
 from gateway.ledger.rows import AttemptRow
-from gateway.ledger.store import Store
-from gateway.ledger.upkeep import Upkeep
+from gateway.ledger.shipping import shipper
+from gateway.ledger.shipping.store import Store
+from gateway.ledger.writing.journal import Journal
+from gateway.ledger.writing.recovery import recover
 from tests.ledger.samples import begun, finished
 
 

@@ -16,11 +16,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from gateway.ledger.journal import Journal
 from gateway.ledger.layout import database_path, journal_dir
-from gateway.ledger.query import ReportQuery
-from gateway.ledger.reports import Reports
-from gateway.ledger.shipper import Shipper
+from gateway.ledger.reports.query import ReportQuery
+from gateway.ledger.reports.reports import Reports
+from gateway.ledger.shipping.shipper import Shipper
+from gateway.ledger.writing.journal import Journal
 from tests.ledger.samples import NOON_US, begun, finished
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from gateway.ledger import layout
-from gateway.ledger.backup import BackupRefused, backup
-from gateway.ledger.inspect import verify
-from gateway.ledger.journal import Journal
+from gateway.ledger.care.backup import BackupRefused, backup
+from gateway.ledger.care.inspect import verify
 from gateway.ledger.layout import database_path, journal_dir, journal_names
-from gateway.ledger.recovery import recover
-from gateway.ledger.reports import Reports
-from gateway.ledger.shipper import Shipper
-from gateway.ledger.upkeep import maintenance
+from gateway.ledger.months.upkeep import maintenance
+from gateway.ledger.reports.reports import Reports
+from gateway.ledger.shipping.shipper import Shipper
+from gateway.ledger.writing.journal import Journal
+from gateway.ledger.writing.recovery import recover
 from tests.ledger.asking import asked, column
 from tests.ledger.databases import attempt_rows, ship
 from tests.ledger.forked import settle

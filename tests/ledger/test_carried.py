@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from gateway.ledger.counting import counted_pico_usd
 from gateway.ledger.errors import StoreUnavailable
-from gateway.ledger.journal import Journal
 from gateway.ledger.layout import archive_dir, database_path
+from gateway.ledger.months.sealing import Sealer
+from gateway.ledger.reading.counting import counted_pico_usd
+from gateway.ledger.reading.spend import SpendQuery, spent
 from gateway.ledger.rows import AttemptRow
 from gateway.ledger.schema import spend_carried
-from gateway.ledger.sealing import Sealer
-from gateway.ledger.spend import SpendQuery, spent
+from gateway.ledger.writing.journal import Journal
 from tests.ledger.asking import at
 from tests.ledger.databases import ship, table
 from tests.ledger.samples import estimated, priced, unpriced
@@ -124,8 +124,8 @@ def test_a_month_that_changes_while_it_is_summed_up(
 def test_very_many_tags_are_put_together_and_count_for_all(
     data_dir: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.ledger.carried.MOST_GROUPS", 4)
-    monkeypatch.setattr("gateway.ledger.carried._HELD_GROUPS", 8)
+    monkeypatch.setattr("gateway.ledger.sums.carried.MOST_GROUPS", 4)
+    monkeypatch.setattr("gateway.ledger.sums.carried._HELD_GROUPS", 8)
     for number in range(40):
         tags = {"user": f"u{number}", "team": ("search", "ads")[number % 2]}
         journal.end(row(number, JANUARY, "1", key_id="a", tags=tags))

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from gateway.ledger.errors import BadQuery
-from gateway.ledger.explanation import CAUSES
 from gateway.ledger.layout import database_path
-from gateway.ledger.query import duration_us
-from gateway.ledger.reports import Reports
+from gateway.ledger.reports.explanation import CAUSES
+from gateway.ledger.reports.query import duration_us
+from gateway.ledger.reports.reports import Reports
 from gateway.ledger.rows import AttemptRow
 from tests.ledger.asking import HOUR_US, Fill, asked, at, column
 from tests.ledger.databases import change

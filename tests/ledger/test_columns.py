@@ -6,9 +6,9 @@ import sqlite3
 from dataclasses import asdict
 from pathlib import Path
 
-from gateway.ledger.fold import fold
 from gateway.ledger.layout import database_path
-from gateway.ledger.store import Store
+from gateway.ledger.shipping.fold import fold
+from gateway.ledger.shipping.store import Store
 from tests.ledger.samples import begun, finished
 
 

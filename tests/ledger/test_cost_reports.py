@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.ledger.query import ReportQuery
+from gateway.ledger.reports.query import ReportQuery
 from tests.ledger.asking import HOUR_US, Fill, asked, at, column
 from tests.ledger.samples import (
     NOON_US,

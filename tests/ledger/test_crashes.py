@@ -5,11 +5,11 @@ from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
-from gateway.ledger.inspect import verify
-from gateway.ledger.journal import Journal
+from gateway.ledger.care.inspect import verify
 from gateway.ledger.layout import journal_dir
-from gateway.ledger.recovery import recover
 from gateway.ledger.schema import charges, corrections, journal_files
+from gateway.ledger.writing.journal import Journal
+from gateway.ledger.writing.recovery import recover
 from tests.ledger.databases import attempt_rows, ship, table
 from tests.ledger.forked import Victims, settle
 from tests.ledger.samples import begun, finished, idle_charge, read_journal

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from gateway.ledger.export import export
-from gateway.ledger.journal import Journal
+from gateway.ledger.reports.export import export
+from gateway.ledger.writing.journal import Journal
 from tests.ledger.databases import ship
 from tests.ledger.samples import NOON_US, begun, finished, idle_charge, priced, unpriced
 from tests.ledger.test_migration import migrate

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from gateway.ledger.errors import LedgerUnavailable
-from gateway.ledger.journal import Journal
 from gateway.ledger.layout import journal_dir
+from gateway.ledger.writing.journal import Journal
 from tests.ledger.samples import SmallVolume, begun, finished, idle_charge, read_journal
 
 BALLAST_BYTES = 6_000
@@ -184,7 +184,7 @@ _LIMITED = """
 import resource, sys
 from pathlib import Path
 from gateway.ledger.errors import LedgerUnavailable
-from gateway.ledger.journal import Journal
+from gateway.ledger.writing.journal import Journal
 from tests.ledger.samples import begun, finished, read_journal
 
 data_dir = Path(sys.argv[1])

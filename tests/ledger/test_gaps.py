@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from gateway.ledger.care.inspect import verify
 from gateway.ledger.errors import BadQuery
-from gateway.ledger.inspect import verify
-from gateway.ledger.journal import Journal
 from gateway.ledger.layout import database_path
-from gateway.ledger.reports import Reports
+from gateway.ledger.reports.reports import Reports
+from gateway.ledger.writing.journal import Journal
 from tests.ledger.asking import HOUR_US, Fill, asked, column
 from tests.ledger.databases import change, ship
 from tests.ledger.samples import NOON_US, begun, finished
@@ -53,7 +53,7 @@ def answers(data_dir: Path) -> list[Any]:
 def test_sums_by_idle_time_say_what_the_rows_say(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    monkeypatch.setattr("gateway.ledger.reports.EXACT_ATTEMPTS", -1)
+    monkeypatch.setattr("gateway.ledger.reports.reports.EXACT_ATTEMPTS", -1)
     fill_at_random(data_dir, random.Random(seed), rows=200)
     assert [p for p in verify(data_dir) if p.kind == "sums"] == []
     by_sums = answers(data_dir)
@@ -70,7 +70,7 @@ def test_the_sums_are_asked_and_not_the_rows(
     fill: Fill, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows that are changed behind the back of the sums: the answer is as of before."""
-    monkeypatch.setattr("gateway.ledger.reports.EXACT_ATTEMPTS", -1)
+    monkeypatch.setattr("gateway.ledger.reports.reports.EXACT_ATTEMPTS", -1)
     reports = fill(finished(begun(1), idle_before_seconds=70.0, boot_seconds=10.0))
     change(data_dir, "UPDATE attempts SET idle_before_seconds = 3, boot_seconds = 99")
     (row,) = reports.cold_starts(asked(by=("idle_gap",)))["data"]
@@ -85,7 +85,7 @@ def test_the_sums_are_asked_and_not_the_rows(
 def test_a_zone_off_the_hour_is_refused_where_it_would_take_long(
     fill: Fill, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.ledger.reports.EXACT_ATTEMPTS", -1)
+    monkeypatch.setattr("gateway.ledger.reports.reports.EXACT_ATTEMPTS", -1)
     fill(*(finished(begun(n, at_us=NOON_US + n * HOUR_US)) for n in range(30)))
     reports = Reports(database_path(data_dir), most_rows_read=4)
     by_day = {"by": ("idle_gap",), "bucket_width": "1d"}
@@ -100,7 +100,7 @@ def test_a_zone_off_the_hour_is_refused_where_it_would_take_long(
 def test_very_many_revisions_are_refused(
     fill: Fill, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.ledger.explaining.MOST_REVISIONS", 3)
+    monkeypatch.setattr("gateway.ledger.reports.explaining.MOST_REVISIONS", 3)
     rows = [finished(begun(n, at_us=NOON_US + n), upstream_revision=f"r{n}") for n in range(4)]
     fill(*rows)
     query = asked(start_at_us=NOON_US + HOUR_US, end_at_us=NOON_US + DAY_US)
@@ -115,7 +115,7 @@ def test_very_many_revisions_are_refused(
 def test_what_was_pruned_is_answered_by_the_sums(
     data_dir: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.ledger.reports.EXACT_ATTEMPTS", -1)
+    monkeypatch.setattr("gateway.ledger.reports.reports.EXACT_ATTEMPTS", -1)
     hour = NOON_US - NOON_US % HOUR_US
     for number, revision in enumerate(("old", "new")):
         at_us = hour + number * HOUR_US

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from gateway.ledger.errors import LedgerUnavailable
-from gateway.ledger.journal import Journal
 from gateway.ledger.layout import is_held, journal_dir, journal_names
+from gateway.ledger.writing.journal import Journal
 from tests.ledger.samples import begun, finished, read_journal
 
 

@@ -10,10 +10,10 @@ import orjson
 import pytest
 
 from gateway.ledger import codec
-from gateway.ledger.inspect import info, verify
-from gateway.ledger.journal import Journal
+from gateway.ledger.care.inspect import info, verify
 from gateway.ledger.layout import database_path, journal_dir
 from gateway.ledger.schema import SCHEMA_VERSION
+from gateway.ledger.writing.journal import Journal
 from tests.ledger.databases import ship
 from tests.ledger.samples import begun, estimated, finished, idle_charge, pico, priced, unpriced
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gateway.ledger.errors import LedgerUnavailable
-from gateway.ledger.journal import Journal
 from gateway.ledger.layout import is_held, journal_dir, journal_names, take
+from gateway.ledger.writing.journal import Journal
 from tests.ledger.samples import begun, finished, idle_charge, read_journal
 
 

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
+from gateway.ledger.care.inspect import info, verify
 from gateway.ledger.errors import BadQuery, SchemaMismatch
-from gateway.ledger.inspect import info, verify
-from gateway.ledger.journal import Journal
 from gateway.ledger.layout import archive_dir, database_path, journal_dir
-from gateway.ledger.reports import Reports
+from gateway.ledger.months.upkeep import Upkeep, maintenance
+from gateway.ledger.reports.reports import Reports
 from gateway.ledger.schema import rolled_tags
-from gateway.ledger.shipper import Shipper
-from gateway.ledger.store import Store
-from gateway.ledger.upkeep import Upkeep, maintenance
+from gateway.ledger.shipping.shipper import Shipper
+from gateway.ledger.shipping.store import Store
+from gateway.ledger.writing.journal import Journal
 from tests.ledger.asking import asked, column
 from tests.ledger.databases import attempt_rows, change, ship, table
 from tests.ledger.forked import Victims
@@ -81,7 +81,7 @@ def migrate(data_dir: Path) -> int:
 def test_an_older_ledger_is_written_at_once_and_summed_up_in_steps(
     data_dir: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.ledger.migration._STEP_ROWS", 7)
+    monkeypatch.setattr("gateway.ledger.months.migration._STEP_ROWS", 7)
     fill(journal, range(30))
     ship(data_dir)
     older(data_dir)
@@ -118,7 +118,7 @@ def test_an_older_ledger_is_written_at_once_and_summed_up_in_steps(
 def test_sums_by_quarter_are_made_from_the_newest_row_back(
     data_dir: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.ledger.quarters._STEP_ROWS", 15)
+    monkeypatch.setattr("gateway.ledger.sums.quarters._STEP_ROWS", 15)
     fill(journal, range(100))
     for number in range(100, 120):  # more of one instant than a step takes
         journal.end(priced(begun(number, at_us=begun(0).begun_at_us), "0.5"))
@@ -153,8 +153,8 @@ def test_sums_by_quarter_are_made_from_the_newest_row_back(
 def test_sums_by_idle_time_are_made_from_the_newest_row_back(
     data_dir: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.ledger.quarters._STEP_ROWS", 15)
-    monkeypatch.setattr("gateway.ledger.reports.EXACT_ATTEMPTS", -1)
+    monkeypatch.setattr("gateway.ledger.sums.quarters._STEP_ROWS", 15)
+    monkeypatch.setattr("gateway.ledger.reports.reports.EXACT_ATTEMPTS", -1)
     first_us = begun(0).begun_at_us
     rows = [begun(n, at_us=first_us + n * 60_000_000) for n in range(100)]
     rows += [begun(n, at_us=first_us) for n in range(100, 120)]

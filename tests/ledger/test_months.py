@@ -12,17 +12,17 @@ from typing import Any
 
 import pytest
 
+from gateway.ledger.care.inspect import info, verify
 from gateway.ledger.errors import StoreUnavailable
-from gateway.ledger.inspect import info, verify
-from gateway.ledger.journal import Journal
 from gateway.ledger.layout import archive_dir, database_path, journal_dir, journal_names
-from gateway.ledger.months import month_of, span_of
-from gateway.ledger.reports import Reports
+from gateway.ledger.months.archive import month_of, span_of
+from gateway.ledger.months.sealing import Sealer
+from gateway.ledger.months.upkeep import Upkeep
+from gateway.ledger.reports.reports import Reports
 from gateway.ledger.rows import AttemptRow
-from gateway.ledger.sealing import Sealer
-from gateway.ledger.shipper import Shipper
-from gateway.ledger.store import Store
-from gateway.ledger.upkeep import Upkeep
+from gateway.ledger.shipping.shipper import Shipper
+from gateway.ledger.shipping.store import Store
+from gateway.ledger.writing.journal import Journal
 from tests.ledger.asking import asked, at, column
 from tests.ledger.databases import attempt_rows, ship
 from tests.ledger.forked import Victims

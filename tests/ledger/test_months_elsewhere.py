@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from gateway.ledger.attempts import attempts_of, corrections_of, ended_attempts
-from gateway.ledger.booked import booked
-from gateway.ledger.imports import Origins
-from gateway.ledger.journal import Journal
 from gateway.ledger.layout import database_path
-from gateway.ledger.reports import Reports
-from gateway.ledger.spend import SpendQuery, spent
-from gateway.ledger.unsettled import Unsettled
+from gateway.ledger.reading.attempts import attempts_of, corrections_of, ended_attempts
+from gateway.ledger.reading.booked import booked
+from gateway.ledger.reading.spend import SpendQuery, spent
+from gateway.ledger.reading.unsettled import Unsettled
+from gateway.ledger.reports.reports import Reports
+from gateway.ledger.writing.imports import Origins
+from gateway.ledger.writing.journal import Journal
 from tests.ledger.asking import asked, at
 from tests.ledger.databases import ship
 from tests.ledger.samples import begun, idle_charge, pico, priced

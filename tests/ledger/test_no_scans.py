@@ -11,10 +11,10 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from gateway.ledger.journal import Journal
 from gateway.ledger.layout import database_path, journal_dir, journal_names
-from gateway.ledger.reports import Reports
-from gateway.ledger.shipper import Shipper
+from gateway.ledger.reports.reports import Reports
+from gateway.ledger.shipping.shipper import Shipper
+from gateway.ledger.writing.journal import Journal
 from tests.ledger.asking import asked
 from tests.ledger.samples import NOON_US, begun, finished, idle_charge
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from gateway.ledger.errors import LedgerUnavailable
-from gateway.ledger.journal import Journal
 from gateway.ledger.layout import journal_dir, journal_names, take_folder
-from gateway.ledger.recovery import recover
 from gateway.ledger.rows import AttemptRow
+from gateway.ledger.writing.journal import Journal
+from gateway.ledger.writing.recovery import recover
 from tests.ledger.samples import begun, finished, pico, read_journal
 
 
@@ -171,7 +171,7 @@ def test_it_does_not_read_while_files_are_being_deleted(
     journal = Journal.open(journal_dir(data_dir))
     folder = take_folder(journal_dir(data_dir))
     assert folder is not None
-    monkeypatch.setattr("gateway.ledger.recovery._FOLDER_IS_BUSY_SECONDS", 0.02)
+    monkeypatch.setattr("gateway.ledger.writing.recovery._FOLDER_IS_BUSY_SECONDS", 0.02)
     with pytest.raises(LedgerUnavailable):
         recover(journal_dir(data_dir), journal, settle)
     os.close(folder)

@@ -10,8 +10,8 @@ import pytest
 
 from gateway.ledger.errors import BadQuery, SchemaMismatch, StoreUnavailable
 from gateway.ledger.layout import database_path
-from gateway.ledger.query import ReportQuery
-from gateway.ledger.reports import Reports
+from gateway.ledger.reports.query import ReportQuery
+from gateway.ledger.reports.reports import Reports
 from gateway.ledger.rows import AttemptRow
 from tests.ledger.asking import Fill, asked, column
 from tests.ledger.databases import change
@@ -179,7 +179,7 @@ def mixed(number: int) -> AttemptRow:
 def test_what_cannot_match_is_passed_over_unread(
     fill: Fill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.ledger.newest.MOST_ROWS_READ", 2)
+    monkeypatch.setattr("gateway.ledger.reports.newest.MOST_ROWS_READ", 2)
     reports = fill(*(mixed(number) for number in range(100)))
     (page,) = pages(reports.operations, filters={"provider": ("z",)})
     assert [row["id"] for row in page] == ["gen_3"]
@@ -192,7 +192,7 @@ def test_what_cannot_match_is_passed_over_unread(
 def test_a_page_that_has_read_enough_leads_on(
     fill: Fill, data_dir: Path, most: int, sums: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.ledger.newest.MOST_ROWS_READ", most)
+    monkeypatch.setattr("gateway.ledger.reports.newest.MOST_ROWS_READ", most)
     rows = [mixed(number) for number in range(40)]
     reports = fill(*rows)
     if not sums:

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from gateway.ledger.care.inspect import info, verify
 from gateway.ledger.errors import BadQuery
-from gateway.ledger.inspect import info, verify
-from gateway.ledger.journal import Journal
 from gateway.ledger.layout import database_path, journal_dir
-from gateway.ledger.reports import Reports
+from gateway.ledger.reports.reports import Reports
 from gateway.ledger.schema import rolled_tags
-from gateway.ledger.shipper import Shipper
+from gateway.ledger.shipping.shipper import Shipper
+from gateway.ledger.writing.journal import Journal
 from tests.ledger.asking import HOUR_US, asked, column
 from tests.ledger.databases import ship, table
 from tests.ledger.samples import NOON_US, begun, priced
@@ -54,7 +54,7 @@ def test_tags_are_rolled_up_from_the_next_hour_on(data_dir: Path, journal: Journ
 def test_a_tag_that_came_later_is_summed_up_for_what_was_there(
     data_dir: Path, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.ledger.tag_history._STEP_ROWS", 40)
+    monkeypatch.setattr("gateway.ledger.sums.tag_history._STEP_ROWS", 40)
     dice = random.Random(seed)
     fill_at_random(data_dir, dice, tags=("mark",) if seed else ())
     shipper = Shipper(data_dir, rollup_tags=("team", "mark"))
@@ -131,8 +131,8 @@ def test_a_tag_outside_the_sums_is_refused_where_it_would_take_long(
 def test_a_tag_with_too_many_values_is_answered_from_rows(
     data_dir: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.ledger.rolled_tags.MOST_VALUES", 2)
-    monkeypatch.setattr("gateway.ledger.rolled.MOST_VALUES", 2)
+    monkeypatch.setattr("gateway.ledger.sums.rolled_tags.MOST_VALUES", 2)
+    monkeypatch.setattr("gateway.ledger.sums.rolled.MOST_VALUES", 2)
     shipper = Shipper(data_dir, rollup_tags=("team",))
     for number in range(5):
         journal.end(priced(begun(number, tags={"team": f"t{number}"}), "1"))

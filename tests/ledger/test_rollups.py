@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
+from gateway.ledger.care.inspect import verify
 from gateway.ledger.errors import BadQuery
-from gateway.ledger.inspect import verify
-from gateway.ledger.journal import Journal
 from gateway.ledger.layout import database_path, journal_dir
 from gateway.ledger.numbers import decimal, pico, plain
-from gateway.ledger.reports import Reports
+from gateway.ledger.reports.reports import Reports
 from gateway.ledger.rows import AttemptRow
-from gateway.ledger.shipper import Shipper
-from gateway.ledger.sketch import RELATIVE_ERROR, bucket, distribution, value
+from gateway.ledger.shipping.shipper import Shipper
+from gateway.ledger.sums.sketch import RELATIVE_ERROR, bucket, distribution, value
+from gateway.ledger.writing.journal import Journal
 from tests.ledger.asking import HOUR_US, Fill, asked, at, column
 from tests.ledger.databases import change, ship
 from tests.ledger.samples import (
@@ -232,7 +232,7 @@ def test_a_bucket_is_within_its_error() -> None:
 def test_many_attempts_have_percentiles_within_one_percent(
     fill: Fill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.ledger.reports.EXACT_ATTEMPTS", 50)
+    monkeypatch.setattr("gateway.ledger.reports.reports.EXACT_ATTEMPTS", 50)
     rows = [finished(begun(n), boot_seconds=float(n)) for n in range(1, 101)]
     (row,) = fill(*rows).cold_starts(asked())["data"]
     boots = row["boot_seconds"]
@@ -249,7 +249,7 @@ def test_a_lost_hedge_has_no_part_in_how_long_boots_take(
     fill: Fill, monkeypatch: pytest.MonkeyPatch, exact_attempts: int
 ) -> None:
     """It saw a part of one; that it was cold, and whose boot it was, is true all the same."""
-    monkeypatch.setattr("gateway.ledger.reports.EXACT_ATTEMPTS", exact_attempts)
+    monkeypatch.setattr("gateway.ledger.reports.reports.EXACT_ATTEMPTS", exact_attempts)
     whole = {"boot_seconds": 30.0, "wait_seconds": 30.0}
     part = {"boot_seconds": 2.0, "wait_seconds": 2.0, "status": "lost_hedge"}
     (row,) = fill(
@@ -277,7 +277,7 @@ def test_hours_of_the_day_are_the_same_from_sums_and_from_rows(
     )
     names = ("group", "attempts", "cold", "warm", "boots", "cold_rate_interval")
     from_rows = column(reports.cold_starts(query), *names)
-    monkeypatch.setattr("gateway.ledger.reports.EXACT_ATTEMPTS", 50)
+    monkeypatch.setattr("gateway.ledger.reports.reports.EXACT_ATTEMPTS", 50)
     found = reports.cold_starts(query)
     assert any("relative_error" in row["boot_seconds"] for row in found["data"])
     assert column(found, *names) == from_rows and len(from_rows) > 10

@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from gateway.ledger.errors import BadQuery
-from gateway.ledger.query import ReportQuery
-from gateway.ledger.reports import Reports
+from gateway.ledger.reports.query import ReportQuery
+from gateway.ledger.reports.reports import Reports
 from gateway.ledger.rows import AttemptRow, ChargeRow
 from tests.ledger import asking
 from tests.ledger.asking import HOUR_US, Fill
@@ -142,7 +142,7 @@ def test_operations_by_what_their_attempts_are(
         (1000, {"status": ("ended",), "tag:n": ("1",)}),
     )
     for most, filters in some:
-        monkeypatch.setattr("gateway.ledger.newest.MOST_ROWS_READ", most)
+        monkeypatch.setattr("gateway.ledger.reports.newest.MOST_ROWS_READ", most)
         for only, wanted in OF_ATTEMPTS:
             query = asked(only=only, filters=filters, time_zone="Asia/Kolkata")
             rows = [
@@ -185,7 +185,7 @@ def test_charges_by_what_they_are(reports: Reports, monkeypatch: pytest.MonkeyPa
         ),
     ]
     for most in (3, 1000):
-        monkeypatch.setattr("gateway.ledger.charge_list.MOST_ROWS_READ", most)
+        monkeypatch.setattr("gateway.ledger.reports.charge_list.MOST_ROWS_READ", most)
         for given, wanted in questions:
             rows = [row for row in reversed(CHARGES) if wanted(row)]
             assert rows
@@ -260,7 +260,7 @@ def test_what_is_too_much_to_read_is_not_added_up(
     fill: Fill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reports = fill(*ATTEMPTS, *CHARGES)
-    monkeypatch.setattr("gateway.ledger.behind.EXACT_ROWS", 5)
+    monkeypatch.setattr("gateway.ledger.reports.behind.EXACT_ROWS", 5)
     attempts = {True: 0, False: 0}
     for row in ATTEMPTS:
         attempts[row.cost_pico_usd is None] += 1

@@ -12,11 +12,11 @@ from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.engine import Engine
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from gateway.ledger import selection
-from gateway.ledger.query import ReportQuery
+from gateway.ledger.reports import selection
+from gateway.ledger.reports.query import ReportQuery
 from gateway.ledger.rows import AttemptRow, ChargeRow
 from gateway.ledger.schema import attempts, charges, metadata
-from gateway.ledger.store import Store
+from gateway.ledger.shipping.store import Store
 
 POSTGRES = postgresql.dialect()  # type: ignore[no-untyped-call]
 PSYCOPG = psycopg.dialect()  # type: ignore[no-untyped-call]
@@ -70,9 +70,10 @@ assert "sqlalchemy" not in sys.modules
 """
 _LAZIER = """
 import sys
-import gateway.ledger.journal, gateway.ledger.recovery, gateway.ledger.rows, gateway.ledger.views
-import gateway.ledger.errors, gateway.ledger.layout, gateway.ledger.shipping
-import gateway.ledger.query, gateway.ledger.reports
+import gateway.ledger.writing.journal, gateway.ledger.writing.recovery, gateway.ledger.rows
+import gateway.ledger.reports.views
+import gateway.ledger.errors, gateway.ledger.layout, gateway.ledger.shipping.child
+import gateway.ledger.reports.query, gateway.ledger.reports.reports
 print([name for name in ("sqlalchemy", "sqlite3", "prometheus_client") if name in sys.modules])
 """
 

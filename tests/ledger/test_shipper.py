@@ -14,8 +14,6 @@ import pytest
 
 from gateway.ledger import codec
 from gateway.ledger.errors import SchemaMismatch, StoreUnavailable
-from gateway.ledger.fold import fold
-from gateway.ledger.journal import Journal
 from gateway.ledger.layout import (
     database_path,
     journal_dir,
@@ -24,8 +22,10 @@ from gateway.ledger.layout import (
     take_folder,
 )
 from gateway.ledger.schema import charges, corrections, journal_files
-from gateway.ledger.shipper import Lifeline, Shipper, idle_pause_seconds, run
-from gateway.ledger.store import OffsetMoved, Store
+from gateway.ledger.shipping.fold import fold
+from gateway.ledger.shipping.shipper import Lifeline, Shipper, idle_pause_seconds, run
+from gateway.ledger.shipping.store import OffsetMoved, Store
+from gateway.ledger.writing.journal import Journal
 from tests.ledger.databases import attempt_rows, ship, table
 from tests.ledger.samples import begun, finished, idle_charge
 
@@ -57,7 +57,7 @@ def test_rows_arrive_as_they_were_written(data_dir: Path, journal: Journal) -> N
 def test_the_batch_size_makes_no_difference(
     data_dir: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch, batch_lines: int
 ) -> None:
-    monkeypatch.setattr("gateway.ledger.shipper._BATCH_LINES", batch_lines)
+    monkeypatch.setattr("gateway.ledger.shipping.shipper._BATCH_LINES", batch_lines)
     row = begun(1)
     journal.begin(row)
     journal.accepted(row.attempt_id, "job_1", 5)
@@ -389,7 +389,7 @@ def test_without_a_gateway_it_ships_what_is_there_and_ends(
 def test_without_a_gateway_its_patience_with_the_database_is_bounded(
     data_dir: Path, journal: Journal, shipper: Shipper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.ledger.shipper._LAST_PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr("gateway.ledger.shipping.shipper._LAST_PATIENCE_SECONDS", 0.05)
     shipper.ship()
     journal.begin(begun(1))
     other = sqlite3.connect(database_path(data_dir), isolation_level=None)

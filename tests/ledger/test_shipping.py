@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.ledger.journal import Journal
 from gateway.ledger.layout import database_path, journal_dir, metrics_path
-from gateway.ledger.shipping import ShipperProcess
+from gateway.ledger.shipping.child import ShipperProcess
+from gateway.ledger.writing.journal import Journal
 from tests.ledger.databases import attempt_rows
 from tests.ledger.samples import begun, finished
 
@@ -93,7 +93,7 @@ def test_the_end_of_the_lifeline_ends_it_and_a_second_one_waits_its_turn(data_di
     journal = Journal.open(journal_dir(data_dir))
     journal.end(finished(begun(1)))
     journal.close()
-    command = [sys.executable, "-m", "gateway.ledger.shipper", "--data-dir", str(data_dir)]
+    command = [sys.executable, "-m", "gateway.ledger.shipping.shipper", "--data-dir", str(data_dir)]
     first = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
     )

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from gateway.ledger.counting import counted_pico_usd
-from gateway.ledger.journal import Journal
 from gateway.ledger.layout import database_path
-from gateway.ledger.recovery import recover
+from gateway.ledger.months.upkeep import Upkeep
+from gateway.ledger.reading.counting import counted_pico_usd
+from gateway.ledger.reading.spend import SpendQuery, SpendReader, Spent, spent, written
 from gateway.ledger.rows import AttemptRow
-from gateway.ledger.spend import SpendQuery, SpendReader, Spent, spent, written
-from gateway.ledger.spend_changes import changes_after
-from gateway.ledger.store import Store
-from gateway.ledger.upkeep import Upkeep
+from gateway.ledger.shipping.spend_changes import changes_after
+from gateway.ledger.shipping.store import Store
+from gateway.ledger.writing.journal import Journal
+from gateway.ledger.writing.recovery import recover
 from tests.ledger.asking import Fill
 from tests.ledger.databases import ship
 from tests.ledger.samples import NOON_US, begun, finished

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from gateway.ledger.counting import counted_pico_usd
-from gateway.ledger.journal import Journal
-from gateway.ledger.reading import reading
+from gateway.ledger.reading.counting import counted_pico_usd
+from gateway.ledger.reading.looking import reading
+from gateway.ledger.reading.spend import SpendQuery, Spent, spent
+from gateway.ledger.reading.spend_hours import counted_by_hours
 from gateway.ledger.rows import AttemptRow
-from gateway.ledger.shipper import Shipper
-from gateway.ledger.spend import SpendQuery, Spent, spent
-from gateway.ledger.spend_hours import counted_by_hours
+from gateway.ledger.shipping.shipper import Shipper
+from gateway.ledger.writing.journal import Journal
 from tests.ledger.databases import change
 from tests.ledger.samples import NOON_US, PICO, begun, finished, idle_charge
 

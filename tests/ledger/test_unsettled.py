@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gateway.ledger.journal import Journal
+from gateway.ledger.reading.unsettled import Unsettled
 from gateway.ledger.rows import AttemptStatus
-from gateway.ledger.unsettled import Unsettled
+from gateway.ledger.writing.journal import Journal
 from tests.ledger.databases import ship
 from tests.ledger.samples import begun, finished
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.ledger import views
+from gateway.ledger.reports import views
 from gateway.ledger.rows import AttemptRow
 from tests.ledger.samples import NOON_US, begun, estimated, finished, priced, unpriced
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gateway.ledger import warm_history
-from gateway.ledger.reports import Reports
+from gateway.ledger.reading import warm_history
+from gateway.ledger.reports.reports import Reports
 from gateway.ledger.rows import AttemptRow
 from tests.ledger.asking import Fill
 from tests.ledger.samples import NOON_US, begun, finished

@@ -13,8 +13,8 @@ import pytest
 from gateway.accounting.prices import PriceRow
 from gateway.clock import Clock
 from gateway.errors import BudgetExceeded, BudgetRanOut, BudgetUnknown
-from gateway.ledger.spend import SpendQuery, Spent
-from gateway.ledger.spend_changes import SpendChange
+from gateway.ledger.reading.spend import SpendQuery, Spent
+from gateway.ledger.shipping.spend_changes import SpendChange
 from gateway.limits.book import MemoryBook
 from gateway.limits.budgets import Budgets
 from gateway.limits.hold import Hold, Progress

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from gateway.ledger.errors import StoreUnavailable
-from gateway.ledger.spend_changes import SpendChange
+from gateway.ledger.shipping.spend_changes import SpendChange
 from gateway.limits.book import Balance, MemoryBook
 from gateway.limits.budgets import Budget
 from gateway.limits.revising import Revising

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.ledger.correcting import catch_up
 from gateway.ledger.errors import LedgerUnavailable
-from gateway.ledger.journal import Journal
 from gateway.ledger.layout import journal_dir, journal_names, take
 from gateway.ledger.schema import corrections
+from gateway.ledger.writing.correcting import catch_up
+from gateway.ledger.writing.journal import Journal
 from providers.contract import Delta, Finished, Output, RateLimited, Started, Usage
 from tests.gateway_app.gateways import Gateway, running_gateway
 from tests.ledger.databases import attempt_rows, table

@@ -12,8 +12,8 @@ from typing import Any
 from typer.testing import CliRunner
 
 from gateway.cli import app
-from gateway.ledger.imports import ImportJournal
 from gateway.ledger.rows import AttemptRow
+from gateway.ledger.writing.imports import ImportJournal
 from tests.ledger.samples import NOON_US, line
 from tests.reconciliation.rows import broken_off, price
 

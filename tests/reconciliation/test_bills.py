@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway.cli import app
-from gateway.ledger.imports import ImportJournal
-from gateway.ledger.inspect import verify
+from gateway.ledger.care.inspect import verify
+from gateway.ledger.writing.imports import ImportJournal
 from gateway.reconciliation.statements import Statements
 from gateway.settings import ConfigError
 from tests.ledger.samples import NOON_US, idle_charge

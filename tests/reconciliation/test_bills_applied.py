@@ -11,9 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway.cli import app
-from gateway.ledger.booked import booked
-from gateway.ledger.imports import ImportJournal
-from gateway.ledger.signs import alive_path, last_seen_us
+from gateway.ledger.reading.booked import booked
+from gateway.ledger.reading.signs import alive_path, last_seen_us
+from gateway.ledger.writing.imports import ImportJournal
 from gateway.reconciliation.statements import Statements
 from tests.ledger.samples import NOON_US
 from tests.reconciliation.bills import (

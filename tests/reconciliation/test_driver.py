@@ -15,10 +15,10 @@ import pytest
 
 from gateway.clock import Clock
 from gateway.ledger.errors import StoreUnavailable
-from gateway.ledger.journal import Journal
 from gateway.ledger.layout import journal_dir
+from gateway.ledger.reading.unsettled import MOST_ROWS
 from gateway.ledger.rows import AttemptRow
-from gateway.ledger.unsettled import MOST_ROWS
+from gateway.ledger.writing.journal import Journal
 from gateway.reconciliation.driver import Reconciliation
 from gateway.reconciliation.options import ReconciliationSettings
 from gateway.settings import Timeouts

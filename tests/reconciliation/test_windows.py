@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 
 from gateway.cli import app
 from gateway.clock import rfc3339
-from gateway.ledger.imports import ImportJournal
 from gateway.ledger.rows import AttemptRow
+from gateway.ledger.writing.imports import ImportJournal
 from gateway.settings import ConfigError
 from tests.ledger.samples import NOON_US
 from tests.reconciliation.bills import (

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.accounting.usual import Usual
-from gateway.hedging import (
+from gateway.execution.hedging import (
     QUIET_SHARE,
     UNKNOWN_QUIET_SECONDS,
     Rival,

@@ -11,7 +11,7 @@ import pytest
 from gateway.accounting.metering import TokenEstimator
 from gateway.accounting.prices import PriceRow
 from gateway.accounting.usual import Usual
-from gateway.prospect import Prospect
+from gateway.execution.prospect import Prospect
 from gateway.routing import Candidate
 from gateway.warmth.outlook import Outlook
 from gateway.warmth.priors import prior_of

@@ -16,20 +16,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gateway.candidates import arranged
-from gateway.charging import Charging
 from gateway.clock import Clock
-from gateway.execution import Run
-from gateway.executor import Executor
+from gateway.execution.candidates import arranged
+from gateway.execution.charging import Charging
+from gateway.execution.executor import Executor
+from gateway.execution.operation import Order
+from gateway.execution.run import Run
+from gateway.execution.warm_start import recall
 from gateway.keeping.keeper import Keeper
-from gateway.ledger.journal import Journal
 from gateway.ledger.layout import database_path, journal_dir
-from gateway.ledger.reports import Reports
-from gateway.operation import Order
+from gateway.ledger.reports.reports import Reports
+from gateway.ledger.writing.journal import Journal
 from gateway.registry import Registry
 from gateway.routing import Routes, Wish
 from gateway.settings import Settings
-from gateway.warm_start import recall
 from gateway.warmth.policies.base import Action, Fact, Idled, Policy
 from providers.contract import (
     Booting,

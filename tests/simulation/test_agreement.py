@@ -17,8 +17,8 @@ import pytest
 
 from gateway.keeping.starting import remember
 from gateway.ledger.layout import database_path
-from gateway.ledger.query import ReportQuery
-from gateway.ledger.reports import Reports
+from gateway.ledger.reports.query import ReportQuery
+from gateway.ledger.reports.reports import Reports
 from gateway.routing import STRATEGIES, Strategy
 from gateway.simulation.families import FAMILIES, Family, maker, stakes_of
 from gateway.simulation.streams import Stream

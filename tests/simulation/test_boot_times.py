@@ -14,8 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway.cli import app
-from gateway.ledger.journal import Journal
 from gateway.ledger.layout import journal_dir
+from gateway.ledger.writing.journal import Journal
 from gateway.simulation.boot_times import BootBook, lognormal
 from gateway.simulation.simulate import Plant
 from gateway.warmth.boots import Part

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.ledger.journal import Journal
-from gateway.ledger.lag import Lag, LagMeter
 from gateway.ledger.layout import journal_dir
 from gateway.ledger.rows import AttemptRow
+from gateway.ledger.shipping.lag import Lag, LagMeter
+from gateway.ledger.writing.journal import Journal
 from tests.ledger.samples import begun, finished
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from gateway.ledger.fold import fold
 from gateway.ledger.rows import AttemptRow
+from gateway.ledger.shipping.fold import fold
 from tests.ledger.samples import NOON_US, begun, finished, unpriced
 
 pytest.importorskip("opentelemetry.sdk", reason="needs the extra otel")
@@ -103,7 +103,7 @@ def test_the_attributes_that_the_conventions_require_and_ours(sent: Sent) -> Non
         "gateway.cost.pico_usd": 93_000_000,
         "gateway.cost.status": "measured",
         "gateway.deployment": "local-smollm2",
-        "gateway.operation.id": "gen_1",
+        "gateway.execution.operation.id": "gen_1",
     }
     for span in (attempt, operation):
         assert span.attributes is not None

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from gateway.standing import stands
 from gateway.warmth.priors import prior_of
+from gateway.warmth.standing import stands
 from gateway.warmth.warmth import Warmth
 from tests.warmth.worlds import GUESS, end
 

@@ -12,8 +12,8 @@ from starlette.datastructures import QueryParams
 from gateway.http.doors import Caller
 from gateway.http.reports import query_of
 from gateway.ledger.errors import BadQuery
-from gateway.ledger.query import DIMENSIONS, ReportQuery
-from gateway.ledger.row_filters import OF_CHARGES, OF_OPERATIONS
+from gateway.ledger.reports.query import DIMENSIONS, ReportQuery
+from gateway.ledger.reports.row_filters import OF_CHARGES, OF_OPERATIONS
 
 SPANS = {"24h": timedelta(hours=24), "7d": timedelta(days=7), "30d": timedelta(days=30)}
 _OF_THE_PAGE = ("last", "tag", "rows")

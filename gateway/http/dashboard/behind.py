@@ -17,7 +17,7 @@ from gateway.http.dashboard.asking import Asked
 from gateway.http.dashboard.figures import UNKNOWN, said, seconds, usd
 from gateway.http.dashboard.paid_for import PARTS, is_charged, kinds_of, part_usd
 from gateway.http.dashboard.tables import Row
-from gateway.ledger.query import ReportQuery
+from gateway.ledger.reports.query import ReportQuery
 
 Pair = tuple[str, str]
 ENDED: Pair = ("status", "ended")

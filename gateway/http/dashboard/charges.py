@@ -13,7 +13,7 @@ from gateway.http.dashboard.figures import seconds, usd, when
 from gateway.http.dashboard.tables import Column, Row, Table
 from gateway.http.dashboard.view import View, read
 from gateway.http.dashboard.visits import Visit
-from gateway.ledger.row_filters import CHARGE_KINDS, OF_CHARGES
+from gateway.ledger.reports.row_filters import CHARGE_KINDS, OF_CHARGES
 
 
 async def build(visited: Visit, asked: Asked, request: Request) -> View:

@@ -19,8 +19,8 @@ from gateway.http.dashboard.tables import Column, Link, Row, Table
 from gateway.http.dashboard.view import View, read
 from gateway.http.dashboard.visits import Visit
 from gateway.http.warmth import listed
-from gateway.ledger.query import MOST_ROWS, ReportQuery, zone
-from gateway.ledger.reports import Reports
+from gateway.ledger.reports.query import MOST_ROWS, ReportQuery, zone
+from gateway.ledger.reports.reports import Reports
 
 GROUPS = ("deployment", "provider", "model", "key")
 _VERDICTS = ("warm", "cold", "unknown")

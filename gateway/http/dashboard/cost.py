@@ -19,8 +19,8 @@ from gateway.http.dashboard.paid_for import PARTS, part_usd
 from gateway.http.dashboard.tables import Column, Link, Row, Table
 from gateway.http.dashboard.view import View, read
 from gateway.http.dashboard.visits import Visit
-from gateway.ledger.cost_report import added_up, known_usd
-from gateway.ledger.query import MOST_ROWS, ReportQuery
+from gateway.ledger.reports.cost_report import added_up, known_usd
+from gateway.ledger.reports.query import MOST_ROWS, ReportQuery
 from gateway.reconciliation.statements import Statements
 
 GROUPS = ("provider", "deployment", "model", "key")

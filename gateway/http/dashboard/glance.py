@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.ledger.errors import SchemaMismatch, StoreUnavailable
-from gateway.ledger.query import ReportQuery
-from gateway.ledger.reports import Reports
+from gateway.ledger.reports.query import ReportQuery
+from gateway.ledger.reports.reports import Reports
 
 _FRESH_SECONDS = 5.0
 _PATIENCE_SECONDS = 0.3
@@ -45,7 +45,7 @@ class Glance:
 
 
 def _day(reports: Reports, wall_us: int) -> dict[str, Any]:
-    from gateway.ledger.cost_report import known_usd
+    from gateway.ledger.reports.cost_report import known_usd
 
     query = ReportQuery(start_at_us=wall_us - _DAY_US, end_at_us=wall_us, bucket_width="all")
     costs, starts = reports.costs(query)["data"], reports.cold_starts(query)["data"]

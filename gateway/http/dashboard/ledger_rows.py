@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateway.clock import rfc3339
+from gateway.ledger.reports.views import usd
 from gateway.ledger.rows import AttemptRow
-from gateway.ledger.views import usd
 
 _LEFT_OUT = ("operation_id", "price")  # told above, and with its lines
 

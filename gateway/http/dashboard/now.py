@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import Request
 
 from gateway.clock import rfc3339
+from gateway.execution.sofar import so_far_json
 from gateway.http.dashboard import charts
 from gateway.http.dashboard.asking import Asked
 from gateway.http.dashboard.figures import UNKNOWN, percent, seconds, usd
@@ -18,8 +19,7 @@ from gateway.http.dashboard.visits import Visit
 from gateway.http.deployments import listed
 from gateway.http.reports import live_operation
 from gateway.pulse import BEAT_SECONDS, KEPT_SECONDS
-from gateway.sofar import so_far_json
-from gateway.standing import PAUSED, kind_of, word_of
+from gateway.warmth.standing import PAUSED, kind_of, word_of
 
 _SHOWN = 100  # of those that run
 

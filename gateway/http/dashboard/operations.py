@@ -20,7 +20,7 @@ from gateway.http.dashboard.view import View, read
 from gateway.http.dashboard.visits import Visit
 from gateway.http.reports import find_operation
 from gateway.ledger.phases import since_dispatch
-from gateway.ledger.row_filters import OF_OPERATIONS
+from gateway.ledger.reports.row_filters import OF_OPERATIONS
 from gateway.ledger.rows import AttemptRow
 
 _PHASES = (
@@ -66,7 +66,7 @@ async def build_one(visited: Visit, asked: Asked, request: Request) -> View:
     found = await find_operation(visited.state, visited.caller, operation_id)
     rows: list[AttemptRow] = []
     if "cost" in found:
-        from gateway.ledger.attempts import attempts_of
+        from gateway.ledger.reading.attempts import attempts_of
 
         data_dir = visited.state.settings.server.data_dir
         rows = await asyncio.to_thread(attempts_of, data_dir, found["id"])

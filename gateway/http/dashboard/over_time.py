@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from gateway.http.dashboard.charts import COLOURS
-from gateway.ledger.query import ReportQuery, zone
+from gateway.ledger.reports.query import ReportQuery, zone
 
 _DAY_US = 86_400_000_000
 

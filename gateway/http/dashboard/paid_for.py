@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-from gateway.ledger.row_filters import CHARGE_KINDS
+from gateway.ledger.reports.row_filters import CHARGE_KINDS
 
 PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "active": (

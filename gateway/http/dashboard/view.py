@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from gateway.http.dashboard.tables import Table
 from gateway.http.dashboard.visits import Visit
 from gateway.http.reports import caught_up
-from gateway.ledger.reports import Reports
+from gateway.ledger.reports.reports import Reports
 
 Found = TypeVar("Found")
 

@@ -1,0 +1,1 @@
+"""Whether the record is sound, and a copy of it."""

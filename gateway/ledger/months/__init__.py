@@ -1,0 +1,1 @@
+"""Old months in files of their own, and older ledgers brought up to date."""

@@ -1,0 +1,1 @@
+"""What other rooms have to know of the record. Reads only."""

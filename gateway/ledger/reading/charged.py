@@ -1,0 +1,37 @@
+"""What a starting gateway has to know about money that belongs to no single attempt. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+
+from gateway.ledger.months.archive import EVER_US, Snapshot
+from gateway.ledger.schema import charges
+
+
+def standing_until(snapshot: Snapshot, deployments: Sequence[str]) -> dict[str, int]:
+    """Until when standing machines have been booked, in microseconds since the epoch."""
+    c = charges.c
+    last: dict[str, int] = {}
+    for name in deployments:
+        # By the index of time, newest first: there is one for each hour.
+        newest = (
+            select(c.period_end_at_us)
+            .where(c.kind == "standing", c.deployment == name)
+            .order_by(c.period_start_at_us.desc())
+            .limit(1)
+        )
+        for (until_us,) in snapshot.charges(newest, 0, EVER_US):
+            last[name] = until_us
+            break  # the main file comes first, then the months, the newest before the others
+    return last
+
+
+def stays(snapshot: Snapshot, deployment: str, since_us: int) -> list[tuple[int, int]]:
+    """Begin and end of each stay that a keep-warm policy wanted, in microseconds of the epoch."""
+    c = charges.c
+    found = select(c.period_start_at_us, c.period_end_at_us).where(
+        c.kind == "keep_warm", c.deployment == deployment, c.period_start_at_us >= since_us
+    )
+    return [(begin, end) for begin, end in snapshot.charges(found, since_us, EVER_US)]

@@ -1,0 +1,1 @@
+"""Rows folded into sums by time, kept beside them."""

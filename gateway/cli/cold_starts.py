@@ -21,7 +21,15 @@ from gateway.cli.options import (
     StartOption,
     ZoneOption,
 )
-from gateway.cli.output import bars, cell, console, print_json, print_line, print_table
+from gateway.cli.output import (
+    bars,
+    cell,
+    console,
+    print_json,
+    print_line,
+    print_report,
+    print_table,
+)
 from gateway.settings import ConfigError
 
 _CAUSES = {
@@ -68,11 +76,11 @@ def cold_starts(
     form = form_of(as_json, as_csv)
     if explain != (against is not None):
         raise ConfigError("--explain and --against belong together")
-    if explain and (as_csv or plot or by or group_by):
-        raise ConfigError("--explain is of all deployments together: a table, or --json")
+    if explain and (plot or by or group_by):
+        raise ConfigError("--explain is of all deployments together, and has no drawing")
     place = ledger_of(settings_of(config, data_dir))
     if against is not None:
-        _explain(place, start_time, end_time, against, as_json=as_json)
+        _explain(place, start_time, end_time, against, form)
         return
     query: dict[str, Any] = {
         "start_time": start_time,
@@ -154,7 +162,7 @@ def _evidence(row: dict[str, Any]) -> str:
 
 
 def _explain(
-    data_dir: Path, start_time: str | None, end_time: str | None, against: str, *, as_json: bool
+    data_dir: Path, start_time: str | None, end_time: str | None, against: str, form: str
 ) -> None:
     from gateway.cli.tables import range_of
     from gateway.ledger.errors import BadQuery
@@ -168,9 +176,12 @@ def _explain(
         found = Reports(database_path(data_dir)).explanation(ReportQuery(begin, end), against_us)
     except BadQuery as error:
         raise ConfigError(error.message) from error
-    if as_json:
-        print_json(found)
-        return
+    changes = {**found["causes"], "together": found["change"]}
+    rows = [{"cause": cause, "change": change} for cause, change in changes.items()]
+    print_report(form, found, rows, lambda: _tell(found))
+
+
+def _tell(found: dict[str, Any]) -> None:
     for name in ("before", "after"):
         one = found[name]
         print_line(

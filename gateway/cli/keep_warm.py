@@ -28,14 +28,18 @@ def keep_warm(
     """
     form = form_of(as_json, as_csv)
     settings = settings_of(config, data_dir)
-    from gateway.keeping.statement import month_of
+    from gateway.keeping.statement import COLUMNS, month_of
 
     try:
         begin_us, end_us = month_of(month)
     except ValueError:
         raise ConfigError(f"--month is a year and a month, 2026-11 say; not {month!r}") from None
     rows = _statement(settings, begin_us, end_us)
-    print_report(form, rows, rows, lambda: print_rows(rows, _COLUMNS, "table", _LEAVE_OUT))
+
+    def show() -> None:
+        print_rows(rows, _COLUMNS, "table", _LEAVE_OUT)
+
+    print_report(form, rows, rows, show, COLUMNS)
 
 
 _COLUMNS: list[Column] = [

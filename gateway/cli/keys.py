@@ -76,7 +76,7 @@ def show(settings: Settings, form: str) -> None:
             return
         print_rows(rows, _COLUMNS, "table", ("sha256", "from", "budgets", "models"))
 
-    print_report(form, found, rows, show_table)
+    print_report(form, found, rows, show_table, ("name", "source", "status", "scopes"))
 
 
 _COLUMNS: list[Column] = [

@@ -62,7 +62,7 @@ def verify(
         typer.echo(f"{len(problems)} problems" if problems else "The ledger is sound.")
 
     rows = [{"problem": problem} for problem in problems]
-    print_report(form, {"sound": not problems, "problems": problems}, rows, show)
+    print_report(form, {"sound": not problems, "problems": problems}, rows, show, ["problem"])
     sys.exit(1 if problems else 0)
 
 

@@ -28,26 +28,30 @@ def print_json(found: object) -> None:
 
 
 def print_report(
-    form: str, told: object, rows: Sequence[Mapping[str, Any]], show: Callable[[], None]
+    form: str,
+    told: object,
+    rows: Sequence[Mapping[str, Any]],
+    show: Callable[[], None],
+    heads: Sequence[str] = (),
 ) -> None:
     """A report in the form that was asked for: ``told`` as JSON, ``rows`` as CSV, or as ``show``
-    shows it to people.
+    shows it to people. ``heads``: columns of the CSV also where there are no rows.
     """
     if form == "json":
         print_json(told)
     elif form == "csv":
-        print_csv(rows)
+        print_csv(rows, heads)
     else:
         show()
 
 
-def print_csv(rows: Sequence[Mapping[str, Any]]) -> None:
+def print_csv(rows: Sequence[Mapping[str, Any]], heads: Sequence[str] = ()) -> None:
     """Rows of JSON as CSV: ``a: {b: 1}`` is the column ``a_b``, lists are left out.
 
-    An empty cell is "not known"; a known zero is 0.
+    An empty cell is "not known"; a known zero is 0. ``heads``: columns that there are in any case.
     """
     flat = [dict(_flat(row)) for row in rows]
-    names = list(dict.fromkeys(name for row in flat for name in row))
+    names = list(dict.fromkeys([*heads, *(name for row in flat for name in row)]))
     writer = csv.DictWriter(sys.stdout, names)
     writer.writeheader()
     writer.writerows(flat)
@@ -58,7 +62,12 @@ def _flat(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}_")
         elif not isinstance(value, list):
-            yield f"{prefix}{name}", value
+            yield f"{prefix}{name}", _plain(value)
+
+
+def _plain(value: object) -> object:
+    """Of a cell of CSV: yes and no as JSON writes them."""
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def print_line(text: str) -> None:
@@ -120,7 +129,7 @@ def print_rows(
         writer = csv.writer(sys.stdout)
         writer.writerow(names)
         # An empty cell is "not known"; a known zero is 0.
-        writer.writerows([[value(row) for _, value in columns] for row in rows])
+        writer.writerows([[_plain(value(row)) for _, value in columns] for row in rows])
     else:
         shown = [[cell(value(row)) for _, value in columns] for row in rows]
         print_table(names, shown, leave_out)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from gateway.keeping.settings import KeepWarmSettings
 from gateway.ledger.reports.kept_warm import KeptWarm
@@ -76,3 +76,7 @@ def _row(name: str, own: Sequence[KeptWarm], policy: KeepWarmSettings | None) ->
 
 def _text(value: Decimal | None) -> str | None:
     return None if value is None else f"{value.normalize():f}"
+
+
+COLUMNS: Final = tuple(_row("", (), None))
+"""What a row says, also where there is none."""

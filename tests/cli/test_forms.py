@@ -49,6 +49,38 @@ def test_each_form_of_each_report(
     assert (both.status, both.err) == (2, "--json or --csv, not both")
 
 
+@pytest.mark.parametrize(
+    ("asked", "heads"),
+    [
+        (["keys", "list"], ["name", "source", "status", "scopes"]),
+        (["ledger", "verify"], ["problem"]),
+        (["keep-warm", "--month", "2020-01"], ["deployment", "policy", "cold_starts_avoided"]),
+    ],
+    ids=lambda asked: " ".join(asked[:2]),
+)
+def test_a_report_of_nothing_still_has_its_columns(
+    lived: Lived, tmp_path: Path, command: Command, asked: list[str], heads: list[str]
+) -> None:
+    where = ["--data-dir", tmp_path] if asked[0] == "keys" else ["--config", lived.config]
+    ran = command(*asked, "--csv", *where)
+    (first,) = csv.reader(io.StringIO(ran.out))
+    assert (ran.status, first[: len(heads)]) == (0, heads)
+
+
+def test_why_it_changed_as_csv(lived: Lived, command: Command) -> None:
+    asked = ["cold-starts", "--explain", "--against", "7d", "--config", lived.config]
+    found = json.loads(command(*asked, "--json").out)
+    rows = list(csv.DictReader(io.StringIO(command(*asked, "--csv").out)))
+    assert [row["cause"] for row in rows] == [*found["causes"], "together"]
+    assert rows[-1]["change"] == ("" if found["change"] is None else str(found["change"]))
+
+
+def test_yes_and_no_are_those_of_json(lived: Lived, command: Command) -> None:
+    asked = ["prices", "--name", "modal", "--config", lived.config, "--csv"]
+    rows = list(csv.DictReader(io.StringIO(command(*asked).out)))
+    assert {row["in_force"] for row in rows} <= {"true", "false"} and rows
+
+
 def money_of(rows: list[dict[str, str]]) -> list[str]:
     """All that is dollars in some rows of CSV."""
     return [value for row in rows for name, value in row.items() if re.search(r"usd$", name)]

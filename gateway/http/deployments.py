@@ -108,6 +108,7 @@ def _shown(state: State, target: Target) -> dict[str, Any]:
 
     outlook, failed = target.outlook(at), target.circuit.last_error
     known = outlook.state != "unknown"
+    boot_seconds = expected["boot_seconds"] if target.warmth.boots_known else None
     warm_until_at = target.warmth.warm_until_at(at)
     return {
         "name": target.name,
@@ -122,7 +123,7 @@ def _shown(state: State, target: Target) -> dict[str, Any]:
         "can_be_warmed": isinstance(target.deployment, Warmable),
         **outlook_json(outlook),
         "expected_wait_seconds": expected["expected_wait_seconds"] if known else None,
-        "boot_seconds": expected["boot_seconds"] or None,
+        "boot_seconds": boot_seconds or None,
         "stands": stands(outlook, founded=target.warmth.founded),
         "booting_left_seconds": outlook.booting_left_seconds,
         "warm_until": None if warm_until_at is None else instant(warm_until_at),

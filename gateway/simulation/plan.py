@@ -268,10 +268,12 @@ def _sentence(found: dict[str, Any], today: Candidate) -> str:
     best, saving = found["recommended"], Decimal(found["saving_usd_per_month"])
     low, high = (Decimal(usd) for usd in found["interval_usd_per_month"])
     if saving <= 0 or low <= 0:
-        sure = ""
-        if saving > 0:
-            sure = f" (the best of the others saves {_usd(low)} to {_usd(high)} a month)"
-        return f"Nothing beats what there is today, {found['today']}, for sure{sure}."
+        if saving <= 0:
+            return f"Nothing beats what there is today, {found['today']}."
+        return (
+            f"Nothing surely beats what there is today, {found['today']}: the best of the others "
+            f"saves {_usd(low)} to {_usd(high)} a month."
+        )
     # What stays as it is needs no second name: two policies at one price, or one at two.
     if best["price"] == today.row.name:
         new, old = f"The keep_warm policy {best['policy']}", f"{today.family} at the same price"

@@ -58,7 +58,9 @@ def _targets(now: Moment) -> dict[str, Values]:
         "gateway_deployment_state": states,
         "gateway_deployment_warm_probability": [((n,), seen.p_warm) for n, seen in known.items()],
         "gateway_deployment_expected_boot_seconds": [
-            ((n,), seen.boot_seconds) for n, seen in known.items()
+            ((t.name,), known[t.name].boot_seconds)
+            for t in targets
+            if t.name in known and t.warmth.boots_known
         ],
         "gateway_deployment_cordoned": [((t.name,), t.cordoned) for t in targets],
         "gateway_deployment_paused": [

@@ -106,6 +106,11 @@ class Stand:
         """
         return self.boots.left_quantile(0.75, elapsed_seconds)
 
+    @property
+    def boots_known(self) -> bool:
+        """Whether a boot's length was seen, or told of the provider; else it is a guess."""
+        return self.boots.quantile(0.5) is not None
+
     def calibration(self) -> Calibration:
         """How good P(warm) has been."""
         return self.quality

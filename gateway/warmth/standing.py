@@ -17,11 +17,12 @@ def stands(outlook: Outlook, *, founded: bool) -> str:
 
     ``founded``: it rests on what was seen of this deployment, and not of such ones in general.
     """
+    assumed = "" if founded or outlook.state not in ("warm", "off") else "assumed "
     if outlook.state == "warm" and outlook.p_warm < _SURE:
-        return f"warm ({outlook.p_warm:.0%})".replace("%", " %")
-    if outlook.state == "off" and not (founded and outlook.p_warm <= 1.0 - _SURE):
+        return f"{assumed}warm ({outlook.p_warm:.0%})".replace("%", " %")
+    if outlook.state == "off" and not assumed and outlook.p_warm > 1.0 - _SURE:
         return "probably off"
-    return outlook.state
+    return assumed + outlook.state
 
 
 def kind_of(deployment: Mapping[str, Any]) -> str:

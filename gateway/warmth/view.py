@@ -24,12 +24,13 @@ def warmth_json(name: str, provider: str, warmth: Warmth, at: float, wall_us: in
         *(warmth.last_used_at, warmth.survival, warmth.calibration(), warmth.counts),
     )
     prior = warmth.prior
+    boot_seconds = outlook.boot_seconds if warmth.boots_known else None
     return {
         "deployment": name,
         "provider": provider,
         **outlook_json(outlook),
         "stands": stands(outlook, founded=warmth.founded),
-        "expected_boot_seconds": _micro(outlook.boot_seconds or None),
+        "expected_boot_seconds": _micro(boot_seconds or None),
         "booting_left_seconds": _micro(outlook.booting_left_seconds),
         "running": warmth.running,
         "last_used_at": instant(used_at),

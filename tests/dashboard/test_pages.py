@@ -135,9 +135,10 @@ def test_rows_added_up_are_the_report_of_all(
 def test_unknown_is_not_0(shown: Gateway, ids: dict[str, str]) -> None:
     page = _Page(page_of(shown, "/cost", group_by="deployment"))
     (row,) = [row for row in page.rows if row and row[0] == "unpriced"]
-    assert row[2:8] == ["unknown"] * 6 and "1" in row
+    assert row[2:7] == ["unknown"] * 5 and "1" in row
+    assert any("for idle time" in heads and "for other" not in heads for heads in page.rows)
     (told,) = csv_of(shown, "cost", group_by="deployment", deployment="unpriced")
-    assert told["known_usd"] == told["idle_usd"] == told["high_usd"] == ""
+    assert told["known_usd"] == told["idle_usd"] == told["other_usd"] == told["high_usd"] == ""
     only = page_of(shown, "/cost", deployment="unpriced")
     assert "1 of 1 attempts" in only and "$0<" not in only
     one = page_of(shown, f"/operations/{ids['unpriced']}")

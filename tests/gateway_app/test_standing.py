@@ -60,13 +60,14 @@ def words(gateway: Gateway) -> dict[str, str]:
 def test_before_anybody_has_asked(gateway: Gateway) -> None:
     assert words(gateway) == {
         "engine": "off",  # the gateway runs it, and knows
-        "window": "probably off",
-        "tokens": "warm (90 %)",  # who sells tokens has machines that run for everybody
+        "window": "assumed off",
+        "tokens": "assumed warm (90 %)",  # who sells tokens has machines that run for everybody
         "guess": "unknown",
     }
     rows = told(gateway)
     assert (rows["engine"]["state"], rows["engine"]["p_warm_evidence"]) == ("off", "supervised")
     assert rows["guess"]["p_warm"] is rows["guess"]["boot_seconds"] is None
+    assert rows["tokens"]["p_warm"] == 0.9 and rows["tokens"]["boot_seconds"] is None  # a guess
     chances = {row["deployment"]: row["p_warm"] for row in gateway.get("/v1/warmth")["data"]}
     assert chances == {name: row["p_warm"] for name, row in rows.items()}
 

@@ -45,7 +45,7 @@ def test_a_deployment_that_was_never_asked(tmp_path: Path) -> None:
         rows = gateway.get("/v1/warmth")["data"]
         assert [row["deployment"] for row in rows] == ["own", "other"]
         own, other = rows
-        assert (own["state"], own["stands"], own["p_warm"]) == ("off", "probably off", 0.01)
+        assert (own["state"], own["stands"], own["p_warm"]) == ("off", "assumed off", 0.01)
         assert (other["state"], other["stands"]) == ("unknown", "unknown")
         assert other["p_warm"] is other["expected_boot_seconds"] is None
         assert own["running"] == 0

@@ -146,7 +146,7 @@ def test_probes_tell_without_waking() -> None:
 def test_what_is_known_of_such_deployments_is_believed_and_a_guess_is_not() -> None:
     sells_tokens = Warmth(prior_of(("x",), bills=frozenset({"execute"})))
     assert sells_tokens.expectation(0.0).state == "warm" and not sells_tokens.founded
-    assert stands(sells_tokens.expectation(0.0), founded=False) == "warm (90 %)"
+    assert stands(sells_tokens.expectation(0.0), founded=False) == "assumed warm (90 %)"
     guess = Warmth(GUESS).expectation(0.0)
     assert guess.state == stands(guess, founded=False) == "unknown"
     warmth = used()
@@ -155,7 +155,7 @@ def test_what_is_known_of_such_deployments_is_believed_and_a_guess_is_not() -> N
         for idle in (1.0, 250.0, 350.0, 6000.0)
     ]
     assert told == ["warm", "warm (76 %)", "probably off", "off"]
-    assert stands(Warmth(SURE).expectation(0.0), founded=False) == "probably off"
+    assert stands(Warmth(SURE).expectation(0.0), founded=False) == "assumed off"
 
 
 def test_a_process_of_our_own_is_not_guessed_at() -> None:

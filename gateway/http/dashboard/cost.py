@@ -143,6 +143,7 @@ def _columns(query: ReportQuery, asked: Asked) -> list[Column]:
             lambda row: part_usd(row, part),
             usd,
             lambda row: behind.part(row, part),
+            is_spare=part in ("fees", "other"),
         )
 
     return [
@@ -160,7 +161,7 @@ def _columns(query: ReportQuery, asked: Asked) -> list[Column]:
             lambda row: behind.rows(row, ("cost_status", "estimated")),
         ),
         _unknown_attempts(behind),
-        Column("charges", lambda row: row["charges"], link=behind.charges),
+        Column("charges", lambda row: row["charges"], link=behind.charges, is_spare=True),
         _unknown_charges(behind),
         Column("high_usd", lambda row: row["range_usd"]["high"], _bound, behind.rows),
     ]
@@ -179,6 +180,7 @@ def _unknown_charges(behind: Behind) -> Column:
         "unknown_charges",
         lambda row: row["unknown_charges"],
         link=lambda row: behind.charges(row, ("cost_status", UNKNOWN)),
+        is_spare=True,
     )
 
 

@@ -98,8 +98,9 @@ def _stands(found: dict[str, Any]) -> dict[str, Any]:
         if found["boot_seconds"] is not None:
             expected += f"; a boot takes about {seconds(found['boot_seconds'])}"
     elif found["state"] != UNKNOWN:
-        expected = f"{percent(found['p_warm'])} to be warm, else a boot takes about "
-        expected += f"{seconds(found['boot_seconds'])}"
+        expected = f"{percent(found['p_warm'])} to be warm"
+        if found["boot_seconds"] is not None:
+            expected += f", else a boot takes about {seconds(found['boot_seconds'])}"
         if found["p_warm_evidence"] == "kept":
             expected = f"kept up: {expected}"
     return {**found, "kind": kind_of(found), "word": word, "expected": expected}

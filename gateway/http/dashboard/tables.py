@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, TypeAlias
 
 from gateway.http.dashboard.figures import UNKNOWN, said
@@ -13,6 +14,10 @@ from gateway.http.dashboard.heads import head_of
 
 Row: TypeAlias = dict[str, Any]
 Link: TypeAlias = Callable[[Row], "str | None"]
+_STATES = frozenset(
+    "cold warm off booting running succeeded failed interrupted cancelled lost_hedge measured "
+    "estimated".split()
+)
 # A spreadsheet would take a text that begins like this for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -32,6 +37,8 @@ class Column:
     """A number with no rows behind it: it is of the row itself, tells rows apart, or was set."""
     is_extra: bool = False
     """Left out on a phone, where each row is a card."""
+    is_spare: bool = False
+    """Drawn only where a row has something there that is known and not 0. CSV has it always."""
     is_plain: bool = False
     """On such a card it needs no name: what it is can be seen."""
 
@@ -55,6 +62,12 @@ class Cell:
     head: str
     plain: Any
 
+    @property
+    def state(self) -> str | None:
+        """The colour of a word that says how something stands; None: it is no such word."""
+        word = self.text.removeprefix("assumed ").removeprefix("probably ").partition(" (")[0]
+        return word if word in _STATES else None
+
 
 @dataclass(slots=True)
 class Table:
@@ -69,10 +82,19 @@ class Table:
     feeds_chart: bool = False
     """Its cells carry what CSV holds, for the script that draws them."""
 
+    def shown(self) -> list[Column]:
+        """The columns that are drawn."""
+        return [one for one in self.columns if not one.is_spare or self._has_any(one)]
+
+    def _has_any(self, column: Column) -> bool:
+        values = [column.value(row) for row in self.rows]
+        return any(value is not None and Decimal(value) for value in values)
+
     def drawn(self) -> Iterable[list[Cell]]:
         """The cells, row by row."""
+        columns = self.shown()
         for row in self.rows:
-            yield [_cell(column, row) for column in self.columns]
+            yield [_cell(column, row) for column in columns]
 
     def csv(self) -> str:
         """All of it as CSV; an empty cell is "not known", a known zero is 0."""

@@ -46,7 +46,7 @@ class DeploymentShown(Shown):
     state: State
     """Whether it is up, as far as is known; ``unknown`` where there is nothing but a guess."""
     stands: str
-    """The same in words, with how sure it is: ``warm (90 %)``, ``probably off``."""
+    """In words, with how sure it is: ``warm (90 %)``, ``probably off``, ``assumed off``."""
     p_warm: Share | None
     """The chance that a call waits for no boot, 0 to 1; null: nobody knows."""
     p_warm_evidence: Literal["kept", "supervised"] | None
@@ -195,7 +195,7 @@ class WarmthRow(Shown):
     state: State
     """Whether it is up, as far as is known; ``unknown`` where there is nothing but a guess."""
     stands: str
-    """The same in words, with how sure it is: ``warm (90 %)``, ``probably off``."""
+    """In words, with how sure it is: ``warm (90 %)``, ``probably off``, ``assumed off``."""
     p_warm: Share | None
     """The chance that a call waits for no boot, 0 to 1; null: nobody knows."""
     p_warm_evidence: Literal["kept", "supervised"] | None

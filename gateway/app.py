@@ -236,7 +236,7 @@ async def _open(
     stack.push_async_callback(budgets.aclose)
     fsync = settings.journal.fsync == "group"
     charging = Charging(journal, clock, registry.targets.values())
-    book_left_open(left_open, registry.targets, charging, last_seen_us)
+    held = book_left_open(left_open, registry.targets, charging, last_seen_us)
     stack.callback(charging.close)
     executor = Executor(journal, clock, settings.retries, charging, fsync=fsync, ceilings=budgets)
     keyring = Keyring(
@@ -296,7 +296,7 @@ async def _open(
     alerting = Alerting(settings.alerts, registry.targets, clock)
     stack.push_async_callback(alerting.aclose)
     stack.callback(asyncio.create_task(alerting.watch(recalling)).cancel)
-    for keeper in await keepers(settings, registry, charging, open_reports, dice):
+    for keeper in await keepers(settings, registry, charging, open_reports, dice, held):
         stack.push_async_callback(keeper.aclose)
         stack.push_async_callback(_end, asyncio.create_task(keeper.run()))
     # The last to be set up is the first to be ended: what a drain lets end is kept warm, looked

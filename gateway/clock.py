@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
+
+_READINGS = 10
+_CLOSE_SECONDS = 20e-6
 
 
 class Clock:
@@ -22,6 +26,23 @@ class Clock:
     ) -> None:
         self.monotonic = monotonic
         self.wall_us = wall_us
+
+    def ahead_us(self) -> int:
+        """By how much the wall clock is ahead of the monotonic one, in microseconds.
+
+        A process that is held up between two readings would take the pause for a difference: of a
+        few pairs of readings the closest counts.
+        """
+        closest, ahead_us = math.inf, 0
+        for _ in range(_READINGS):
+            before = self.monotonic()
+            wall_us = self.wall_us()
+            after = self.monotonic()
+            if after - before < closest:
+                closest, ahead_us = after - before, wall_us - round((before + after) * 5e5)
+            if closest < _CLOSE_SECONDS:
+                break
+        return ahead_us
 
 
 def rfc3339(at_us: int) -> str:

@@ -44,6 +44,11 @@ class IdleGap:
     seconds: Seconds | None
     high_seconds: float
 
+    @property
+    def charge_id(self) -> str:
+        """Of the charge that it becomes."""
+        return f"idle_{self.attempt_id}_{self.part}"
+
 
 @dataclass(slots=True)
 class _Machine:

@@ -83,7 +83,7 @@ class Charging:
             return
         length = gap.high_seconds if gap.seconds is None else gap.seconds.value
         self._book(
-            f"idle_{gap.attempt_id}_{gap.part}",
+            gap.charge_id,
             "idle",
             (target.name, target.provider),
             line,
@@ -117,10 +117,13 @@ class Charging:
         kind: Literal["keep_warm", "standing"],
         since_us: int,
         until_us: int | None = None,
+        *,
+        works: bool = False,
     ) -> None:
         """Let the journal know of time that costs from ``since_us`` on, before anything is booked.
 
-        ``until_us``: by then it will be over, or is; None: it goes on.
+        ``until_us``: by then it will be over, or is; None: it goes on. ``works``: not before the
+        work that has just begun is over.
         """
         row = None if target.tariff is None else target.tariff.at(since_us)
         rate = None if row is None else row.usd_per_second or Decimal(0)
@@ -132,6 +135,7 @@ class Charging:
                 *(kind, target.name, target.provider, since_us, until_us),
                 unit_price_usd=plain(rate),
                 price_id=None if row is None else row.id,
+                works=works,
             )
         )
 
@@ -187,8 +191,8 @@ class Charging:
         )
 
     def monotonic_at(self, at_us: int) -> float:
-        """An instant of the past, in microseconds since the epoch, on the monotonic clock."""
-        return self.clock.monotonic() - (self.clock.wall_us() - at_us) / 1e6
+        """An instant, in microseconds since the epoch, on the monotonic clock."""
+        return (at_us - self.clock.ahead_us()) / 1e6
 
     def _wall_us(self, at: float) -> int:
-        return self.clock.wall_us() - round((self.clock.monotonic() - at) * 1e6)
+        return round(at * 1e6) + self.clock.ahead_us()

@@ -44,7 +44,8 @@ class Course:
     ``contest``: the race that it takes part in, until it has won; ``lost``: it has not.
     ``sent``: until then, nothing but a boot was asked for. ``finished``: the answer is whole.
     ``cancels``: hanging up ends the work; ``in_pieces``: output shows as it comes. ``worked``:
-    whether it may have used a machine, once it is booked.
+    whether it may have used a machine, ``boots_on_seconds``: how much longer its boot is taken to
+    go on unseen, once it is booked.
     """
 
     __slots__ = (
@@ -52,6 +53,7 @@ class Course:
         "_share_mark",
         "_share_seconds",
         "answer",
+        "boots_on_seconds",
         "cancels",
         "contest",
         "finished",
@@ -89,6 +91,7 @@ class Course:
         self.lost = False
         self.sent = False
         self.worked = True
+        self.boots_on_seconds = 0.0
         self.in_pieces = operation.order.in_pieces(target)
         self.cancels = target.cancels(streamed=operation.order.streamed)
         self._asked_at: float | None = None  # the last repeated call of one that was loading
@@ -209,17 +212,18 @@ class Course:
             self._share_mark = None
             self._share_seconds += share if keep else 0.0
 
-    @property
-    def boot_left_seconds(self) -> float:
+    def boot_left_seconds(self, timeline: Timeline) -> float:
         """How much longer the boot is expected to take that was all it asked for, when it was
-        called off; 0: there is none, or it has ended.
+        called off as ``timeline`` ends; 0: there is none, or it has ended.
         """
-        timeline, target = self.timeline, self.target
+        target = self.target
         if self.sent or timeline.booting is None or timeline.work_began:
             return 0.0
         if target.deployment.capabilities.ends_boots:
             return 0.0
-        return target.warmth.boots.left_seconds(timeline.boot_seconds or 0.0)
+        waited_seconds = timeline.boot_seconds or 0.0
+        most_seconds = max(0.0, target.timeouts.boot_seconds - waited_seconds)
+        return min(target.warmth.boots.left_seconds(waited_seconds), most_seconds)
 
     def share_seconds_until(self, at: float) -> float:
         """Its share of the machine's work so far."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence, Set
 from datetime import UTC, datetime
 
 from gateway.accounting.idle import LONGEST_IDLE_SECONDS
@@ -57,6 +57,7 @@ async def resume_charges(
             since_us = min(now_us, last_seen_us or now_us) - _LOOK_BACK_US
             uses = await asyncio.to_thread(reports.uses, name, since_us)
             stays = await asyncio.to_thread(reports.stays, name, since_us)
+            booked = await asyncio.to_thread(reports.idle_gaps, name, since_us)
             if len(uses) >= MOST_USES:
                 logger.warning(
                     "charges: of %s only the last %d attempts are looked at; machines that were "
@@ -65,7 +66,7 @@ async def resume_charges(
                     MOST_USES,
                 )
             cut_off = [row for row in interrupted if row.deployment == name]
-            _take_up(charging, targets[name], uses, stays, cut_off, last_seen_us)
+            _take_up(charging, targets[name], uses, stays, booked, cut_off, last_seen_us)
     except (StoreUnavailable, SchemaMismatch) as error:
         logger.error("charges of the time before this start are not booked: %s", error)
     for name in standing:
@@ -80,6 +81,7 @@ def _take_up(
     target: Target,
     uses: Iterable[PastUse],
     stays: Iterable[tuple[int, int]],
+    booked: Set[str],
     cut_off: Sequence[AttemptRow],
     last_seen_us: int,
 ) -> None:
@@ -88,7 +90,11 @@ def _take_up(
     by_id = {use.attempt_id: use for use in uses}
     by_id |= {row.attempt_id: PastUse.of(row) for row in cut_off}
     cut = {row.attempt_id for row in cut_off}
-    at = charging.monotonic_at
+    ahead_us = charging.clock.ahead_us()  # the same for all: what followed must not go before
+
+    def at(at_us: int) -> float:
+        return (at_us - ahead_us) / 1e6
+
     past = [
         Use(
             use.attempt_id,
@@ -108,4 +114,5 @@ def _take_up(
         if ended_by is not None:
             gaps += machines.end_all(at(last_seen_us), at(round(ended_by.timestamp() * 1e6)))
     for gap in gaps:
-        charging.book_gap(target, gap)
+        if gap.charge_id not in booked:  # the same, once more, would differ by what clocks do
+            charging.book_gap(target, gap)

@@ -183,7 +183,7 @@ class Sending(Attended):
                 row,
                 begun_at=begun_at,
                 worked=attempt.worked,
-                boots_on_seconds=attempt.boot_left_seconds,
+                boots_on_seconds=attempt.boots_on_seconds,
             )
         if self._executor.fsync and torn_down is None:
             await self.journal.durable()

@@ -23,13 +23,13 @@ from gateway.keeping.settings import KeepWarmSettings
 from gateway.keeping.stays import Slice, Stays
 from gateway.registry import Target
 from gateway.warmth.policies.base import Action, Arrived, Idled, Policy
-from providers.contract import EndsWithGateway, ProviderError, Scalable, Warmable
+from providers.contract import EndsWithGateway, ModelLoading, ProviderError, Scalable, Warmable
 
 logger = logging.getLogger(__name__)
 
 PING_SHARE = 0.8  # of the provider's window: a ping that comes late comes to a cold machine
 _UNKNOWN_WINDOW_SECONDS = 60.0
-_RELEASE_AGAIN_US = 30_000_000  # where a provider did not let go
+_AGAIN_US = 30_000_000  # a provider that did not hold it, or not let go, is asked again
 _PICO = Decimal(1_000_000_000_000)
 
 
@@ -56,7 +56,9 @@ class Keeper:
         self._booted_ahead = False
         self._held = False
         self._release_at_us: int | None = None  # when a provider is asked again to let go
+        self._hold_at_us: int | None = None  # when it is asked again to hold it
         self._opened_us: int | None = None  # the begin of the stay that the journal knows of
+        self._works_us: int | None = None  # or of the work, while its provider holds it
         self._pinged_us: int | None = None
         known = target.own_window_seconds
         self._own_window_us = round((known or 0.0) * 1e6)
@@ -68,6 +70,11 @@ class Keeper:
     def spent_pico_usd(self) -> int:
         """Booked in this month."""
         return self._spent
+
+    def takes_over(self, since_us: int, told_us: int) -> None:
+        """An earlier gateway left it held, since then; it is booked up to ``told_us``."""
+        self._held, self._opened_us = True, since_us
+        self._stays.takes_over(since_us, told_us)
 
     def arrived(self) -> None:
         """Somebody comes, and is sent there at once or waits for it."""
@@ -81,7 +88,10 @@ class Keeper:
             self._charging.tick()
             self._book(self._stays.used(now))
             self._forget()  # the journal has the begin of the attempt, which says enough
-            self._release_at_us = None
+            if self._held and not isinstance(self._target.deployment, EndsWithGateway):
+                self._works_us = now  # it is held on, and a death would leave it so
+                self._charging.goes_on(self._target, "keep_warm", now, works=True)
+            self._release_at_us = self._hold_at_us = None
             self._changed.set()
 
     def ended(self, ready_us: int | None) -> None:
@@ -115,7 +125,7 @@ class Keeper:
             now = self._now_us()
             self._turn_month(now)
             self._book(self._stays.over(now) or self._stays.cut(now))
-            if self._stays.paid_from_us is None:
+            if self._stays.paid_from_us is None and not self._running:
                 self._forget()
             for action in self._policy.decide(now):
                 await self._act(action)
@@ -142,7 +152,7 @@ class Keeper:
         if action == "release":
             await self._let_go()
         elif not self._is_broke(now):
-            self._release_at_us = None
+            self._release_at_us = self._hold_at_us = None
             self._booted_ahead = self._stays.warms(now) or self._booted_ahead
             await self._keep()
 
@@ -153,7 +163,12 @@ class Keeper:
             if now >= self._release_at_us:
                 await self._let_go()
             return
-        if not self._stays.holds or self._running:
+        if self._running:
+            return
+        if self._hold_at_us is not None and now >= self._hold_at_us and not self._stays.holds:
+            self._hold_at_us = None
+            await self._act("warm")
+        if not self._stays.holds:
             return
         if self._is_broke(now):
             await self._let_go()
@@ -161,9 +176,9 @@ class Keeper:
             await self._keep()
 
     async def _let_go(self) -> None:
-        stay_us = self._stays.paid_from_us
+        stay_us, self._hold_at_us = self._stays.paid_from_us, None
         if not await self._release():
-            self._release_at_us = self._now_us() + _RELEASE_AGAIN_US
+            self._release_at_us = self._now_us() + _AGAIN_US
             return
         self._release_at_us = None
         if stay_us is None or stay_us != self._stays.paid_from_us:
@@ -179,24 +194,44 @@ class Keeper:
     async def _keep(self) -> None:
         deployment, now = self._target.deployment, self._now_us()
         if isinstance(deployment, Scalable):
-            self._open()
-            if not self._held:
-                self._held = True  # asked for: it may be, whatever comes of the call
-                self._held = await self._call(lambda: deployment.scale(1))
-                self._tell_warmth(self._held)
+            if not self._held or (self._hold_at_us is not None and now >= self._hold_at_us):
+                await self._ask_to_hold(deployment)
+            else:
+                self._open()
         elif isinstance(deployment, Warmable):
             # The last request is as good as a ping: the provider's window begins with it.
             last = self._pinged_us if self._booted_ahead or self._pinged_us else self._idle_since_us
             if last is None or now - last >= self._ping_us:
                 self._open()
                 self._pinged_us = now
-                self._tell_warmth(await self._call(deployment.warm))
+                self._tell_warmth(await self._call(deployment.warm) is None)
+
+    async def _ask_to_hold(self, deployment: Scalable) -> None:
+        """One that refuses holds nothing; one that fails may, and is to be asked to let go."""
+        self._open()
+        was_held, stay_us = self._held, self._stays.paid_from_us
+        self._held, self._hold_at_us = True, None
+        error = await self._call(lambda: deployment.scale(1))
+        if error is None:
+            self._tell_warmth(True)
+            return
+        self._tell_warmth(False)
+        refused = not error.spends and not isinstance(error, ModelLoading)
+        self._held = was_held or not refused
+        if stay_us != self._stays.paid_from_us:  # a request came meanwhile
+            if self._running and not self._held:
+                self._let_gone(())
+            return
+        self._hold_at_us = self._now_us() + _AGAIN_US
+        if not self._held:
+            self._let_gone(self._stays.drops())
+            self._booted_ahead = False
 
     async def _release(self) -> bool:
         """Whether its provider does not hold it, or not any more."""
         deployment = self._target.deployment
         if self._held and isinstance(deployment, Scalable):
-            self._held = not await self._call(lambda: deployment.scale(0))
+            self._held = await self._call(lambda: deployment.scale(0)) is not None
         if not self._held:
             self._tell_warmth(False)
         return not self._held
@@ -213,12 +248,15 @@ class Keeper:
         """Let the journal know of the stay, before it costs."""
         since_us = self._stays.paid_from_us
         if since_us is not None and since_us != self._opened_us:
-            self._opened_us = since_us
+            self._opened_us, self._works_us = since_us, None
             self._charging.goes_on(self._target, "keep_warm", since_us)
 
     def _let_gone(self, last: Sequence[Slice]) -> None:
         """It was let go: book its last, or let the journal know when it will be gone."""
         self._book(last)
+        if self._works_us is not None:
+            self._charging.goes_on(self._target, "keep_warm", self._works_us, self._works_us)
+            self._forget()
         if self._opened_us is None:
             return
         gone_us = self._stays.gone_us
@@ -229,21 +267,22 @@ class Keeper:
             self._forget()
 
     def _forget(self) -> None:
-        self._opened_us = None
+        self._opened_us = self._works_us = None
         self._charging.is_over(self._target, "keep_warm")
 
-    async def _call(self, call: Callable[[], Awaitable[None]]) -> bool:
+    async def _call(self, call: Callable[[], Awaitable[None]]) -> ProviderError | None:
         try:
             await call()
         except ProviderError as error:
             logger.warning("%s: not kept warm: %s", self._target.name, type(error).__name__)
-            return False
-        return True
+            return error
+        return None
 
     async def _wait(self) -> None:
         """Until something happens, or the policy, a slice, a ping or the budget wants a look."""
         now, stays = self._now_us(), self._stays
-        times = [self._policy.next_wakeup(), stays.gone_us, stays.cut_us, self._release_at_us]
+        times = [self._policy.next_wakeup(), stays.gone_us, stays.cut_us]
+        times += [self._release_at_us, self._hold_at_us]
         if self._release_at_us is None:
             times.append(self._broke_at(now))
         if stays.holds and not isinstance(self._target.deployment, Scalable):

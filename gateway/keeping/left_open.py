@@ -4,7 +4,9 @@ What goes on is in the journal before it costs anything (``ledger.opened``), and
 it, an attempt for example. A stay that nothing ended went on when the gateway died; how long its
 provider kept the machine after that depends on how it was held:
 
-* by the provider's scale: until somebody takes that back, which a starting gateway does. Up to now.
+* by the provider's scale: until somebody takes that back, which a starting gateway does. It is
+  booked up to now, and goes on until that has succeeded. So is one that was held while it worked,
+  from when that was over.
 * by asking for a boot again and again: for the provider's own window after the last time. The
   gateway asked once in ``PING_SHARE`` of a window, so at its last sign of life it had asked half of
   that before, on average, and no more than a window is left.
@@ -30,7 +32,7 @@ from gateway.keeping.slices import slice_line
 from gateway.keeping.stays import Slice, sliced
 from gateway.ledger.reading.opened import Going, Opened
 from gateway.ledger.rows import OpenCharge
-from gateway.ledger.stay_rules import UNUSED, USED
+from gateway.ledger.stay_rules import GOES_ON, UNUSED, USED
 from gateway.registry import Target
 from providers.contract import EndsWithGateway, Scalable
 
@@ -46,26 +48,69 @@ class _End:
     rule: str
 
 
+@dataclass(frozen=True, slots=True)
+class LeftHeld:
+    """A stay that goes on: it began to cost at ``since_us`` and is told up to ``told_us``."""
+
+    since_us: int
+    told_us: int
+
+
 def book_left_open(
     opened: Opened, targets: Mapping[str, Target], charging: Charging, last_seen_us: int
-) -> None:
+) -> dict[str, LeftHeld]:
     """Book each stay that was open, and standing machines of deployments that are no more.
 
     ``last_seen_us``: the earlier gateway's last sign of life. Standing machines of deployments that
-    still are go on.
+    still are go on. So do the stays that are returned, by deployment: their providers hold them
+    until they are told otherwise.
     """
     now_us = charging.clock.wall_us()
+    held = {}
     for (kind, name), going in opened.going.items():
         target = targets.get(name)
         if going.is_over:
             continue
+        if target is not None and _is_held(target, going):
+            held[name] = _book_held(charging, target, going, last_seen_us, now_us)
+            continue
         if kind == "keep_warm":
+            if going.row.works:  # the attempt that was at work is booked up to the death
+                seen_us = max(going.since_us, min(last_seen_us, now_us))
+                going = Going(going.row, seen_us, seen_us)
             _book_stay(charging, target, going, _end_of(target, going, last_seen_us, now_us))
         elif target is None or not target.bills("standing"):
             _book_standing(charging, going, min(last_seen_us, now_us))
         else:
             continue
         charging.settled(going.row)
+    return held
+
+
+def _is_held(target: Target, going: Going) -> bool:
+    """Whether its provider holds it until it is told otherwise, and was not told so."""
+    deployment, row = target.deployment, going.row
+    if row.kind != "keep_warm" or row.until_us is not None:
+        return False
+    return isinstance(deployment, Scalable) and not isinstance(deployment, EndsWithGateway)
+
+
+def _book_held(
+    charging: Charging, target: Target, going: Going, last_seen_us: int, now_us: int
+) -> LeftHeld:
+    began_us, since_us, used_us = going.began_us, going.since_us, going.used_at_us
+    if used_us is not None:
+        _book_stay(charging, target, going, _End(used_us, used_us, USED))
+        began_us = max(began_us, used_us)
+    if going.row.works or used_us is not None:
+        # The work went on as long as its gateway, as far as anybody knows.
+        window_us = round((target.own_window_seconds or 0.0) * 1e6)
+        began_us = since_us = max(began_us, min(last_seen_us, now_us)) + window_us
+    charging.goes_on(target, "keep_warm", began_us)
+    going = Going(going.row, began_us, since_us)
+    if since_us < now_us:
+        _book_stay(charging, target, going, _End(now_us, now_us, GOES_ON))
+    return LeftHeld(began_us, max(since_us, now_us))
 
 
 def _end_of(target: Target | None, going: Going, last_seen_us: int, now_us: int) -> _End:
@@ -81,8 +126,6 @@ def _end_of(target: Target | None, going: Going, last_seen_us: int, now_us: int)
         ended = target.deployment.ended_by(datetime.fromtimestamp(now_us / 1e6, UTC))
         ended_us = now_us if ended is None else round(ended.timestamp() * 1e6)
         return _End(seen_us, max(seen_us, ended_us), UNUSED)
-    if isinstance(target.deployment, Scalable):
-        return _End(now_us, now_us, UNUSED)
     window_us = round((target.own_window_seconds or 0.0) * 1e6)
     left_us = round(window_us * (1 - PING_SHARE / 2))
     return _End(seen_us + left_us, seen_us + window_us, UNUSED)

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from gateway.configuration import ConfigError
 from gateway.execution.charging import Charging
 from gateway.keeping.keeper import Keeper
+from gateway.keeping.left_open import LeftHeld
 from gateway.keeping.settings import KeepWarmSettings, Schedule
 from gateway.ledger.errors import SchemaMismatch, StoreUnavailable
 from gateway.ledger.reports.query import ReportQuery
@@ -40,8 +41,10 @@ async def keepers(
     charging: Charging,
     open_reports: Callable[[], Reports],
     dice: Callable[[str], random.Random],
+    held: Mapping[str, LeftHeld],
 ) -> list[Keeper]:
-    """A keeper for each deployment that has a policy. Raises ConfigError.
+    """A keeper for each deployment that has a policy, and for each that an earlier gateway left
+    ``held``, though it be to let go of it only. Raises ConfigError.
 
     Each policy is told the requests of the last two weeks first; a ledger that cannot be read costs
     it that, and not the start.
@@ -53,6 +56,9 @@ async def keepers(
     )
     for name, deployment in settings.deployments.items():
         given = deployment.keep_warm
+        if given is None and name in held:
+            given = KeepWarmSettings(policy="fixed", window_seconds=0)
+            logger.warning("%s: no policy keeps it warm any more: it is let go of", name)
         if given is None:
             continue
         target = registry.targets[name]
@@ -68,6 +74,8 @@ async def keepers(
         except (StoreUnavailable, SchemaMismatch) as error:
             logger.error("%s: keep-warm begins without its history: %s", name, error)
         keeper = Keeper(target, given, policy, charging, spent)
+        if name in held:
+            keeper.takes_over(held[name].since_us, held[name].told_us)
         target.keeper = keeper
         found.append(keeper)
     return found

@@ -93,7 +93,7 @@ class Stays:
 
     def idles(self, now_us: int) -> None:
         """Its last work has ended, and it is held."""
-        self._since_us, self._up = now_us, now_us + self._own_us
+        self._since_us, self._up, self._told_us = now_us, now_us + self._own_us, 0
         self._booted_us = self._let_go_us = None
 
     def warms(self, now_us: int) -> bool:
@@ -101,9 +101,19 @@ class Stays:
         self._let_go_us = None
         if self._since_us is not None:
             return False
-        self._since_us = now_us
+        self._since_us, self._told_us = now_us, 0
         self._booted_us = now_us if self._up is None or now_us > self._up else None
         return True
+
+    def takes_over(self, since_us: int, told_us: int) -> None:
+        """An earlier gateway's stay goes on, told up to ``told_us``."""
+        self._since_us, self._told_us = since_us, told_us
+
+    def drops(self) -> list[Slice]:
+        """It is not held after all: nothing more of it costs anything."""
+        self._booted_us = None
+        untold_us = self.untold_from_us
+        return [] if untold_us is None else self._end(untold_us, UNUSED)
 
     def cut(self, now_us: int) -> list[Slice]:
         """The slices that are over, of a stay that goes on."""

@@ -221,3 +221,5 @@ class OpenCharge:
     """The price of a second, as an exact decimal; None: not known."""
     price_id: str | None = None
     """Name and date of the price row."""
+    works: bool = False
+    """Its provider holds it, and it works: it costs as what is kept once that is over."""

@@ -10,6 +10,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gateway.ledger.layout import database_path
 from tests.acceptance.gateways import run_all, serving, until
 from tests.emulators.runpod import RunPod
@@ -25,11 +27,12 @@ deployments:
   kept: {{provider: runpod, endpoint: kept, model: m, streams: true, output_field: text,
           input: {{prompt: prompt, max_output_tokens: max_tokens}},
           price: {{usd_per_second: "0.001", bills: [execute, boot, idle]}},
-          idle_window_seconds: {window},
-          keep_warm: {{policy: fixed, window_seconds: 3600, monthly_budget_usd: "5"}}}}
+          idle_window_seconds: {window}{policy}}}
 models:
   kept: {{deployments: [kept]}}
 """
+POLICY = """,
+          keep_warm: {policy: fixed, window_seconds: 3600, monthly_budget_usd: "5"}"""
 
 
 def stays(data_dir: Path) -> list[Any]:
@@ -42,13 +45,18 @@ def stays(data_dir: Path) -> list[Any]:
     return rows
 
 
-def test_a_stay_outlives_the_gateway_that_wanted_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("policy", [POLICY, ""], ids=["the same", "no policy any more"])
+def test_a_stay_outlives_the_gateway_that_wanted_it(tmp_path: Path, policy: str) -> None:
     data_dir, config = tmp_path / "data", tmp_path / "gateway.yml"
     upstream = RunPod()
     place = upstream.endpoint("kept", WARM)
     with serve(upstream) as url:
-        text = CONFIG.format(url=url, key=upstream.key, window=WINDOW_SECONDS)
-        config.write_text(text)
+
+        def configure(policy: str) -> None:
+            given = {"url": url, "key": upstream.key, "window": WINDOW_SECONDS}
+            config.write_text(CONFIG.format(**given, policy=policy))
+
+        configure(POLICY)
         with serving(config, data_dir, tmp_path / "1.log") as gateway:
             gateway.generate("kept")
             until(lambda: place.minimum == 1)
@@ -56,13 +64,17 @@ def test_a_stay_outlives_the_gateway_that_wanted_it(tmp_path: Path) -> None:
             gateway.kill()
         killed_us = time.time_ns() // 1000
         assert place.minimum == 1  # and somebody pays for it
-        with serving(config, data_dir, tmp_path / "2.log"):
+        configure(policy)
+        with serving(config, data_dir, tmp_path / "2.log") as gateway:
             until(lambda: place.minimum == 0)
-            let_go_us = time.time_ns() // 1000
+            if not policy:
+                gateway.generate("kept")
+        assert place.minimum == 0
+        ended_us = time.time_ns() // 1000
     booked = stays(data_dir)
-    # One row, or two where a full hour has passed meanwhile.
+    # Up to the start of the second one, and from there until it was let go of.
     begin_us, end_us = booked[0]["period_start_at_us"], booked[-1]["period_end_at_us"]
-    assert begin_us < killed_us < end_us < let_go_us
+    assert begin_us < killed_us < end_us < ended_us
     total = sum(one["cost_pico_usd"] for one in booked)
     assert total == (end_us - begin_us) * 10**9 // 10**6
     asked = [

@@ -224,6 +224,17 @@ def test_a_death_does_not_lose_the_gap_before_what_it_cut_off(
         assert len(charges(gateway)) == 1
 
 
+def test_a_gap_that_was_booked_before_a_death_is_not_written_down_again(tmp_path: Path) -> None:
+    configured = tree(idle_window_seconds=0.05)
+    with running_gateway(configured, tmp_path) as gateway:
+        gateway.scripts.only("own", COLD)
+        gateway.answer("own")
+        eventually(lambda: bool(charges(gateway)))
+        as_of_death = killed(tmp_path)
+    with running_gateway(configured, as_of_death) as gateway:
+        assert len(charges(gateway)) == 1
+
+
 def test_what_was_idle_when_a_gateway_died_is_booked_however_late_the_next_one_comes(
     tmp_path: Path,
 ) -> None:

@@ -25,30 +25,39 @@ from gateway.ledger.writing.journal import Journal
 from gateway.ledger.writing.recovery import recover
 from gateway.registry import Registry, Target
 from gateway.settings import Settings
-from providers.contract import CapacityUnavailable
+from providers.contract import CapacityUnavailable, UpstreamTimeout
 from providers.testing import ScriptedProvider
 from providers.testing.scripted import ScriptedDeployment, ScriptedOptions
 from providers.toolkit.http import open_http
 from tests.ledger.databases import ship
-from tests.ledger.samples import begun, read_journal
+from tests.ledger.samples import begun, finished, read_journal
 from tests.simulation.virtual_time import VirtualLoop
 
 MINUTE_US = 60_000_000
 HOUR_US = 60 * MINUTE_US
 RATE_PICO = 10**9  # USD 0.001 a second
 OWN_WINDOW_SECONDS = 300.0
+TEN_US = 498_707 * HOUR_US  # 2026-11-22T11:00:00Z
+OWN_US = round(OWN_WINDOW_SECONDS * 1e6)
+IDLE_US = TEN_US + 10 * MINUTE_US
+PAID_US = IDLE_US + OWN_US
+DIED_US = TEN_US + 150 * MINUTE_US
+AGAIN_US = TEN_US + 190 * MINUTE_US
 
 
 class Held(ScriptedDeployment):
-    """Its provider keeps as many as it is told, unless it ``refuses``."""
+    """Its provider keeps as many as it is told, unless it ``refuses``, or fails and may have."""
 
     asked: list[int]
     refuses = False
+    fails = False
 
     async def scale(self, minimum: int, maximum: int | None = None) -> None:
         self.asked.append(minimum)
         if self.refuses:
             raise CapacityUnavailable
+        if self.fails:
+            raise UpstreamTimeout
 
 
 class Pinged(ScriptedDeployment):
@@ -130,26 +139,30 @@ async def life(
     last_seen_us: int = 0,
     settings: Settings | None = None,
     rotate_bytes: int = 1 << 20,
+    refuses: bool = False,
 ) -> AsyncIterator[Life]:
     """A gateway, from its start, at which it takes up what an earlier one left. Without its keeper
-    told, nothing of it is left where it ``dies``.
+    told, nothing of it is left where it ``dies``. ``refuses``: its provider does.
     """
     settings = settings or settings_of()
     provider = Provider(kind)
     registry = Registry(settings, open_http, {"scripted": provider.plugin()})
     registry.build()
+    provider.deployment.refuses = refuses
     clock = Clock(loop.time, lambda: loop.now_us)
     journal = Journal.open(journal_dir(data_dir), monotonic=loop.time, rotate_bytes=rotate_bytes)
     opened = Opened()
     recover(journal_dir(data_dir), journal, _interrupted, opened)
     charging = Charging(journal, clock, registry.targets.values())
-    book_left_open(opened, registry.targets, charging, last_seen_us)
+    held = book_left_open(opened, registry.targets, charging, last_seen_us)
     target = registry.targets["own"]
     keep_warm = settings.deployments["own"].keep_warm
     assert keep_warm is not None
     ship(data_dir)
     policy = policy_of(target, keep_warm, loop.now_us, random.Random(1))
     keeper = Keeper(target, keep_warm, policy, charging, _spent(data_dir))
+    if "own" in held:
+        keeper.takes_over(held["own"].since_us, held["own"].told_us)
     running = asyncio.create_task(keeper.run())
     await asyncio.sleep(0)
     yield Life(loop, journal, charging, keeper, target, provider.deployment)
@@ -186,3 +199,26 @@ def charges(data_dir: Path) -> list[Any]:
 
 def periods(data_dir: Path) -> list[tuple[int, int]]:
     return [(row["period_start_at_us"], row["period_end_at_us"]) for row in charges(data_dir)]
+
+
+def cost(period_us: int) -> int:
+    return period_us * RATE_PICO // 1_000_000
+
+
+async def idles(one: Life) -> None:
+    """It has worked until ``IDLE_US``."""
+    await one.until(IDLE_US - 1_000_000)
+    row = one.write_begin()
+    one.keeper.arrived()
+    one.keeper.begun()
+    await one.until(IDLE_US)
+    one.journal.end(finished(row))
+    one.keeper.ended(None)
+
+
+async def died(
+    loop: VirtualLoop, data_dir: Path, kind: type[Held | Pinged], rotate_bytes: int = 1 << 20
+) -> None:
+    async with life(loop, data_dir, kind=kind, dies=True, rotate_bytes=rotate_bytes) as one:
+        await idles(one)
+        await one.until(DIED_US)

@@ -14,14 +14,21 @@ from gateway.ledger.shipping.shipper import Shipper
 from gateway.ledger.stay_rules import GOES_ON, UNUSED, USED
 from gateway.ledger.writing.imports import ImportJournal
 from tests.keeping.lives import (
+    AGAIN_US,
+    DIED_US,
     HOUR_US,
+    IDLE_US,
     MINUTE_US,
-    OWN_WINDOW_SECONDS,
+    OWN_US,
+    PAID_US,
     RATE_PICO,
+    TEN_US,
     Held,
-    Life,
     Pinged,
     charges,
+    cost,
+    died,
+    idles,
     life,
     periods,
     settings_of,
@@ -29,28 +36,6 @@ from tests.keeping.lives import (
 )
 from tests.ledger.samples import begun, finished
 from tests.simulation.virtual_time import VirtualLoop, run
-
-TEN_US = 498_707 * HOUR_US  # 2026-11-22T11:00:00Z
-OWN_US = round(OWN_WINDOW_SECONDS * 1e6)
-IDLE_US = TEN_US + 10 * MINUTE_US
-PAID_US = IDLE_US + OWN_US
-DIED_US = TEN_US + 150 * MINUTE_US
-AGAIN_US = TEN_US + 190 * MINUTE_US
-
-
-def cost(period_us: int) -> int:
-    return period_us * RATE_PICO // 1_000_000
-
-
-async def idles(one: Life) -> None:
-    """It has worked until ``IDLE_US``."""
-    await one.until(IDLE_US - 1_000_000)
-    row = one.write_begin()
-    one.keeper.arrived()
-    one.keeper.begun()
-    await one.until(IDLE_US)
-    one.journal.end(finished(row))
-    one.keeper.ended(None)
 
 
 def test_a_long_stay_is_in_the_ledger_while_it_lasts(tmp_path: Path) -> None:
@@ -90,14 +75,6 @@ def test_a_stay_that_ends_at_the_full_hour_says_what_became_of_it(tmp_path: Path
             assert len({row["charge_id"] for row in charges(tmp_path)}) == 3
 
     run(main, TEN_US)
-
-
-async def died(
-    loop: VirtualLoop, data_dir: Path, kind: type[Held | Pinged], rotate_bytes: int = 1 << 20
-) -> None:
-    async with life(loop, data_dir, kind=kind, dies=True, rotate_bytes=rotate_bytes) as one:
-        await idles(one)
-        await one.until(DIED_US)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +121,9 @@ def test_a_death_before_it_costs_is_paid_for_from_when_it_does(tmp_path: Path) -
             assert one.deployment.asked == [0, 1]
         loop.now_us = PAID_US + MINUTE_US
         async with life(loop, tmp_path, dies=True, last_seen_us=IDLE_US + MINUTE_US):
-            assert periods(tmp_path) == [(PAID_US, PAID_US + MINUTE_US)]
+            assert periods(tmp_path)[0] == (PAID_US, PAID_US + MINUTE_US)
+            (wasted,) = sums(tmp_path).values()
+            assert (wasted.rule, wasted.cost_pico_usd) == (UNUSED, cost(MINUTE_US))
 
     run(main, TEN_US)
 
@@ -174,44 +153,31 @@ def test_a_stay_that_had_ended_is_booked_to_its_end(tmp_path: Path, end: str) ->
             assert told[UNUSED].cost_pico_usd == cost(AGAIN_US - idle_us - OWN_US)
             assert len(told) == 1
             return
+        if end in ("used", "booked"):  # its provider held it on after what was at work then
+            held_on = told.pop(UNUSED)
+            assert held_on.cost_pico_usd == cost(AGAIN_US - ended_us - OWN_US)
+            assert held_on.stays == 1
         (row,) = told.values()
         assert row.rule == (USED if end in ("used", "booked") else UNUSED)
         paid_us = ended_us - PAID_US - (1 if end == "let go" else 0)
         assert row.cost_pico_usd == paid_us * RATE_PICO // 1_000_000
-        assert (len(charges(tmp_path)) > booked) == (end == "used")
+        assert (len(charges(tmp_path)) > booked) == (end in ("used", "booked"))
 
     run(main, TEN_US)
 
 
-def test_a_provider_that_does_not_let_go_is_asked_again_and_paid_until_it_does(
-    tmp_path: Path,
-) -> None:
-    async def main(loop: VirtualLoop) -> None:
-        settings = settings_of(window_seconds=600)
-        async with life(loop, tmp_path, settings=settings) as one:
-            await idles(one)
-            await one.until(IDLE_US + 1)
-            one.deployment.refuses = True
-            await one.until(IDLE_US + 11 * MINUTE_US - 1)
-            assert charges(tmp_path) == [] and one.deployment.asked == [0, 1, 0, 0]
-            one.deployment.refuses = False
-            await one.until(IDLE_US + 20 * MINUTE_US)
-            assert periods(tmp_path) == [(PAID_US, IDLE_US + 11 * MINUTE_US)]
-
-    run(main, TEN_US)
-
-
-def test_what_is_not_let_go_at_a_stop_is_open_until_the_next_start(tmp_path: Path) -> None:
+def test_a_clock_that_was_set_back_costs_no_stay(tmp_path: Path) -> None:
     async def main(loop: VirtualLoop) -> None:
         async with life(loop, tmp_path) as one:
             await idles(one)
-            await one.until(IDLE_US + 20 * MINUTE_US)
-            one.deployment.refuses = True
-        assert list(sums(tmp_path)) == [GOES_ON]
-        loop.now_us = AGAIN_US
-        async with life(loop, tmp_path, last_seen_us=IDLE_US + 20 * MINUTE_US):
-            (row,) = sums(tmp_path).values()
-            assert (row.rule, row.cost_pico_usd) == (UNUSED, cost(AGAIN_US - PAID_US))
+            await one.until(TEN_US + 3 * HOUR_US)
+            one.begins()
+            loop.now_us -= 3 * HOUR_US  # in the middle of the work
+            one.keeper.ended(None)
+            begin_us = loop.now_us + OWN_US
+            await one.until(begin_us + 10 * MINUTE_US)
+            await one.request()
+            assert periods(tmp_path)[-1] == (begin_us, begin_us + 10 * MINUTE_US)
 
     run(main, TEN_US)
 

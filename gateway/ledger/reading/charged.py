@@ -28,6 +28,15 @@ def standing_until(snapshot: Snapshot, deployments: Sequence[str]) -> dict[str, 
     return last
 
 
+def idle_gaps(snapshot: Snapshot, deployment: str, since_us: int) -> set[str]:
+    """Ids of the idle charges that are booked."""
+    c = charges.c
+    found = select(c.charge_id).where(
+        c.kind == "idle", c.deployment == deployment, c.period_start_at_us >= since_us
+    )
+    return {row[0] for row in snapshot.charges(found, since_us, EVER_US)}
+
+
 def stays(snapshot: Snapshot, deployment: str, since_us: int) -> list[tuple[int, int]]:
     """Begin and end of each stay that a keep-warm policy wanted, in microseconds of the epoch."""
     c = charges.c

@@ -53,7 +53,7 @@ class Opened:
                 self._charge(said["charge"])
             case "begin":
                 going = self.going.get(("keep_warm", said["attempt"]["deployment"]))
-                if going is not None and going.used_at_us is None:
+                if going is not None and going.used_at_us is None and not going.row.works:
                     going.used_at_us = said["attempt"]["begun_at_us"]
 
     def _open(self, row: OpenCharge) -> None:

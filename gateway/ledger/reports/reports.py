@@ -234,6 +234,13 @@ class Reports:
         with self._reading() as snapshot:
             return [] if snapshot is None else charged.stays(snapshot, deployment, since_us)
 
+    def idle_gaps(self, deployment: str, since_us: int) -> set[str]:
+        """See ``charged.idle_gaps``."""
+        from gateway.ledger.reading import charged
+
+        with self._reading() as snapshot:
+            return set() if snapshot is None else charged.idle_gaps(snapshot, deployment, since_us)
+
     def standing_until(self, deployments: list[str]) -> dict[str, int]:
         """See ``charged.standing_until``."""
         from gateway.ledger.reading import charged

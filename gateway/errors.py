@@ -23,6 +23,10 @@ class QueueFull(GatewayError):
     """Too many requests are waiting for this model; try again later."""
 
 
+class OutOfService(GatewayError):
+    """The deployment was taken out of service while the request waited for it; try again later."""
+
+
 class DeadlineExceeded(GatewayError):
     """The operation took longer than its total time allows."""
 

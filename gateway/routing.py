@@ -134,6 +134,12 @@ class Wish:
     if_cold: IfCold = "wait"
     hedge: bool = False
 
+    @property
+    def leaves_out(self) -> bool:
+        """Whether it may leave any deployment out."""
+        named = bool(self.only or self.ignore)
+        return named or self.max_cost_pico_usd is not None or self.if_cold == "fail"
+
 
 @dataclass(slots=True)  # not frozen, as an Outlook is not
 class Candidate:
@@ -198,7 +204,7 @@ def choose(
     Those that the wish leaves out are never tried. Those that are closed (cordoned, or failing for
     a while) come last: a request that has nowhere else to go may still find them mended.
     """
-    if wish.only or wish.ignore or wish.max_cost_pico_usd is not None:
+    if wish.leaves_out:
         considered = [Considered(c, _left_out(c, wish) or c.closed) for c in candidates]
         candidates = [c for c in candidates if _left_out(c, wish) is None]
     else:
@@ -217,6 +223,7 @@ def choose(
 
 
 CORDONED = "cordoned"
+NO_BOOT = "it would have to boot, and if_cold is fail"
 
 
 def left_out_by_name(named: Named, wish: Wish) -> str | None:
@@ -238,6 +245,8 @@ def _left_out(candidate: Candidate, wish: Wish) -> str | None:
             return "its price is not known, and max_cost_usd bounds it"
         if candidate.expected_pico_usd > most:
             return "expected to cost more than max_cost_usd"
+    if wish.if_cold == "fail" and candidate.closed != CORDONED and coldness(candidate.outlook):
+        return NO_BOOT
     return None
 
 

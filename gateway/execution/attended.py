@@ -143,21 +143,24 @@ class Attended(Operation, ABC):
         if scope is not None and self._told_scope is None:
             self._told_scope = scope
             self._away.told.setdefault(scope, deque()).append(self)
-        if not self._callers:
+        if self._told_scope is not None or not self._callers:
             grace_seconds = max(_LEAST_GRACE_SECONDS, grace_seconds)
             self._wait_for_return(back_in_seconds + grace_seconds)
 
     def _wait_for_return(self, seconds: float) -> None:
+        if self._grace is not None:
+            self._grace.cancel()
         loop = asyncio.get_running_loop()
         self._grace = loop.call_later(seconds, self._nobody_came)
 
     def _nobody_came(self) -> None:
-        if self._told_scope is not None and self._promised and not self.task.done():
+        goes_on = (self._promised or self._callers > 0) and not self.task.done()
+        if self._told_scope is not None and goes_on:
             # It goes on, and can be come back to as long as it does, and a while longer.
             self._wait_for_return(max(_LEAST_GRACE_SECONDS, self.order.grace_seconds))
             return
         self.forget()
-        if not self._promised:
+        if not (self._promised or self._callers):
             self.cancel(NOBODY)
 
     def forget(self) -> None:

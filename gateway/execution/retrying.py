@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import random
 
-from gateway.errors import BudgetExceeded, DeadlineExceeded, GatewayError, PriceUnknown, QueueFull
+from gateway.errors import (
+    BudgetExceeded,
+    DeadlineExceeded,
+    GatewayError,
+    OutOfService,
+    PriceUnknown,
+    QueueFull,
+)
 from gateway.settings import RetrySettings
 from providers.contract import (
     BootTimeout,
@@ -59,7 +66,8 @@ def worth_trying_elsewhere(failure: Exception | None) -> bool:
     """
     if isinstance(failure, ProviderError):
         return failure.retryable or isinstance(failure, _OPERATORS_MATTER)
-    return isinstance(failure, QueueFull | BudgetExceeded | PriceUnknown)  # one may cost less
+    elsewhere = QueueFull | OutOfService | BudgetExceeded | PriceUnknown  # one may cost less
+    return isinstance(failure, elsewhere)
 
 
 _OPERATORS_MATTER = (CredentialsRejected, QuotaExhausted, ProviderRetired, ProtocolViolation)

@@ -109,6 +109,8 @@ class Run(Sending):
             if not (failure is None or worth_trying_elsewhere(failure)):
                 break
             for nth in range(tried.get(target.name, 0), retries.attempts_per_deployment):
+                if failure is not None and target.cordoned:
+                    break  # taken out of service meanwhile
                 if nth:
                     pause = pause_seconds(retries, nth, failure)
                     if pause is None:

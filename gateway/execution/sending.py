@@ -10,13 +10,14 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gateway.errors import (
     BudgetRanOut,
     DeadlineExceeded,
     GatewayError,
     OperationCancelled,
+    OutOfService,
     QueueFull,
 )
 from gateway.execution.attempt import Attempt
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
     from gateway.execution.executor import Executor
 
 logger = logging.getLogger(__name__)
+
+CORDONED_SECONDS: Final = 30.0
+"""When to come back to what an operator has taken out of service: a guess."""
 
 
 class Sending(Attended):
@@ -93,6 +97,9 @@ class Sending(Attended):
             if held.moved_to is not None:
                 target = self._moved(held.moved_to)
         try:
+            if held is not None and target.cordoned and target.waking.cold:
+                # It would wake it anew; those whom a boot has served before are let in.
+                return OutOfService(retry_after_seconds=CORDONED_SECONDS)
             return await self._attempt(target, lane, held)
         finally:
             target.gate.leave()

@@ -9,7 +9,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from gateway.clock import rfc3339
+from gateway.clock import Clock, rfc3339
+from gateway.execution.booting import boot
 from gateway.execution.candidates import candidate_of, considered_json
 from gateway.http.errors import HttpError
 from gateway.http.json import json_response
@@ -19,7 +20,7 @@ from gateway.registry import Target
 from gateway.routing import Considered
 from gateway.warmth.standing import stands
 from gateway.warmth.view import outlook_json
-from providers.contract import ProviderError, Warmable
+from providers.contract import Probeable, ProviderError, Supervised, Warmable
 
 logger = logging.getLogger(__name__)
 router = APIRouter()
@@ -68,16 +69,35 @@ def begin_warming(state: State, target: Target) -> None:
         message = "This deployment's provider has no way to boot it without work."
         raise HttpError(409, "cannot_be_warmed", message, param="name")
     if name not in state.warming:
-        task = asyncio.create_task(_warm(target.deployment, name))
+        task = asyncio.create_task(_warm(target, target.deployment, state.executor.clock))
         state.warming[name] = task
         task.add_done_callback(lambda _: state.warming.pop(name, None))
 
 
-async def _warm(deployment: Warmable, name: str) -> None:
+async def _warm(target: Target, deployment: Warmable, clock: Clock) -> None:
     try:
+        async with asyncio.timeout(target.timeouts.boot_seconds):
+            await _bring_up(target, deployment, clock)
+    except (ProviderError, TimeoutError) as error:
+        logger.warning("deployment %s was not warmed: %s", target.name, type(error).__name__)
+
+
+async def _bring_up(target: Target, deployment: Warmable, clock: Clock) -> None:
+    """Have it boot; where it can be asked how it stands, its warmth hears of the boot."""
+    asked = isinstance(deployment, Probeable) and not isinstance(deployment, Supervised)
+    state = await deployment.probe() if asked and isinstance(deployment, Probeable) else None
+    if state not in ("down", "booting"):
         await deployment.warm()
-    except ProviderError as error:
-        logger.warning("deployment %s was not warmed: %s", name, type(error).__name__)
+        return
+    warmth, is_up = target.warmth, False
+    warmth.probed(state, clock.monotonic())
+    warmth.booting(clock.monotonic())
+    try:
+        await boot(target.deployment, lambda _: None)
+        is_up = True
+    finally:
+        if is_up or state == "down":  # else it boots on, for somebody else
+            warmth.probed("ready" if is_up else "down", clock.monotonic())
 
 
 def _in_service(request: Request, name: str, *, cordoned: bool) -> Response:

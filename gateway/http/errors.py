@@ -59,6 +59,7 @@ STATUSES: Mapping[type[BaseException], tuple[int, str]] = {
     own.GatewayError: (500, "internal_error"),
     own.QueueFull: (503, "queue_full"),
     own.ColdStartTimeout: (503, "cold_start_timeout"),
+    own.OutOfService: (503, "deployments_cordoned"),
     own.DeadlineExceeded: (504, "deadline_exceeded"),
     own.Draining: (503, "draining"),
     own.OperationCancelled: (499, "operation_cancelled"),

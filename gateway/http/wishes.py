@@ -7,11 +7,21 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from gateway.execution.booting import come_back_seconds
 from gateway.execution.candidates import arranged, considered_json
+from gateway.execution.sending import CORDONED_SECONDS
 from gateway.http.errors import HttpError
 from gateway.http.state import State
 from gateway.registry import Target
-from gateway.routing import IfCold, Plan, Strategy, UnknownModel, Wish, left_out_by_name
+from gateway.routing import (
+    NO_BOOT,
+    IfCold,
+    Plan,
+    Strategy,
+    UnknownModel,
+    Wish,
+    left_out_by_name,
+)
 
 _PICO = Decimal(10) ** 12
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
@@ -40,7 +50,8 @@ class RoutingBody(BaseModel):
     allow_fallbacks: bool = True
     """Whether another deployment may do what the first could not."""
     if_cold: IfCold = "wait"
-    """wait for a boot; fail at once instead; spill: go where it is warm, whatever the strategy."""
+    """wait for a boot; fail: ask what is warm alone, and fail at once where nothing is; spill: go
+    where it is warm first, whatever the strategy."""
     hedge: bool = False
     """Ask a second deployment where the first shows nothing for unusually long, or is cold; the
     first with output answers, the other is cancelled, and both are paid for."""
@@ -111,8 +122,6 @@ def plan_for(
         return plan
     if not plan.targets:
         raise _nothing_fits(plan, wish)
-    if wish.if_cold == "fail":
-        _refuse_cold(plan, state)
     return plan
 
 
@@ -140,19 +149,16 @@ def _nothing_fits(plan: Plan[Target], wish: Wish) -> HttpError:
     ):
         message = f"No deployment is expected to stay below max_cost_usd ({reasons})."
         return HttpError(402, "max_cost_exceeded", message, param="routing.max_cost_usd")
+    cold = [x.candidate.outlook for x in plan.considered if x.excluded == NO_BOOT]
+    if cold:
+        seconds = come_back_seconds(min(outlook.wait_seconds for outlook in cold))
+        message = "The model is cold, and the request does not wait for a boot."
+        return HttpError(503, "model_cold", message, retry_after_seconds=seconds)
     if wish.only or wish.ignore:
         message = f"routing leaves no deployment of this model ({reasons})."
         return HttpError(400, "no_deployment_left", message, param="routing")
     message = "Every deployment of this model is cordoned."
-    return HttpError(503, "deployments_cordoned", message, retry_after_seconds=30.0)
-
-
-def _refuse_cold(plan: Plan[Target], state: State) -> None:
-    outlook = plan.targets[0].outlook(state.executor.clock.monotonic())
-    if outlook.state == "booting" or (outlook.state != "warm" and outlook.p_warm < 0.5):
-        seconds = max(1.0, outlook.wait_seconds)
-        message = "The model is cold, and the request does not wait for a boot."
-        raise HttpError(503, "model_cold", message, retry_after_seconds=seconds)
+    return HttpError(503, "deployments_cordoned", message, retry_after_seconds=CORDONED_SECONDS)
 
 
 def choice_json(plan: Plan[Target]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -23,7 +24,14 @@ from gateway.keeping.settings import KeepWarmSettings
 from gateway.keeping.stays import Slice, Stays
 from gateway.registry import Target
 from gateway.warmth.policies.base import Action, Arrived, Idled, Policy
-from providers.contract import EndsWithGateway, ModelLoading, ProviderError, Scalable, Warmable
+from providers.contract import (
+    EndsWithGateway,
+    ModelLoading,
+    Probeable,
+    ProviderError,
+    Scalable,
+    Warmable,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -204,18 +212,19 @@ class Keeper:
             if last is None or now - last >= self._ping_us:
                 self._open()
                 self._pinged_us = now
-                self._tell_warmth(await self._call(deployment.warm) is None)
+                self._tell_warmth(True)  # it boots from now on, however long the call takes
+                await self._tell_outcome(await self._call(deployment.warm) is None)
 
     async def _ask_to_hold(self, deployment: Scalable) -> None:
         """One that refuses holds nothing; one that fails may, and is to be asked to let go."""
         self._open()
         was_held, stay_us = self._held, self._stays.paid_from_us
         self._held, self._hold_at_us = True, None
+        self._tell_warmth(True)  # it boots from now on, however long the call takes
         error = await self._call(lambda: deployment.scale(1))
+        await self._tell_outcome(error is None)
         if error is None:
-            self._tell_warmth(True)
             return
-        self._tell_warmth(False)
         refused = not error.spends and not isinstance(error, ModelLoading)
         self._held = was_held or not refused
         if stay_us != self._stays.paid_from_us:  # a request came meanwhile
@@ -243,6 +252,16 @@ class Keeper:
             warmth.keeps(self._clock.monotonic(), boots=self._stays.boots_ahead)
         else:
             warmth.lets_go()
+
+    async def _tell_outcome(self, held: bool) -> None:
+        """It was asked for; some providers answer at once, others once the machine is up."""
+        deployment = self._target.deployment
+        if not held:
+            self._tell_warmth(False)
+        elif self._stays.boots_ahead and isinstance(deployment, Probeable):
+            with suppress(ProviderError):
+                if await deployment.probe() == "ready":
+                    self._target.warmth.probed("ready", self._clock.monotonic())
 
     def _open(self) -> None:
         """Let the journal know of the stay, before it costs."""

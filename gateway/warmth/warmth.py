@@ -111,6 +111,7 @@ class Warmth(Stand):
         if state == "booting":
             self.booting(at)
         elif state == "ready":
+            self.holding.is_ready()
             came_up = self._down or self._booting_since is not None
             self._booting_since, self._down = None, False
             if self._pending:
@@ -137,8 +138,6 @@ class Warmth(Stand):
         """Where its process stands, told by whoever runs it, and anew whenever that changes."""
         self.probed(state, at)
         self._supervised = state
-        if state == "ready":
-            self.holding.is_ready()
 
     def keeps(self, at: float, *, boots: bool) -> None:
         """A policy of ours holds it from now on; ``boots``: it was off, and boots for that."""

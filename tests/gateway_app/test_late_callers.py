@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +14,7 @@ import httpx
 import openai
 import pytest
 
+from gateway.execution.run import Run
 from providers.contract import Booting, Delta, Finished, Started, Usage
 from providers.testing import Until, Wait
 from tests.gateway_app.conftest import configuration
@@ -205,3 +208,35 @@ def test_nobody_comes_back_to_the_wait(tmp_path: Path) -> None:
         operation = gateway.get("/v1/operations", status="running")["data"][0]
         assert gateway.http.delete(f"/v1/operations/{operation['id']}").status_code == 204
         assert first.result().status_code == 499 and len(gateway.scripts.calls("plain")) == 2
+
+
+def test_one_who_was_told_and_does_not_come_back_is_forgotten(tmp_path: Path) -> None:
+    """Though another waits for the same operation, and gets its answer."""
+    tree = configuration("http://127.0.0.1:9")
+    tree["server"]["disconnect_grace_seconds"] = 0
+    with running_gateway(tree, tmp_path) as gateway, ThreadPoolExecutor(1) as pool:
+        boot = Gated(gateway)
+        gateway.scripts.only("plain", (BOOT, Wait(0.05), *END), (BOOT, boot.step, *END), END)
+        gateway.answer("plain")  # a boot takes no longer than that
+
+        def ask(**headers: str) -> httpx.Response:
+            told = {"idempotency-key": "shared", **headers}
+            return gateway.http.post("/v1/generate", json=asked, headers=told)
+
+        asked = {"model": "plain", "input": "shared"}
+        stays = pool.submit(ask)
+        eventually(lambda: gateway.get("/v1/deployments")["data"][0]["state"] == "booting")
+        operation_id = told(ask(**{"x-stainless-read-timeout": "0.2"}))
+        (run,) = (x for x in gc.get_objects() if isinstance(x, Run) and x.id == operation_id)
+        left = weakref.ref(run)
+        del run
+        boot.ends()
+        assert stays.result().json()["id"] == operation_id
+
+        def is_free() -> bool:
+            gc.collect()
+            return left() is None
+
+        eventually(is_free)
+        again = gateway.http.post("/v1/generate", json=asked)  # it has no key: another call
+        assert again.json()["id"] != operation_id

@@ -12,17 +12,18 @@ import openai
 import pytest
 
 from providers.contract import Booting, Delta, Finished, Started, Usage
-from providers.testing import Wait
+from providers.testing import Until, Wait
 from tests.gateway_app.conftest import configuration
 from tests.gateway_app.gateways import Gateway, Scripts, eventually, running_gateway
 
 USAGE = Usage(input_tokens=10, output_tokens=20)
 END = (Started(), Delta("at last"), Finished(("stop",), USAGE))
+BOOT = Booting("process_started", True)
 BODY = {"model": "plain", "input": "Hi"}
 
 
 def booting(seconds: float) -> tuple[Any, ...]:
-    return (Booting("process_started", True), Wait(seconds), *END)
+    return (BOOT, Wait(seconds), *END)
 
 
 def prefer(gateway: Gateway, said: str, **fields: Any) -> Any:
@@ -32,7 +33,8 @@ def prefer(gateway: Gateway, said: str, **fields: Any) -> Any:
 
 @pytest.mark.parametrize("said", ["respond-async", "wait=0", "respond-async, wait=0"])
 def test_an_answer_to_be_fetched(gateway: Gateway, scripts: Scripts, said: str) -> None:
-    scripts.only("plain", booting(1.0))
+    over = asyncio.Event()
+    scripts.only("plain", (BOOT, Until(over), *END))
     response = prefer(gateway, said)
     told = response.json()
     assert (response.status_code, told["status"]) == (202, "running")
@@ -40,6 +42,8 @@ def test_an_answer_to_be_fetched(gateway: Gateway, scripts: Scripts, said: str) 
     assert int(response.headers["retry-after"]) >= 1
     assert response.headers["preference-applied"] == said
     assert gateway.operation(told["id"])["status"] == "running"
+    assert gateway.loop is not None
+    gateway.loop.call_soon_threadsafe(over.set)
     eventually(lambda: not gateway.running(), 5)
     fetched = gateway.get(response.headers["location"])
     assert (fetched["status"], fetched["output"][0]["text"]) == ("succeeded", "at last")

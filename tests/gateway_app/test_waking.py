@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -84,6 +85,14 @@ class Cold:
     def state(self) -> Any:
         found = self.gateway.get("/v1/deployments")["data"]
         return next(line for line in found if line["name"] == self.name)
+
+    @contextlib.contextmanager
+    def out_of_service(self) -> Iterator[None]:
+        self.gateway.http.post(f"/v1/deployments/{self.name}/cordon")
+        try:
+            yield
+        finally:
+            self.gateway.http.post(f"/v1/deployments/{self.name}/uncordon")
 
     def queued(self, count: int) -> None:
         """Wait until so many wait at the gate."""
@@ -219,6 +228,42 @@ def test_when_the_wake_fails_the_next_one_wakes(cold: Cold) -> None:
     assert woke["timing"]["boot_seconds"] > 0.09
     (line,) = (x for x in woke["cost"]["lines"] if x["kind"] == "boot_seconds")
     assert abs(float(line["quantity"]) - woke["timing"]["boot_seconds"]) < 1e-6  # its own alone
+
+
+def test_one_taken_out_of_service_in_its_boot_serves_those_who_wait_for_that(cold: Cold) -> None:
+    first = cold.wakes()
+    others = [cold.asks() for _ in range(3)]
+    cold.queued(3)
+    with cold.out_of_service():
+        assert cold.asks().result().json()["error"]["code"] == "deployments_cordoned"
+        cold.ready()
+        assert {caller.result().status_code for caller in (first, *others)} == {200}
+    assert cold.calls() == 4
+
+
+@of("one-place")
+def test_one_taken_out_of_service_is_not_woken_anew(cold: Cold) -> None:
+    """Nobody pays for another boot there; who may be served elsewhere is."""
+    cold.gateway.scripts.only("other", WARM)
+    for model in ("both", cold.name):
+        cold.up.clear()
+        cold.plays((BOOT, Until(cold.up), UpstreamFailed()))
+        first = cold.wakes()
+        waits = cold.asks(model=model)
+        cold.queued(1)
+        with cold.out_of_service():
+            cold.ready()
+            assert first.result().status_code == 502
+            answer = waits.result()
+        assert cold.calls() == 1
+        if model == "both":
+            assert answer.json()["deployment"] == "other"
+        else:
+            assert (answer.status_code, answer.json()["error"]["code"]) == (
+                *(503, "deployments_cordoned"),
+            )
+            assert int(answer.headers["retry-after"]) >= 1
+            assert not cold.gateway.rows(answer.json()["error"]["operation_id"])
 
 
 @of("one-place")

@@ -6,7 +6,16 @@ import random
 
 import pytest
 
-from gateway.routing import CORDONED, Candidate, Choice, ModelRules, Strategy, Wish, choose
+from gateway.routing import (
+    CORDONED,
+    NO_BOOT,
+    Candidate,
+    Choice,
+    ModelRules,
+    Strategy,
+    Wish,
+    choose,
+)
 from gateway.warmth.outlook import Outlook
 
 WARM = Outlook("warm", 0.98, 30.0)
@@ -114,6 +123,24 @@ def test_priority_keeps_its_order_and_spills_on_request() -> None:
     own, other = candidate("own", COLD, 0.0), candidate("other", WARM, 1.0)
     assert order(own, other, strategy="priority") == "own other"
     assert order(own, other, strategy="priority", if_cold="spill") == "other own"
+
+
+def test_whoever_wants_no_boot_is_sent_where_none_is_needed_alone() -> None:
+    four = (
+        candidate("cold", COLD, 0.0),
+        candidate("booting", BOOTING, 0.0),
+        candidate("warm", WARM, 1.0),
+        candidate("new", NOBODY_KNOWS, 2.0),
+    )
+    for strategy in ("balanced", "cheapest", "priority", "fastest"):
+        assert set(order(*four, strategy=strategy, if_cold="fail").split()) == {"warm", "new"}
+    assert order(*four[:2], if_cold="fail") == ""
+    # an own one that is off and would pay for itself is off all the same
+    assert order(own(0.0, COLD), candidate("warm", WARM, 1.0), if_cold="fail") == "warm"
+    told = choose(four, "balanced", Wish(if_cold="fail"), ModelRules())
+    assert {x.candidate.name for x in told.considered if x.excluded == NO_BOOT} == {
+        *("cold", "booting"),
+    }
 
 
 def test_a_wait_past_the_deadline_comes_last() -> None:

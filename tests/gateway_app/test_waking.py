@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import httpx
 import pytest
 
 from providers.contract import (
-    Booting,
-    Delta,
-    Finished,
     ModelLoading,
-    Started,
     UpstreamFailed,
-    Usage,
 )
 from providers.testing import Until, Wait
-from providers.testing.scripted import Step
+from tests.gateway_app.cold import BOOT, IDLE_SECONDS, PRICE, WARM, Cold
 from tests.gateway_app.gateways import (
     Event,
     Gateway,
@@ -30,18 +23,6 @@ from tests.gateway_app.gateways import (
     running_gateway,
     wait_for_event,
 )
-
-USAGE = Usage(input_tokens=10, output_tokens=20)
-BOOT = Booting("process_started", True)
-WARM = (Started("m1", "scale_state"), Delta("hello"), Finished(("stop",), USAGE))
-PRICE = {"usd_per_second": "1", "bills": ["execute", "boot", "queue"]}
-IDLE_SECONDS = 0.05
-
-
-def deployment(**more: Any) -> dict[str, Any]:
-    """One that is off when it has not been used for an instant."""
-    return {"provider": "scripted", "price": PRICE, "keep_alive_seconds": IDLE_SECONDS, **more}
-
 
 DEPLOYMENTS: dict[str, dict[str, Any]] = {
     "own": {},
@@ -53,56 +34,6 @@ DEPLOYMENTS: dict[str, dict[str, Any]] = {
     "two-at-once": {"limits": {"max_concurrency_cold": 2}},
     "other": {},
 }
-
-
-class Cold:
-    """A deployment that is off; its boot ends when a test says so."""
-
-    def __init__(self, gateway: Gateway, pool: ThreadPoolExecutor, name: str) -> None:
-        self.gateway = gateway
-        self.pool = pool
-        self.name = name
-        self.up = asyncio.Event()
-        gateway.scripts.only(name, (BOOT, *WARM))
-        gateway.answer(name)
-        eventually(lambda: self.state()["state"] == "off", 5)
-        self.plays()
-
-    def plays(self, *first: tuple[Step, ...]) -> None:
-        """``first`` scripts, then whoever comes finds it warm; a boot ends with ``ready``."""
-        self.gateway.scripts.only(self.name, *(first or ((BOOT, Until(self.up), *WARM),)), WARM)
-
-    def ready(self) -> None:
-        assert self.gateway.loop is not None
-        self.gateway.loop.call_soon_threadsafe(self.up.set)
-
-    def calls(self) -> int:
-        return len(self.gateway.scripts.calls(self.name))
-
-    def asks(self, **fields: Any) -> Future[httpx.Response]:
-        return self.pool.submit(self.gateway.generate, fields.pop("model", self.name), **fields)
-
-    def state(self) -> Any:
-        found = self.gateway.get("/v1/deployments")["data"]
-        return next(line for line in found if line["name"] == self.name)
-
-    @contextlib.contextmanager
-    def out_of_service(self) -> Iterator[None]:
-        self.gateway.http.post(f"/v1/deployments/{self.name}/cordon")
-        try:
-            yield
-        finally:
-            self.gateway.http.post(f"/v1/deployments/{self.name}/uncordon")
-
-    def queued(self, count: int) -> None:
-        """Wait until so many wait at the gate."""
-        eventually(lambda: self.state()["queued"] == count, 5)
-
-    def wakes(self, **fields: Any) -> Future[httpx.Response]:
-        """The first caller, once the boot that its attempt has caused is known."""
-        first = self.asks(**fields)
-        eventually(lambda: self.state()["state"] == "booting", 5)
-        return first
 
 
 @pytest.fixture(scope="module")
@@ -228,42 +159,6 @@ def test_when_the_wake_fails_the_next_one_wakes(cold: Cold) -> None:
     assert woke["timing"]["boot_seconds"] > 0.09
     (line,) = (x for x in woke["cost"]["lines"] if x["kind"] == "boot_seconds")
     assert abs(float(line["quantity"]) - woke["timing"]["boot_seconds"]) < 1e-6  # its own alone
-
-
-def test_one_taken_out_of_service_in_its_boot_serves_those_who_wait_for_that(cold: Cold) -> None:
-    first = cold.wakes()
-    others = [cold.asks() for _ in range(3)]
-    cold.queued(3)
-    with cold.out_of_service():
-        assert cold.asks().result().json()["error"]["code"] == "deployments_cordoned"
-        cold.ready()
-        assert {caller.result().status_code for caller in (first, *others)} == {200}
-    assert cold.calls() == 4
-
-
-@of("one-place")
-def test_one_taken_out_of_service_is_not_woken_anew(cold: Cold) -> None:
-    """Nobody pays for another boot there; who may be served elsewhere is."""
-    cold.gateway.scripts.only("other", WARM)
-    for model in ("both", cold.name):
-        cold.up.clear()
-        cold.plays((BOOT, Until(cold.up), UpstreamFailed()))
-        first = cold.wakes()
-        waits = cold.asks(model=model)
-        cold.queued(1)
-        with cold.out_of_service():
-            cold.ready()
-            assert first.result().status_code == 502
-            answer = waits.result()
-        assert cold.calls() == 1
-        if model == "both":
-            assert answer.json()["deployment"] == "other"
-        else:
-            assert (answer.status_code, answer.json()["error"]["code"]) == (
-                *(503, "deployments_cordoned"),
-            )
-            assert int(answer.headers["retry-after"]) >= 1
-            assert not cold.gateway.rows(answer.json()["error"]["operation_id"])
 
 
 @of("one-place")

@@ -70,13 +70,14 @@ def _table(
 ) -> Table:
     gap = (0, 2 if columns is not _NARROW else 1, 0, 0)
     made = Table(box=None, header_style="bold", pad_edge=False, padding=gap, expand=fill)
+    errors = any(row.get("last_error") for row in rows)  # without any, names get that room
     for column in columns:
         made.add_column(
             column.name,
             justify="right" if column.is_number else "left",
             no_wrap=True,
             overflow="ellipsis",
-            ratio=column.share if fill else None,
+            ratio=column.share if fill and (errors or column.show is not _error) else None,
         )
     for row in rows:
         made.add_row(*(column.show(row, at) for column in columns))

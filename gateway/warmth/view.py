@@ -24,6 +24,7 @@ def warmth_json(name: str, provider: str, warmth: Warmth, at: float, wall_us: in
         *(warmth.last_used_at, warmth.survival, warmth.calibration(), warmth.counts),
     )
     prior = warmth.prior
+    guessed = prior.source == "guess" and survival.observed == 0
     boot_seconds = outlook.boot_seconds if warmth.boots_known else None
     return {
         "deployment": name,
@@ -36,7 +37,7 @@ def warmth_json(name: str, provider: str, warmth: Warmth, at: float, wall_us: in
         "last_used_at": instant(used_at),
         "warm_until_at": instant(warmth.warm_until_at(at)),
         "keep_alive": {
-            "p50_seconds": _micro(survival.halves_at(0.0)),
+            "p50_seconds": None if guessed else _micro(survival.halves_at(0.0)),
             "observed": survival.observed,
             "prior": {"p50_seconds": prior.keep_alive_seconds, "source": prior.source},
             "curve": [

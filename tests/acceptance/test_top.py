@@ -74,7 +74,7 @@ def test_what_programs_get(running: Gateway, here: Here) -> None:
     assert rows["unpriced"]["last_error"]["type"] == "UpstreamFailed"
     assert rows["tokens"]["last_error"] is None
     assert rows[CARD]["cold_rate"] == 1 and rows["tokens"]["cold_rate"] is None
-    assert rows["tokens"]["stands"] == "warm"  # by what such providers do
+    assert rows["tokens"]["stands"] == "assumed warm"  # by what such providers do
     assert (rows["unpriced"]["stands"], rows["unpriced"]["p_warm"]) == ("unknown", None)
     assert rows[CARD]["state"] == "warm" and rows[CARD]["warm_until"] > seen["at"]
     (budget,) = running.get("/v1/budgets")["data"]

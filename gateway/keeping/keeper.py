@@ -28,6 +28,7 @@ from providers.contract import (
     EndsWithGateway,
     ModelLoading,
     Probeable,
+    ProtocolViolation,
     ProviderError,
     Scalable,
     Warmable,
@@ -38,6 +39,7 @@ logger = logging.getLogger(__name__)
 PING_SHARE = 0.8  # of the provider's window: a ping that comes late comes to a cold machine
 _UNKNOWN_WINDOW_SECONDS = 60.0
 _AGAIN_US = 30_000_000  # a provider that did not hold it, or not let go, is asked again
+_LATEST_US = 600_000_000  # the former ever later, up to this
 _PICO = Decimal(1_000_000_000_000)
 
 
@@ -65,6 +67,7 @@ class Keeper:
         self._held = False
         self._release_at_us: int | None = None  # when a provider is asked again to let go
         self._hold_at_us: int | None = None  # when it is asked again to hold it
+        self._hold_pause_us = _AGAIN_US
         self._opened_us: int | None = None  # the begin of the stay that the journal knows of
         self._works_us: int | None = None  # or of the work, while its provider holds it
         self._pinged_us: int | None = None
@@ -224,6 +227,7 @@ class Keeper:
         error = await self._call(lambda: deployment.scale(1))
         await self._tell_outcome(error is None)
         if error is None:
+            self._hold_pause_us = _AGAIN_US
             return
         refused = not error.spends and not isinstance(error, ModelLoading)
         self._held = was_held or not refused
@@ -231,7 +235,8 @@ class Keeper:
             if self._running and not self._held:
                 self._let_gone(())
             return
-        self._hold_at_us = self._now_us() + _AGAIN_US
+        self._hold_at_us = self._now_us() + self._hold_pause_us
+        self._hold_pause_us = min(2 * self._hold_pause_us, _LATEST_US)
         if not self._held:
             self._let_gone(self._stays.drops())
             self._booted_ahead = False
@@ -295,6 +300,10 @@ class Keeper:
         except ProviderError as error:
             logger.warning("%s: not kept warm: %s", self._target.name, type(error).__name__)
             return error
+        except Exception:
+            # A fault in an adapter must not end the keeping: what is held would never be let go.
+            logger.exception("%s: the adapter failed at keeping it warm", self._target.name)
+            return ProtocolViolation()
         return None
 
     async def _wait(self) -> None:

@@ -6,6 +6,7 @@ import json
 import random
 import sqlite3
 import time
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from gateway.ledger.layout import database_path
+from gateway.ledger.stay_rules import GOES_ON, UNUSED, USED
 from tests.acceptance.gateways import run_all, serving, until
 from tests.emulators.runpod import RunPod
 from tests.emulators.runpod_wire import WARM
@@ -68,6 +70,7 @@ def test_a_stay_outlives_the_gateway_that_wanted_it(tmp_path: Path, policy: str)
         with serving(config, data_dir, tmp_path / "2.log") as gateway:
             until(lambda: place.minimum == 0)
             if not policy:
+                until(lambda: stays(data_dir)[-1]["rule"] == UNUSED)
                 gateway.generate("kept")
         assert place.minimum == 0
         ended_us = time.time_ns() // 1000
@@ -85,4 +88,36 @@ def test_a_stay_outlives_the_gateway_that_wanted_it(tmp_path: Path, policy: str)
     (said,) = json.loads(told.out)
     assert (said["stays_wasted"], said["cold_starts_avoided"], said["stays_open"]) == (1, 0, 0)
     assert Decimal(said["wasted_usd"]).scaleb(12) == total
+    assert (checked.status, checked.out) == (0, "The ledger is sound.\n")
+
+
+def test_what_was_held_while_it_worked_is_paid_for_after_a_death(tmp_path: Path) -> None:
+    data_dir, config = tmp_path / "data", tmp_path / "gateway.yml"
+    upstream = RunPod()
+    place = upstream.endpoint("kept", WARM)
+    with serve(upstream) as url:
+        given = {"url": url, "key": upstream.key, "window": WINDOW_SECONDS}
+        config.write_text(CONFIG.format(**given, policy=POLICY))
+        with serving(config, data_dir, tmp_path / "1.log") as gateway:
+            gateway.generate("kept")
+            until(lambda: place.minimum == 1)
+            time.sleep(2 * WINDOW_SECONDS)
+            place.handler = replace(WARM, execute_seconds=3600.0)
+            with gateway.stream("kept"):
+                until(lambda: stays(data_dir))  # the request is written down
+                gateway.kill()
+        killed_us = time.time_ns() // 1000
+        time.sleep(0.3)
+        with serving(config, data_dir, tmp_path / "2.log"):
+            until(lambda: place.minimum == 0)
+    ended_us = time.time_ns() // 1000
+    booked = stays(data_dir)
+    (place_of_use,) = [at for at, row in enumerate(booked) if row["rule"] == USED]
+    used, held_on = booked[place_of_use], booked[place_of_use + 1 :]
+    assert {row["rule"] for row in held_on[:-1]} == {GOES_ON} and held_on[-1]["rule"] == UNUSED
+    begin_us, end_us = held_on[0]["period_start_at_us"], held_on[-1]["period_end_at_us"]
+    own_us = round(WINDOW_SECONDS * 1e6)  # after the last sign of life
+    assert used["period_end_at_us"] + own_us <= begin_us <= killed_us + own_us
+    assert begin_us < held_on[0]["period_end_at_us"] < end_us < ended_us
+    (checked,) = run_all([("ledger", "verify", "--data-dir", data_dir)])
     assert (checked.status, checked.out) == (0, "The ledger is sound.\n")

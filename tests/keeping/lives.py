@@ -25,7 +25,7 @@ from gateway.ledger.writing.journal import Journal
 from gateway.ledger.writing.recovery import recover
 from gateway.registry import Registry, Target
 from gateway.settings import Settings
-from providers.contract import CapacityUnavailable, UpstreamTimeout
+from providers.contract import CapacityUnavailable
 from providers.testing import ScriptedProvider
 from providers.testing.scripted import ScriptedDeployment, ScriptedOptions
 from providers.toolkit.http import open_http
@@ -50,14 +50,14 @@ class Held(ScriptedDeployment):
 
     asked: list[int]
     refuses = False
-    fails = False
+    fails: Exception | None = None
 
     async def scale(self, minimum: int, maximum: int | None = None) -> None:
         self.asked.append(minimum)
         if self.refuses:
             raise CapacityUnavailable
-        if self.fails:
-            raise UpstreamTimeout
+        if self.fails is not None:
+            raise self.fails
 
 
 class Pinged(ScriptedDeployment):

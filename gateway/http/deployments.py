@@ -144,7 +144,7 @@ def _shown(state: State, target: Target) -> dict[str, Any]:
         **outlook_json(outlook),
         "expected_wait_seconds": expected["expected_wait_seconds"] if known else None,
         "boot_seconds": boot_seconds or None,
-        "stands": stands(outlook, founded=target.warmth.founded),
+        "stands": stands(outlook, founded=not target.warmth.assumed),
         "booting_left_seconds": outlook.booting_left_seconds,
         "warm_until": None if warm_until_at is None else instant(warm_until_at),
         "last_error": None if failed is None else {"type": failed[0], "at": instant(failed[1])},

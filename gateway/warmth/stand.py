@@ -146,14 +146,17 @@ class Stand:
     @property
     def founded(self) -> bool:
         """Whether its state rests on what was seen of it, or on what was configured of it and when
-        it was used; else on what such deployments usually do.
+        it was used; else on what such deployments usually do. What runs there is something seen.
         """
-        if self._down or self.is_held or self._supervised is not None:
-            return True
-        if self._pending or self._booting_since is not None:
-            return True
-        used = self._idle_since is not None
-        return used and (self.known or self.prior.source == "configured")
+        return bool(self._pending) or not self.assumed
+
+    @property
+    def assumed(self) -> bool:
+        """Whether its state is only what such deployments usually do, be it in use or not."""
+        if self._down or self.is_held or self._supervised is not None or self.boots_now:
+            return False
+        used = self._idle_since is not None or bool(self._pending)
+        return not (used and (self.known or self.prior.source == "configured"))
 
     @property
     def last_used_at(self) -> float | None:

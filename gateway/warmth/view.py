@@ -30,7 +30,7 @@ def warmth_json(name: str, provider: str, warmth: Warmth, at: float, wall_us: in
         "deployment": name,
         "provider": provider,
         **outlook_json(outlook),
-        "stands": stands(outlook, founded=warmth.founded),
+        "stands": stands(outlook, founded=not warmth.assumed),
         "expected_boot_seconds": _micro(boot_seconds or None),
         "booting_left_seconds": _micro(outlook.booting_left_seconds),
         "running": warmth.running,

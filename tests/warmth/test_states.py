@@ -147,6 +147,10 @@ def test_what_is_known_of_such_deployments_is_believed_and_a_guess_is_not() -> N
     sells_tokens = Warmth(prior_of(("x",), bills=frozenset({"execute"})))
     assert sells_tokens.expectation(0.0).state == "warm" and not sells_tokens.founded
     assert stands(sells_tokens.expectation(0.0), founded=False) == "assumed warm (90 %)"
+    sells_tokens.began("a", 1.0)
+    assert sells_tokens.founded and sells_tokens.assumed  # that it works there proves nothing
+    end(sells_tokens, "a", 2.0, "warm")
+    assert not sells_tokens.assumed
     guess = Warmth(GUESS).expectation(0.0)
     assert guess.state == stands(guess, founded=False) == "unknown"
     warmth = used()

@@ -46,7 +46,7 @@ class Observed:
     ``boot_limit_seconds`` the longest that a boot may take. ``goes_on_seconds``: the provider may
     work on, and bill, although nobody waits any more; at most so long from the attempt's begin.
     ``sent`` is false where nothing but a boot was asked for; ``boot_left_seconds``: how much longer
-    that was expected to take when it was called off.
+    that was expected to take when it was called off; ``boot_ended``: it ended then.
     ``unsaid_seconds``: it bills by an account of its own and has not given it; no attempt is billed
     for more than so long. ``boots`` tells what others do not carry of a boot.
     """
@@ -62,6 +62,7 @@ class Observed:
     share_seconds: float | None = None
     boot_limit_seconds: float | None = None
     boot_left_seconds: float | None = None
+    boot_ended: bool = False
     goes_on_seconds: float | None = None
     unsaid_seconds: float | None = None
     boots: Carried | None = None
@@ -134,13 +135,13 @@ def _billed_boot(seen: Observed, row: AttemptRow, cold: ColdStart) -> Seconds | 
 
     Of a wait that the provider does not divide, anything may have been a boot. A boot that the
     attempt did not wait out may go on, and bill, until it is over or given up. One that was called
-    off for another most likely does, to its end, unless its provider ends boots, which none here
-    does. (A local engine is left to whoever comes back; an endpoint of Hugging Face is billed while
-    initializing and running, until it scales to zero, huggingface.co/docs/inference-endpoints, read
-    2026-08-20; a replica of Banana's was billed from its boot to the end of its idle time, by
-    docs.banana.dev/resources/billing.) One that nobody says
-    was caused by this attempt may have been caused by anybody: it can cost nothing, and what other
-    attempts carry of it is not carried again.
+    off for another most likely does, to its end, unless its provider ends boots, as the local
+    engine's supervisor does: then what was waited, to the end of the process, is what it took. (An
+    endpoint of Hugging Face is billed while initializing and running, until it scales to zero,
+    huggingface.co/docs/inference-endpoints, read 2026-08-20; a replica of Banana's was billed from
+    its boot to the end of its idle time, by docs.banana.dev/resources/billing.) One that nobody
+    says was caused by this attempt may have been caused by anybody: it can cost nothing, and what
+    other attempts carry of it is not carried again.
     """
     if cold.caused_boot is False:
         return None
@@ -154,7 +155,12 @@ def _billed_boot(seen: Observed, row: AttemptRow, cold: ColdStart) -> Seconds | 
             return None
     elif waited is None:
         return None
-    elif timeline.booting is not None and not timeline.work_began and seen.boot_limit_seconds:
+    elif (
+        timeline.booting is not None
+        and not timeline.work_began
+        and not seen.boot_ended
+        and seen.boot_limit_seconds
+    ):
         low = waited if cold.caused_boot else 0.0
         most = max(waited, seen.boot_limit_seconds)
         return Seconds(min(most, waited + (seen.boot_left_seconds or 0.0)), low, most)

@@ -108,7 +108,8 @@ class Attempt(Course):
 
     async def _boot(self, contest: Contest) -> None:
         """Have it boot, and go on as the first that is up; the others end here."""
-        await boot(self.target.deployment, self.observe)
+        gate = self.target.gate  # its own place is one of those held
+        await boot(self.target.deployment, self.observe, lambda: gate.held > 1 or gate.queued > 0)
         if not contest.is_first(self):
             raise asyncio.CancelledError
         if self.timeline.booting is not None:

@@ -69,7 +69,8 @@ def book(
         price,
         None if boots is None else boots.take,
     )
-    course.worked = (seen.spends and seen.sent) or seen.timeline.work_began
+    worked = (seen.spends and seen.sent) or seen.timeline.work_began
+    course.worked = worked or course.leaves_it_up
     course.boots_on_seconds = seen.boot_left_seconds or 0.0
     failure = _as_shown(course, failure, seen)
     row.completed_at_us = row.begun_at_us + round((at - seen.timeline.begun_at) * 1e6)
@@ -137,6 +138,7 @@ def _observed(
         complete=course.finished is not None and (failure is None or ending.cut_short),
         boot_limit_seconds=target.timeouts.boot_seconds,
         boot_left_seconds=course.boot_left_seconds(timeline),
+        boot_ended=course.boot_ended,
         spends=spends,
         sent=course.sent,
         share_seconds=course.share_seconds_until(ending.at) if shared else None,

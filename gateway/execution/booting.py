@@ -43,10 +43,16 @@ def can_boot_alone(deployment: Deployment) -> bool:
     return isinstance(deployment, Warmable) and isinstance(deployment, Probeable)
 
 
-async def boot(deployment: Deployment, tell: Callable[[Event], None]) -> None:
+async def boot(
+    deployment: Deployment,
+    tell: Callable[[Event], None],
+    others_wait: Callable[[], bool] = lambda: False,
+) -> None:
     """Wait until it is up, having it boot where it does not. Raises ProviderError.
 
     ``tell`` hears of the boot, with what was read before it as its evidence. The caller bounds it.
+    Who leaves ends the boot where the deployment ends boots; not where ``others_wait`` then, who
+    have not asked the deployment themselves.
     """
     assert isinstance(deployment, Warmable) and isinstance(deployment, Probeable)
     state = await deployment.probe()
@@ -54,13 +60,32 @@ async def boot(deployment: Deployment, tell: Callable[[Event], None]) -> None:
         return
     tell(_boot_seen_in(state))
     begun_at = asyncio.get_running_loop().time()
+    warming = asyncio.create_task(deployment.warm())
     try:
-        await deployment.warm()
+        await asyncio.wait({warming})
+        warming.result()
+    except asyncio.CancelledError:
+        await _left(warming, goes_on=deployment.capabilities.ends_boots and others_wait())
+        raise
     except ModelLoading:
         pass  # it boots, and says so
     while await _still_boots(deployment):
         waited_seconds = asyncio.get_running_loop().time() - begun_at
         await asyncio.sleep(loading_pause_seconds(waited_seconds))
+
+
+_left_behind: Final[set[asyncio.Task[None]]] = set()
+
+
+async def _left(warming: asyncio.Task[None], *, goes_on: bool) -> None:
+    """Its caller has left."""
+    warming.add_done_callback(lambda task: task.cancelled() or task.exception())
+    if goes_on:  # the event loop holds no task for whoever lets go of it
+        _left_behind.add(warming)
+        warming.add_done_callback(_left_behind.discard)
+        return
+    warming.cancel()
+    await asyncio.wait({warming})
 
 
 def _boot_seen_in(state: ProbeState) -> Booting:

@@ -212,16 +212,36 @@ class Course:
             self._share_mark = None
             self._share_seconds += share if keep else 0.0
 
+    @property
+    def boot_ended(self) -> bool:
+        """Whether the boot that was all it asked for is over when it leaves, as far as is known.
+
+        One that its provider ends goes on where others wait for it. Of a process of ours it is
+        known; another one that has begun meanwhile passes for it, and makes an estimate of a
+        measure.
+        """
+        if not self._only_boots or not self.target.deployment.capabilities.ends_boots:
+            return False
+        return self.target.warmth.process != "booting"
+
+    @property
+    def leaves_it_up(self) -> bool:
+        """Whether a process of ours was up before its boot could be called off, and idles now."""
+        target = self.target
+        return self.boot_ended and target.warmth.process == "ready" and not target.running
+
+    @property
+    def _only_boots(self) -> bool:
+        timeline = self.timeline
+        return not self.sent and timeline.booting is not None and not timeline.work_began
+
     def boot_left_seconds(self, timeline: Timeline) -> float:
         """How much longer the boot is expected to take that was all it asked for, when it was
         called off as ``timeline`` ends; 0: there is none, or it has ended.
         """
-        target = self.target
-        if self.sent or timeline.booting is None or timeline.work_began:
+        if not self._only_boots or self.boot_ended:
             return 0.0
-        if target.deployment.capabilities.ends_boots:
-            return 0.0
-        waited_seconds = timeline.boot_seconds or 0.0
+        target, waited_seconds = self.target, timeline.boot_seconds or 0.0
         most_seconds = max(0.0, target.timeouts.boot_seconds - waited_seconds)
         return min(target.warmth.boots.left_seconds(waited_seconds), most_seconds)
 

@@ -131,6 +131,11 @@ class Stand:
         return self._booting_since is not None
 
     @property
+    def process(self) -> Probe | None:
+        """Where its process stands, by the word of whoever runs it; None: nobody tells."""
+        return self._supervised
+
+    @property
     def known(self) -> bool:
         """Whether any outcome has been seen."""
         return bool(self.counts.warm or self.counts.cold)

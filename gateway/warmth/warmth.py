@@ -138,6 +138,8 @@ class Warmth(Stand):
         """Where its process stands, told by whoever runs it, and anew whenever that changes."""
         self.probed(state, at)
         self._supervised = state
+        if state == "down":
+            self._booting_since = None  # whoever waits for a boot waits for another one
 
     def keeps(self, at: float, *, boots: bool) -> None:
         """A policy of ours holds it from now on; ``boots``: it was off, and boots for that."""

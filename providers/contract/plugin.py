@@ -39,8 +39,8 @@ class Capabilities:
     ``reports_seconds``: the provider itself says how long its work took (``Phases``) and bills by
     that; where it has not said so, the gateway's own clock is an estimate and no measure.
     ``keep_alive_seconds``: how long it stays up when idle, where it is known.
-    ``ends_boots``: who stops waiting for ``Warmable.warm`` ends the boot; else that goes on, and
-    bills.
+    ``ends_boots``: the last who stops waiting for ``Warmable.warm`` ends the boot, and has left
+    when that is over; else it goes on, and bills. One that a ``generate`` waits for is not ended.
     """
 
     tasks: frozenset[Task] = frozenset({"generate"})
@@ -96,7 +96,7 @@ class Warmable(Protocol):
     """A deployment that can be asked to boot without doing any work.
 
     Who stops waiting for ``warm`` ends no boot, unless ``capabilities.ends_boots``: it goes on,
-    bills as any other, and serves whoever comes next.
+    bills as any other, and serves whoever comes next. One that has ended is up, and stays so.
     """
 
     async def warm(self) -> None: ...

@@ -77,8 +77,11 @@ class Child:
                 stderr=asyncio.subprocess.PIPE,
                 start_new_session=True,  # Ctrl-C is the gateway's: running streams may finish
             )
-        except OSError as error:  # uvloop's does not say what was not found
-            raise OSError(error.errno, error.strerror, argv[0]) from error
+        except BaseException as error:
+            _forget(end_file)  # nothing runs that could hold it
+            if isinstance(error, OSError):  # uvloop's does not say what was not found
+                raise OSError(error.errno, error.strerror, argv[0]) from error
+            raise
         process = asyncio.subprocess.Process(transport, protocol, loop)
         child = cls(process, protocol.exited, end_file)
         assert process.stdin is not None
@@ -132,8 +135,7 @@ class Child:
             await self.exited(GRACE_SECONDS)
         self._kill_group()
         await self.exited()
-        if self._end_file is not None:
-            self._end_file.unlink(missing_ok=True)
+        _forget(self._end_file)
         await asyncio.wait({self._log}, timeout=DRAIN_SECONDS)
         self._log.cancel()
         await asyncio.wait({self._log})
@@ -159,3 +161,8 @@ class Child:
                 logger.debug("engine %d: %s", self.pid, line[:LINE_CHARACTERS])
         if rest:
             self._tail.append(rest)
+
+
+def _forget(end_file: Path | None) -> None:
+    if end_file is not None:
+        end_file.unlink(missing_ok=True)

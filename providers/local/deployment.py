@@ -46,7 +46,9 @@ class ChildDeployment:
         self._chat_path = chat_path
         self._progress = {"return_progress": True} if reports_progress else {}
         self._keeping: ExitStack | None = None
-        self._capabilities = Capabilities(dialect=DIALECT, keep_alive_seconds=keep_alive_seconds)
+        self._capabilities = Capabilities(
+            dialect=DIALECT, keep_alive_seconds=keep_alive_seconds, ends_boots=True
+        )
 
     @property
     def capabilities(self) -> Capabilities:
@@ -92,9 +94,11 @@ class ChildDeployment:
         self.supervisor.watch(tell)
 
     async def warm(self) -> None:
-        """Have the engine run, without any work. Raises: ProviderError."""
-        with self.supervisor.lease() as lease:
-            await lease.ready()
+        """Have the engine run, without any work. Raises: ProviderError.
+
+        Leaving ends the boot, unless others wait for it: see ``Supervisor``.
+        """
+        await self.supervisor.boot()
 
     async def scale(self, minimum: int, maximum: int | None = None) -> None:
         """Keep the engine (``minimum`` > 0), or let its idle time begin. There is one at most."""

@@ -3,6 +3,11 @@
 State: nothing -> booting -> running -> nothing. All of it changes on one event loop and between
 awaits, so that taking a lease is atomic: N callers at once make one start, and one of them caused
 it. A failed start leaves nothing behind; the next caller tries again.
+
+A boot that was asked for by itself (``boot``) ends with the last who waits for it. One that any
+``lease`` has joined goes on, whoever leaves: the retry of an SDK that ran out of patience attaches
+to it. However near its end it may be, it is ended: nobody knows how near, and one that came up for
+nobody would cost its idle time as well. One that is up stays up.
 """
 
 from __future__ import annotations
@@ -64,6 +69,7 @@ class Supervisor:
         self._idle_timeout_seconds = idle_timeout_seconds
         self._boot_timeout_seconds = boot_timeout_seconds
         self._boot: asyncio.Task[Instance] | None = None
+        self._boot_has_work = False  # whether any call that the engine is to work for has joined it
         self._instance: Instance | None = None
         self._leases = 0
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -90,15 +96,25 @@ class Supervisor:
 
         Not asynchronous, so that the holder can tell of a wait (``Lease.booted``) before waiting.
         """
-        if self._closed:
-            raise UpstreamFailed("The local engine is being shut down.")
-        self._leases += 1
-        self._disarm()
+        with self._leased() as lease:
+            self._boot_has_work = True
+            yield lease
+
+    async def boot(self) -> None:
+        """Have the engine run, for no work. Raises: ProviderError.
+
+        Who leaves ends the boot, unless others wait for it or it has work; leaving takes as long as
+        the end of the process.
+        """
         try:
-            yield self._take()
-        finally:
-            self._leases -= 1
-            self._arm()
+            with self._leased() as lease:
+                await lease.ready()
+        except asyncio.CancelledError:
+            boot = self._boot
+            if boot is not None and not self._leases and not self._boot_has_work:
+                self._call_off(boot)
+                await asyncio.wait({boot})
+            raise
 
     async def aclose(self) -> None:
         """End the engine, or its boot. Takes no further leases."""
@@ -112,12 +128,25 @@ class Supervisor:
         while pending := self._ending | self._watches:
             await asyncio.wait(pending)
 
+    @contextmanager
+    def _leased(self) -> Iterator[Lease]:
+        if self._closed:
+            raise UpstreamFailed("The local engine is being shut down.")
+        self._leases += 1
+        self._disarm()
+        try:
+            yield self._take()
+        finally:
+            self._leases -= 1
+            self._arm()
+
     def _take(self) -> Lease:
         running = self._running()
         if running is not None:
             return Lease(running, caused=False)
         caused = self._boot is None
         if self._boot is None:
+            self._boot_has_work = False
             self._boot = asyncio.create_task(self._start())
             # With nobody left to wait, a failure has been logged already.
             self._boot.add_done_callback(lambda boot: boot.cancelled() or boot.exception())
@@ -145,7 +174,8 @@ class Supervisor:
             logger.error("the local engine could not be started: %s", error)
             raise UpstreamFailed("The local engine could not be started.") from error
         finally:
-            self._boot = None
+            if self._boot is asyncio.current_task():  # else it was called off
+                self._boot = None
         own = instance.own_seconds
         told = "" if own is None else f" ({own:.3f} s by its own clock)"
         logger.info("engine %d ready in %.3f s%s", instance.child.pid, instance.boot_seconds, told)
@@ -183,6 +213,15 @@ class Supervisor:
         if self._idle_timer is not None:
             self._idle_timer.cancel()
             self._idle_timer = None
+
+    def _call_off(self, boot: asyncio.Task[Instance]) -> None:
+        """End a boot; who comes from now on starts another, once its process has ended."""
+        logger.info("ending a boot that nobody waits for")
+        self._boot = None
+        self._ending.add(boot)
+        boot.add_done_callback(self._ending.discard)
+        boot.cancel()
+        self._tell()
 
     def _end(self, why: str) -> None:
         instance, self._instance = self._instance, None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +18,14 @@ from providers.local.ends import STILL_ENDING, Ends
 from providers.local.launch import HERE, free_port
 from providers.local.options import LocalOptions, LocalSettings
 from providers.local.provider import LocalProvider
-from tests.local.engines import SLOW_ENGINE, killed_parent, slow_launch, survivors
+from tests.local.engines import (
+    SLOW_ENGINE,
+    killed_parent,
+    slow_launch,
+    supervised,
+    survivors,
+    until,
+)
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -28,6 +37,20 @@ def ends(tmp_path: Path) -> Ends:
 
 def test_where_no_engine_was_up_nothing_outlived_its_gateway(ends: Ends) -> None:
     assert ends.ended_by(NOW) == NOW
+
+
+@pytest.mark.parametrize("argv", [("/nowhere/python",), None], ids=["no-process", "called-off"])
+async def test_a_boot_that_came_to_nothing_leaves_no_doubt(
+    http: Http, ends: Ends, tmp_path: Path, argv: tuple[str, ...] | None
+) -> None:
+    changes: dict[str, Any] = {} if argv is None else {"argv": argv}
+    async with supervised(http, "--load-seconds", 60, ends=ends, **changes) as supervisor:
+        booting = asyncio.create_task(supervisor.boot())
+        if argv is None:
+            await until(lambda: any((tmp_path / "engines").glob("*")))
+            booting.cancel()
+        await asyncio.gather(booting, return_exceptions=True)
+        assert list((tmp_path / "engines").iterdir()) == []
 
 
 def test_an_orphan_says_when_it_has_ended(ends: Ends) -> None:

@@ -88,6 +88,9 @@ class Engine(ThreadingHTTPServer):
     @property
     def loaded(self) -> bool:
         load_seconds: float = self.arguments.load_seconds
+        ready_file: Path | None = self.arguments.ready_file
+        if ready_file is not None and not ready_file.exists():
+            return False
         return time.monotonic() - self.begun_monotonic >= load_seconds
 
 
@@ -108,6 +111,7 @@ def main() -> None:
     parser.add_argument("--boot-sigma", type=float, default=0.0, help="boots are lognormal then")
     parser.add_argument("--boot-seed", default="", help="of these, by the lines of --starts-file")
     parser.add_argument("--load-seconds", type=float, default=0.0, help="while it says 'loading'")
+    parser.add_argument("--ready-file", type=Path, help="it says 'loading' until there is one")
     parser.add_argument("--words", type=int, default=3)
     parser.add_argument("--word-seconds", type=float, default=0.0)
     parser.add_argument("--die-of", type=int, help="a signal, instead of booting")

@@ -29,7 +29,6 @@ from providers.contract import (
 from providers.testing import Wait
 from providers.testing.scripted import ScriptedDeployment, ScriptedOptions, Step
 from tests.gateway_app.gateways import Gateway, Scripts, eventually, running_gateway
-from tests.local.engines import slow_command
 
 END = (Started(), Delta("hi"), Finished(("stop",), Usage(10, 20)))
 QUICK, SLOW, NEVER = 0.05, 0.4, 3600.0
@@ -364,27 +363,3 @@ def test_many_callers_are_one_pair_of_boots(cold: Gateway, free: str) -> None:
         answers = list(callers.map(lambda _: cold.answer(free), range(8)))
     assert len(boots.warmed) == 2
     assert {answer["status"] for answer in answers} == {"succeeded"}
-
-
-def test_real_engines_that_boot(tmp_path: Path) -> None:
-    """Two programs: one is up within a fraction of a second, the other would take half a minute."""
-
-    def engine(load_seconds: float) -> dict[str, Any]:
-        command = list(slow_command("--load-seconds", load_seconds))
-        return {"provider": "local", "model": "slow", "command": command, "price": SECONDS}
-
-    tree = {
-        "deployments": {"late": engine(30.0), "soon": engine(0.2)},
-        "models": {"both": {"deployments": ["late", "soon"], "hedge": "when_cold"}},
-    }
-    with running_gateway(tree, tmp_path) as gateway:
-        answer = gateway.answer("both")
-        rows = {row["deployment"]: row for row in gateway.rows(answer["id"])}
-        assert (rows["late"]["status"], rows["soon"]["status"]) == ("lost_hedge", "succeeded")
-        for row in rows.values():
-            assert (row["verdict"], row["caused_boot"]) == ("cold", True)
-            assert row["boot_seconds"] > 0.15 and row["known_pico_usd"] > 0
-        # that boot cannot be called off: it may be billed until it is over
-        assert rows["late"]["cost_status"] == "estimated"
-        again = gateway.answer("both")
-        assert (again["deployment"], again["cold_start"]["verdict"]) == ("soon", "warm")

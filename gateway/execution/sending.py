@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gateway.errors import (
     BudgetRanOut,
@@ -77,11 +77,22 @@ class Sending(Attended):
         """Say with the choice what became of a deployment, while the first attempt runs."""
         self._explained.setdefault(deployment, {})[about] = why
         if self.rows:
-            self._tell(self.rows[0])
+            self._tell(self.rows[0].choice or ())
 
-    def _tell(self, row: AttemptRow) -> None:
-        for told in row.choice or ():
+    def _tell(self, choice: Iterable[dict[str, Any]]) -> None:
+        for told in choice:
             told.update(self._explained.get(told["deployment"], {}))
+
+    def choice(self) -> list[dict[str, Any]] | None:
+        """The candidates, as they were when the request came, and what became of each.
+
+        None: there was nothing to choose.
+        """
+        if self.rows:
+            return self.rows[0].choice
+        choice = [considered_json(one) for one in self.order.plan.considered]
+        self._tell(choice)
+        return choice or None
 
     async def enter(self, target: Target, lane: Lane) -> Failure | None:
         """One attempt, once the deployment has a place for it."""
@@ -237,10 +248,8 @@ class Sending(Attended):
         """Write the attempt down. Raises LedgerUnavailable; after any error, spend nothing."""
         try:
             row.ordinal = len(self.rows)
-            considered = self.order.plan.considered
-            if not self.rows and considered:
-                row.choice = [considered_json(one) for one in considered]
-                self._tell(row)
+            if not self.rows and self.order.plan.considered:
+                row.choice = self.choice()
             self.journal.begin(row)
         except Exception:
             if hold is not None:

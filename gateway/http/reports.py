@@ -156,7 +156,9 @@ async def find_operation(state: State, caller: Caller, operation_id: str) -> dic
     """An operation as its caller may see it. Raises HttpError 404."""
     run = state.executor.runs.get(operation_id)
     if run is not None and _may_see(caller, run.order.key_id):
-        return {**live_operation(run), "so_far": so_far_json(run)}
+        choice = run.choice()
+        told = {**live_operation(run), "so_far": so_far_json(run)}
+        return told if choice is None else {**told, "candidates": choice}
     fresh = await caught_up(state)
     found = await asyncio.to_thread(state.reports().operation, operation_id, caller.sees_only)
     if found is not None:

@@ -6,7 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tests.gateway_app.gateways import Gateway, eventually, running_gateway
+from tests.gateway_app.gateways import (
+    Gateway,
+    events_of,
+    eventually,
+    running_gateway,
+    wait_for_event,
+)
 from tests.gateway_app.test_dual_boot import NEVER, TOKENS, Boots, asleep, deployment
 
 
@@ -29,6 +35,13 @@ def queued(gateway: Gateway, name: str) -> int:
     return int(found["queued"])
 
 
+def told(gateway: Gateway, operation_id: str) -> dict[str, str | None]:
+    """What an operation that runs says of its candidates, whether it has asked any or waits."""
+    candidates = gateway.operation(operation_id)["candidates"]
+    assert all(x["expected_usd"] and x["expected_wait_seconds"] > 0 for x in candidates)
+    return {x["deployment"]: x.get("dual_boot") for x in candidates}
+
+
 def test_it_is_served_by_the_first_that_is_up(tmp_path: Path) -> None:
     """It waits for the one that its order prefers, and goes where the other is up sooner."""
     with running_gateway(tree(), tmp_path, Boots()) as gateway, ThreadPoolExecutor(4) as callers:
@@ -45,6 +58,27 @@ def test_it_is_served_by_the_first_that_is_up(tmp_path: Path) -> None:
         for answer in found[1:]:
             (row,) = gateway.rows(answer["id"])
             assert (row["deployment"], row["verdict"], row["caused_boot"]) == ("m-b", "cold", False)
+
+
+def test_both_say_while_they_run_what_was_to_be_expected(tmp_path: Path) -> None:
+    with running_gateway(tree(), tmp_path, Boots()) as gateway:
+        boots = booting(gateway)
+        with gateway.streaming("m") as first:
+            woke = events_of(first)
+            wait_for_event(woke, "booting")
+            with gateway.streaming("m") as second:
+                waits = events_of(second)
+                held = wait_for_event(waits, "created").data["id"]
+                eventually(lambda: queued(gateway, "m-a") == 1)
+                (listed,) = gateway.get("/v1/operations", status="running")["data"]
+                assert told(gateway, listed["id"]) == {
+                    "m-a": "booted beside m-b",
+                    "m-b": "booted beside m-a",
+                }
+                assert told(gateway, held) == {"m-a": None, "m-b": None}
+                boots.is_up("m-b")
+                assert wait_for_event(waits, "finished").data["deployment"] == "m-b"
+        assert told(gateway, held)["m-b"] == "up before the one that was waited for"
 
 
 def test_one_that_may_not_be_served_elsewhere_stays(tmp_path: Path) -> None:

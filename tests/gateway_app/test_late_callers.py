@@ -240,3 +240,23 @@ def test_one_who_was_told_and_does_not_come_back_is_forgotten(tmp_path: Path) ->
         eventually(is_free)
         again = gateway.http.post("/v1/generate", json=asked)  # it has no key: another call
         assert again.json()["id"] != operation_id
+
+
+def test_one_whose_turn_comes_before_it_is_back(tmp_path: Path) -> None:
+    """It is sent; when it should have been back and is not, its ``on_disconnect`` holds."""
+    tree = configuration("http://127.0.0.1:9")
+    tree["server"]["disconnect_grace_seconds"] = 0
+    with running_gateway(tree, tmp_path) as gateway, ThreadPoolExecutor(1) as pool:
+        boot = Gated(gateway)
+        works = (Started(), Wait(60), *END[1:])
+        gateway.scripts.only("plain", (BOOT, Wait(0.05), *END), (BOOT, boot.step, *END), works)
+        gateway.answer("plain")  # a boot takes no longer than that
+        first = pool.submit(gateway.generate, "plain")
+        eventually(lambda: gateway.get("/v1/deployments")["data"][0]["state"] == "booting")
+        operation_id = told(gateway.http.post("/v1/generate", json=body("its turn")))
+        boot.ends()
+        assert first.result().status_code == 200
+        eventually(lambda: len(gateway.scripts.calls("plain")) == 3)
+        eventually(lambda: gateway.running() == 0)
+        assert gateway.scripts.calls("plain")[2].outcome == "cancelled"
+        assert gateway.operation(operation_id)["status"] == "cancelled"

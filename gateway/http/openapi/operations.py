@@ -235,6 +235,8 @@ class Underway(Shown):
     """When the request arrived."""
     so_far: SoFar | None = None
     """What it has cost until now."""
+    candidates: list[CandidateShown] | None = None
+    """Why it goes there, where there was a choice."""
     output: list[OutputPart] | None = None
     """What it made, where that was kept."""
     error: ErrorBody | None = None

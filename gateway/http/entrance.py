@@ -13,6 +13,7 @@ router = APIRouter(include_in_schema=False)
 
 _PLACES = {
     "dashboard": "what runs, what it costs and how cold it is",
+    "docs/guides": "how to use, configure and run it",
     "docs": "every route, to be tried out",
     "openapi.json": "the same for programs",
     "v1/models": "what can be asked for",
@@ -25,6 +26,8 @@ _PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Serverless inference gateway</title>
+<link rel="icon" type="image/png" href="docs/favicon-32x32.png">
+<link rel="stylesheet" href="docs/guides.css">
 </head>
 <body>
 <main>
@@ -39,7 +42,8 @@ _PAGE = """<!doctype html>
 </html>
 """
 _POLICY = {
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     "vary": "Accept",
 }

@@ -14,9 +14,9 @@ def test_a_browser_gets_a_page_whose_links_lead_somewhere(gateway: Gateway) -> N
     page = gateway.http.get("/", headers={"accept": "text/html,application/xhtml+xml"})
     assert page.status_code == 200 and page.headers["content-type"].startswith("text/html")
     links = re.findall(r'href="([^"]+)"', page.text)
-    assert {"dashboard", "docs", "openapi.json"} <= set(links)
+    assert {"dashboard", "docs", "docs/guides", "docs/guides.css", "openapi.json"} <= set(links)
     for link in links:
-        assert gateway.http.get(f"/{link}").status_code == 200, link
+        assert gateway.http.get(f"/{link}", follow_redirects=True).status_code == 200, link
     assert "v1/generate" in page.text
 
 

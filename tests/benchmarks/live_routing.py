@@ -137,6 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> bool:
 
         drawn = run(WAYS, tree_of(WAYS, delayed), gaps, window)
     show("command engines", drawn)
+    dual = drawn["dual_boot"]
     holds = {
         "balanced is no colder than one provider": all(
             x["balanced"].cold <= x["one"].cold + _SPARE for x in (real, drawn)
@@ -144,8 +145,10 @@ def main(arguments: Sequence[str] | None = None) -> bool:
         "random and in turn are colder": all(
             min(x["random"].cold, x["round_robin"].cold) > x["balanced"].cold for x in (real, drawn)
         ),
-        "a dual boot waits least": drawn["dual_boot"].mean_wait_seconds
+        "a dual boot waits least": dual.mean_wait_seconds
         < min(each.mean_wait_seconds for way, each in drawn.items() if way != "dual_boot"),
+        "a dual boot costs less than one and a half times balanced": dual.cost_usd
+        < 1.5 * drawn["balanced"].cost_usd,
     }
     for what, true in holds.items():
         print(f"{what}: {'yes' if true else 'NO'}")

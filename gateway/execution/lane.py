@@ -90,7 +90,8 @@ class Lane:
         """Whether its attempt waits, or it waits for another's to have woken the deployment."""
         if self.held is not None:
             return self.held.cold
-        return self.attempt is not None and self.attempt.timeline.waiting
+        attempt = self.attempt
+        return attempt is not None and (attempt.timeline.waiting or self._asks_for_a_boot)
 
     def left_seconds(self) -> float | None:
         """How much longer that may last, by what was seen there and no guess; None: not known."""
@@ -109,7 +110,17 @@ class Lane:
         if self.held is not None:
             return self.held.boots
         attempt = self.attempt
-        return self.waits and attempt is not None and attempt.timeline.booting is not None
+        if attempt is None or not self.waits:
+            return False
+        return attempt.timeline.booting is not None or self._asks_for_a_boot
+
+    @property
+    def _asks_for_a_boot(self) -> bool:
+        """Whether its attempt has asked for nothing else, though nobody has told of it yet."""
+        attempt = self.attempt
+        if attempt is None or attempt.contest is None:
+            return False
+        return attempt.contest.boots and not attempt.sent
 
     def boot_left_seconds(self) -> float | None:
         """The same of a boot that was given up, though nothing but its own length is known."""

@@ -81,6 +81,21 @@ def test_both_say_while_they_run_what_was_to_be_expected(tmp_path: Path) -> None
         assert told(gateway, held)["m-b"] == "up before the one that was waited for"
 
 
+def test_a_deadline_that_comes_before_anybody_has_told_of_the_boots(tmp_path: Path) -> None:
+    """Both are asked how they stand, which takes a while: they boot for it all the same."""
+    with running_gateway(tree(), tmp_path, Boots()) as gateway:
+        boots = booting(gateway)
+        boots.looks_seconds = 0.5
+        asked = {"routing": {"deadline_seconds": 0.2}}
+        status, error = gateway.error("m", **asked)
+        assert (status, error["code"]) == (503, "cold_start_timeout")
+        eventually(lambda: len(boots.warmed) == 2)
+        boots.is_up("m-b")
+        eventually(lambda: not gateway.running())
+        assert gateway.answer("m", **asked)["id"] == error["operation_id"]
+        assert len(boots.calls("m-b")) == 1 and not boots.calls("m-a")
+
+
 def test_one_that_may_not_be_served_elsewhere_stays(tmp_path: Path) -> None:
     with running_gateway(tree(), tmp_path, Boots()) as gateway, ThreadPoolExecutor(2) as callers:
         boots = booting(gateway)

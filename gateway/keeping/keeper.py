@@ -150,6 +150,7 @@ class Keeper:
         """
         stays = self._stays
         if not await self._release():
+            self._open()
             self._book(stays.tell(self._now_us()))
         elif isinstance(self._target.deployment, EndsWithGateway):
             self._let_gone(stays.closes(self._now_us()))
@@ -189,6 +190,7 @@ class Keeper:
     async def _let_go(self) -> None:
         stay_us, self._hold_at_us = self._stays.paid_from_us, None
         if not await self._release():
+            self._open()  # it goes on, wanted or not
             self._release_at_us = self._now_us() + _AGAIN_US
             return
         self._release_at_us = None

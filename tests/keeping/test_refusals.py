@@ -17,6 +17,7 @@ from tests.keeping.lives import (
     HOUR_US,
     IDLE_US,
     MINUTE_US,
+    OWN_US,
     PAID_US,
     TEN_US,
     Held,
@@ -149,5 +150,23 @@ def test_what_was_let_go_after_its_work_is_not_held_by_a_death(tmp_path: Path) -
             (used,) = sums(tmp_path).values()
             assert (used.rule, used.stays) == (USED, 1)
             assert used.cost_pico_usd == cost(begun_us - PAID_US)
+
+    run(main, TEN_US)
+
+
+@pytest.mark.parametrize("dies", [True, False])
+def test_what_is_not_let_go_of_after_work_is_paid_from_then_on(tmp_path: Path, dies: bool) -> None:
+    async def main(loop: VirtualLoop) -> None:
+        await died(loop, tmp_path, Held)
+        loop.now_us = AGAIN_US
+        settings = settings_of(window_seconds=0)
+        async with life(loop, tmp_path, dies=dies, settings=settings, refuses=True) as one:
+            await one.request()
+            idle_us = loop.now_us
+            await one.until(idle_us + 2 * MINUTE_US)
+        loop.now_us += HOUR_US
+        async with life(loop, tmp_path, dies=True, last_seen_us=idle_us + 2 * MINUTE_US):
+            wasted = sums(tmp_path)[UNUSED]
+            assert (wasted.stays, wasted.cost_pico_usd) == (1, cost(loop.now_us - idle_us - OWN_US))
 
     run(main, TEN_US)

@@ -80,10 +80,17 @@ class Race:
 
     async def run(self) -> Raced | None:
         """As the order says; None: there is nothing to race for. Raises OperationCancelled."""
-        pair = self._pair()
-        if pair is not None:
-            return await self._booted(pair)
-        return await self._hedged() if self._run.order.hedge else None
+        try:
+            pair = self._pair()
+            if pair is not None:
+                return await self._booted(pair)
+            return await self._hedged() if self._run.order.hedge else None
+        finally:
+            for name, lane in self._lanes.items():
+                if self._tasks[name].done():  # else both would be garbage until that is collected
+                    lane.contest = None
+                    if lane.attempt is not None:
+                        lane.attempt.contest = None
 
     def _pair(self) -> tuple[Target, Target] | None:
         """The two to be booted, if it is still so that all are cold, and nobody boots them now."""
@@ -146,7 +153,8 @@ class Race:
         try:
             return await self._run.enter(target, lane)
         except (ProviderError, GatewayError, LedgerUnavailable) as error:
-            return error
+            # Its frames know the race, which knows this task: garbage until that is collected.
+            return error.with_traceback(None)
         except Exception:
             logger.exception("operation %s: an attempt failed on a fault of ours", self._run.id)
             return InternalError()

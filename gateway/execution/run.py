@@ -91,7 +91,7 @@ class Run(Sending):
                 self.log.close()
                 # What points back at it would keep all of it until the garbage is collected.
                 self.attempts.clear()
-                self.lane.attempt = None
+                self.lane.attempt, self.lanes = None, (self.lane,)
 
     async def _work(self) -> None:
         """Attempts in the plan's order until one succeeds or nothing is left to try."""

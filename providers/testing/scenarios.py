@@ -32,6 +32,9 @@ OUTPUT_TOKENS = 9
 RETRY_AFTER_SECONDS = 7.0
 UNKNOWN_STATUS = "hibernating"
 LATE_SECONDS = 0.1
+LEAVING_SECONDS = (
+    3.0  # how long a caller may take to leave: on a busy machine, longer than LATE_SECONDS
+)
 
 
 @dataclass(frozen=True, slots=True)

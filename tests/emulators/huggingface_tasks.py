@@ -19,7 +19,7 @@ from typing import Any
 from providers.testing.scenarios import (
     ANSWER,
     INPUT_TOKENS,
-    LATE_SECONDS,
+    LEAVING_SECONDS,
     OUTPUT_TOKENS,
 )
 from tests.emulators.asgi import Call
@@ -61,7 +61,7 @@ class Tasks:
             return await tgi_error(call, *TGI_ERRORS[model])
         if model == "never-answers":
             return await self.hold(call, model)
-        if model == "slow-create" and await self.left_within(call, model, LATE_SECONDS):
+        if model == "slow-create" and await self.left_within(call, model, LEAVING_SECONDS):
             return None
         if model == "slow-first-delta":
             await asyncio.sleep(0.05)

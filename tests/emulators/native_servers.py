@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 from providers.testing.scenarios import (
     ANSWER,
     INPUT_TOKENS,
-    LATE_SECONDS,
+    LEAVING_SECONDS,
     OUTPUT_TOKENS,
     RETRY_AFTER_SECONDS,
     UNKNOWN_STATUS,
@@ -93,7 +93,10 @@ class Native:
             return await answer(self.refusal(scenario), self.statuses[scenario])
         gone = asyncio.create_task(hung_up(receive))
         try:
-            if scenario == "slow-create" and (await asyncio.wait({gone}, timeout=LATE_SECONDS))[0]:
+            if (
+                scenario == "slow-create"
+                and (await asyncio.wait({gone}, timeout=LEAVING_SECONDS))[0]
+            ):
                 self._stopped[scenario] += 1
                 return
             await self._play(scenario, body, send, gone)

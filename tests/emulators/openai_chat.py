@@ -21,7 +21,7 @@ from typing import Any
 from providers.testing.scenarios import (
     ANSWER,
     INPUT_TOKENS,
-    LATE_SECONDS,
+    LEAVING_SECONDS,
     OUTPUT_TOKENS,
     RETRY_AFTER_SECONDS,
 )
@@ -156,7 +156,7 @@ class _Answer:
                 return await self.error(503, 503, "unavailable_error", "Loading model")
         if model == "never-answers":
             return await self.hold()
-        if model == "slow-create" and await self.left_within(LATE_SECONDS):
+        if model == "slow-create" and await self.left_within(LEAVING_SECONDS):
             return
         if model == "slow-first-delta":
             await asyncio.sleep(0.05)

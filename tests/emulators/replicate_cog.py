@@ -84,7 +84,7 @@ class Cog:
                 except httpx.ConnectError:
                     health = {"status": "STARTING"}
                 assert health["status"] in ("STARTING", "READY"), health["status"]
-                if health["status"] == "READY":
+                if health["status"] == "READY" and "completed_at" in health["setup"]:
                     self.setup = health["setup"]
                     return
                 await asyncio.sleep(0.02)

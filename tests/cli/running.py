@@ -44,7 +44,9 @@ def run(patch: pytest.MonkeyPatch, *arguments: object, columns: int = 0) -> Ran:
         here.setattr(sys, "stdout", out)
         here.setattr(sys, "stderr", err)
         here.setenv("COLUMNS", str(columns or 10_000))
-        here.setenv("LINES", "50")  # else rich takes a terminal without colours for one of 80 columns
+        here.setenv(
+            "LINES", "50"
+        )  # else rich takes a terminal without colours for one of 80 columns
         here.delenv("FORCE_COLOR", raising=False)
         here.setenv("NO_COLOR", "1")
         here.setenv("TERM", "dumb")

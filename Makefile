@@ -11,7 +11,7 @@ run: $(READY)
 
 # All of it, four files at once: much of it waits. With ARGS: as they say.
 test: $(READY)
-	@$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),--numprocesses 6 --dist loadfile)
+	@$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),--numprocesses 4 --dist loadfile)
 
 lint: $(READY)
 	@$(BIN)/ruff check .

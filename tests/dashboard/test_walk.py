@@ -1,4 +1,4 @@
-"""Every page in a real browser, at three widths, and dark at one of them: what a run against emulators left.
+"""Every page in a real browser, three widths, one also dark: what a run against emulators left.
 
 The pictures stay in ``test-output/screenshots`` to be looked at.
 """

@@ -159,7 +159,9 @@ class Machine:
 
 
 class Bootable(Machine):
-    """One that can be booted without work."""
+    """One that can be booted without work, and whose boot ends with who has caused it."""
+
+    capabilities = Capabilities(ends_boots=True)
 
     async def probe(self) -> ProbeState:
         async with self._http.send("GET", f"{self._url}/state") as answer:

@@ -39,10 +39,14 @@ hang up is told as running, and booked when it has ended."""
 
 @dataclass(frozen=True, slots=True)
 class Raced:
-    """``failure`` None: one has answered. ``tried``: attempts that each deployment has had."""
+    """``failure`` None: one has answered. ``tried``: attempts that each deployment has had.
+
+    ``winner``: the one that failed after it had won.
+    """
 
     failure: Failure | None
     tried: dict[str, int] = field(default_factory=dict)
+    winner: str | None = None
 
 
 class Race:
@@ -151,7 +155,8 @@ class Race:
 
     async def _carry_out(self, target: Target, lane: Lane) -> Failure | None:
         try:
-            return await self._run.enter(target, lane)
+            _, failure = await self._run.enter(target, lane)
+            return failure
         except (ProviderError, GatewayError, LedgerUnavailable) as error:
             # Its frames know the race, which knows this task: garbage until that is collected.
             return error.with_traceback(None)
@@ -231,7 +236,7 @@ class Race:
                 _, pending = await asyncio.wait(pending, timeout=LOSER_SECONDS)
                 self._run.leave_behind(pending)
             failure = self._tasks[self._winner].result()
-            return Raced(failure, {} if failure is None else self._tried())
+            return Raced(failure, {} if failure is None else self._tried(), self._winner)
         failures = {name: task.result() for name, task in self._tasks.items()}
         tried = {name: _attempts_of(failure) for name, failure in failures.items()}
         return Raced(next(iter(failures.values())), tried)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from gateway.errors import GatewayError, InternalError, OperationCancelled
@@ -94,33 +95,41 @@ class Run(Sending):
                 self.lane.attempt, self.lanes = None, (self.lane,)
 
     async def _work(self) -> None:
-        """Attempts in the plan's order until one succeeds or nothing is left to try."""
-        retries = self._executor.retries
+        """Attempts until one succeeds or nothing is left to try.
+
+        In the plan's order, but for this: whoever was asked last is asked again first, as long as
+        it may be. Of two that were booted, or where one was served by another than it waited for,
+        that is the one that is up, and the others would have to be woken.
+        """
+        retries, plan = self._executor.retries, self.order.plan
         failure: Failure | None = None
-        tried: Mapping[str, int] = {}
-        if self.order.hedge or self.order.plan.boots:
+        left, tried = list(plan.targets), Counter[str]()
+        if self.order.hedge or plan.boots:
             raced = await Race(self).run()
             if raced is not None:
-                failure, tried = raced.failure, raced.tried
+                failure = raced.failure
                 if failure is None:
                     return
                 self.lanes = (self.lane,)
-        for target in self.order.plan.targets:
-            if not (failure is None or worth_trying_elsewhere(failure)):
-                break
-            for nth in range(tried.get(target.name, 0), retries.attempts_per_deployment):
-                if failure is not None and target.cordoned:
-                    break  # taken out of service meanwhile
-                if nth:
-                    pause = pause_seconds(retries, nth, failure)
-                    if pause is None:
-                        break
-                    await self._sleep(pause)
-                failure = await self.enter(target, self.lane)
-                if failure is None:
-                    return
-                if not worth_repeating(failure):
-                    break
+                tried.update(raced.tried)
+                left = [x for x in left if tried[x.name] < retries.attempts_per_deployment]
+                left.sort(key=lambda target: target.name != raced.winner)
+        while left and (failure is None or worth_trying_elsewhere(failure)):
+            target, *others = left
+            nth = tried[target.name]
+            pause = pause_seconds(retries, nth, failure) if nth else 0.0
+            if pause is None or (failure is not None and target.cordoned):
+                left = others  # too long a wait, or taken out of service meanwhile
+                continue
+            if nth:
+                await self._sleep(pause)
+            asked, failure = await self.enter(target, self.lane, others)
+            if failure is None:
+                return
+            tried[asked.name] += 1
+            left = [x for x in left if x is not asked]
+            if worth_repeating(failure) and tried[asked.name] < retries.attempts_per_deployment:
+                left.insert(0, asked)
         assert failure is not None
         raise failure
 

@@ -94,34 +94,43 @@ class Sending(Attended):
         self._tell(choice)
         return choice or None
 
-    async def enter(self, target: Target, lane: Lane) -> Failure | None:
-        """One attempt, once the deployment has a place for it."""
+    async def enter(
+        self, target: Target, lane: Lane, others: Sequence[Target] = ()
+    ) -> tuple[Target, Failure | None]:
+        """One attempt, once the deployment has a place for it: who was asked, and the failure.
+
+        ``others`` may be asked in its stead: that is the one asked which is up before it.
+        """
         if self.rows and self.clock.monotonic() >= self._total_deadline(target):
-            return DeadlineExceeded()
+            return target, DeadlineExceeded()
         held = None
         if not target.waking.try_enter(self.clock.monotonic()):
             try:
-                held = await self._wait_for_place(target, lane)
+                held = await self._wait_for_place(target, lane, [other.name for other in others])
             except GateFull:
                 come_back_seconds = target.waking.come_back_seconds(self.clock.monotonic())
-                return QueueFull(retry_after_seconds=come_back_seconds)
+                return target, QueueFull(retry_after_seconds=come_back_seconds)
             if held.moved_to is not None:
                 target = self._moved(held.moved_to)
         try:
-            if held is not None and target.cordoned and target.waking.cold:
+            if held is not None and target.waking.cold and self._is_left_alone(target, others):
                 # It would wake it anew; those whom a boot has served before are let in.
-                return OutOfService(retry_after_seconds=CORDONED_SECONDS)
-            return await self._attempt(target, lane, held)
+                return target, OutOfService(retry_after_seconds=CORDONED_SECONDS)
+            return target, await self._attempt(target, lane, held)
         finally:
             target.gate.leave()
 
-    async def _wait_for_place(self, target: Target, lane: Lane) -> Held:
+    def _is_left_alone(self, target: Target, others: Iterable[Target]) -> bool:
+        """Whether it was taken out of service, or fails to boot while another may serve."""
+        if target.cordoned:
+            return True
+        fails = target.circuit.closed(self.clock.monotonic()) is not None
+        return fails and not all(other.cordoned for other in others)
+
+    async def _wait_for_place(self, target: Target, lane: Lane, elsewhere: Sequence[str]) -> Held:
         """Until the deployment has a place, or has been woken. Raises GateFull."""
         lane.held = held = target.waking.join(
-            self.order.input_bytes,
-            self._hear_of_boot,
-            self.clock.monotonic,
-            () if lane.contest else [other.name for other in self.order.plan.targets],
+            self.order.input_bytes, self._hear_of_boot, self.clock.monotonic, elsewhere
         )
         for waited_for in (target, target.boots_beside):  # either may be the one that is up first
             if waited_for is not None and waited_for.keeper is not None:

@@ -71,7 +71,11 @@ class Cold:
         eventually(lambda: self.state()["queued"] == count, 5)
 
     def wakes(self, **fields: Any) -> Future[httpx.Response]:
-        """The first caller, once the boot that its attempt has caused is known."""
+        """The first caller, once the boot that its attempt has caused is known.
+
+        A boot that failed just before passes for one that goes on.
+        """
+        sent = self.calls()
         first = self.asks(**fields)
-        eventually(lambda: self.state()["state"] == "booting", 5)
+        eventually(lambda: self.calls() > sent and self.state()["state"] == "booting", 5)
         return first

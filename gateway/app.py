@@ -54,11 +54,18 @@ from gateway.http.state import State
 from gateway.keeping.left_open import book_left_open
 from gateway.keeping.starting import keepers
 from gateway.ledger.errors import LedgerUnavailable, SchemaMismatch, StoreUnavailable
-from gateway.ledger.layout import database_path, journal_dir, keys_path, results_path
+from gateway.ledger.layout import (
+    database_path,
+    journal_dir,
+    journal_names,
+    keys_path,
+    results_path,
+)
 from gateway.ledger.reading import signs
 from gateway.ledger.reading.opened import Opened
 from gateway.ledger.reading.spend import SpendReader
 from gateway.ledger.reading.unsettled import Unsettled
+from gateway.ledger.reading.unshipped import Unshipped
 from gateway.ledger.reports.reports import MOST_ROWS_READ, Reports
 from gateway.ledger.rows import AttemptRow
 from gateway.ledger.shipping.child import ShipperProcess
@@ -188,18 +195,16 @@ async def _open(
     data_dir.mkdir(parents=True, exist_ok=True)
     stack.callback(_hold(data_dir))
     stack.push_async_callback(registry.aclose)
-    alive, last_seen_us = signs.alive_path(data_dir), signs.last_seen_us(data_dir)
+    alive, last_seen_us = signs.alive_path(data_dir), signs.starts(data_dir)
     journal = Journal.open(
         journal_dir(data_dir),
         fsync=settings.journal.fsync,
         rotate_bytes=settings.journal.rotate_bytes,
     )
     stack.callback(journal.close)
-
-    interrupted: list[AttemptRow] = []
+    own_file, _ = journal.position()
 
     def close_books(row: AttemptRow, now_us: int) -> AttemptRow:
-        interrupted.append(row)
         target = registry.targets.get(row.deployment)
         timeouts = settings.timeouts if target is None else target.timeouts
         ended_by: datetime | None = None
@@ -213,8 +218,8 @@ async def _open(
             ended_by_us=None if ended_by is None else round(ended_by.timestamp() * 1e6),
         )
 
-    left_open = Opened()
-    recover(journal_dir(data_dir), journal, close_books, left_open)
+    left_open, unshipped = Opened(), Unshipped()
+    recover(journal_dir(data_dir), journal, close_books, left_open.read, unshipped.read)
     shipper = ShipperProcess(
         data_dir,
         log=log_attempts,
@@ -261,11 +266,7 @@ async def _open(
     )
     if reconciliation.asks:
         stack.push_async_callback(_end, asyncio.create_task(reconciliation.run()))
-    alive.touch()
     pulse = Pulse(executor)
-    duties = (journal.tick, charging.tick, budgets.expire, pulse.tick)
-    housekeeping = asyncio.create_task(_keep_house(alive, duties))
-    stack.callback(housekeeping.cancel)
     results = Results(results_path(data_dir), keep_seconds=settings.server.keep_answers_seconds)
     stack.push_async_callback(results.aclose)
     forgetting = asyncio.create_task(_forget(results, clock))
@@ -279,15 +280,21 @@ async def _open(
 
     position = journal.position()
     caught_up = functools.partial(shipper.wait_for, position, _CATCH_UP_SECONDS)
+    own_files = [name for name in journal_names(journal_dir(data_dir)) if name >= own_file]
+    unshipped.read_files(journal_dir(data_dir) / name for name in own_files)
     await resume_charges(
         registry,
         charging,
         open_reports,
-        interrupted,
+        unshipped,
         left_open,
         caught_up=caught_up,
         last_seen_us=last_seen_us,
     )
+    signs.lives(data_dir)
+    duties = (journal.tick, charging.tick, budgets.expire, pulse.tick)
+    housekeeping = asyncio.create_task(_keep_house(alive, duties))
+    stack.callback(housekeeping.cancel)
     for target in registry.targets.values():
         target.warmth.wall_offset_seconds = clock.wall_us() / 1e6 - clock.monotonic()
         supervise(target, clock)

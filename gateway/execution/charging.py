@@ -139,14 +139,13 @@ class Charging:
             )
         )
 
+    def costs_from(self, row: OpenCharge, since_us: int) -> None:
+        """What the journal had open costs from then on, and is no work any more."""
+        self._journal.goes_on(replace(row, since_us=since_us, works=False))
+
     def settled(self, row: OpenCharge) -> None:
         """What the journal had open is booked, or there was nothing to book."""
         self._journal.goes_on(replace(row, until_us=row.since_us))
-        self._journal.is_over(row.kind, row.deployment)
-
-    def is_over(self, target: Target, kind: Literal["keep_warm", "standing"]) -> None:
-        """What was said to go on has ended, and the journal says how."""
-        self._journal.is_over(kind, target.name)
 
     def _book_standing(self, until_us: int) -> None:
         for name, (target, since_us) in list(self._standing.items()):

@@ -15,12 +15,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
-from decimal import Decimal
 
 from gateway.execution.charging import Charging
-from gateway.keeping.booking import book_slice, row_at
+from gateway.keeping.booking import book_slice
 from gateway.keeping.settings import KeepWarmSettings
+from gateway.keeping.spending import Spending
 from gateway.keeping.stays import Slice, Stays
 from gateway.registry import Target
 from gateway.warmth.policies.base import Action, Arrived, Idled, Policy
@@ -40,7 +39,6 @@ PING_SHARE = 0.8  # of the provider's window: a ping that comes late comes to a 
 _UNKNOWN_WINDOW_SECONDS = 60.0
 _AGAIN_US = 30_000_000  # a provider that did not hold it, or not let go, is asked again
 _LATEST_US = 600_000_000  # the former ever later, up to this
-_PICO = Decimal(1_000_000_000_000)
 
 
 class Keeper:
@@ -55,12 +53,11 @@ class Keeper:
         spent_pico_usd: int = 0,
     ) -> None:
         self._target = target
-        self._settings = settings
         self._policy = policy
         self._charging = charging
         self._clock = charging.clock
-        self._month = self._month_of(self._now_us())
-        self._spent = spent_pico_usd
+        budget_usd = settings.monthly_budget_usd
+        self._spending = Spending(target, budget_usd, self._now_us(), spent_pico_usd)
         self._changed = asyncio.Event()
         self._running = 0
         self._booted_ahead = False
@@ -70,6 +67,7 @@ class Keeper:
         self._hold_pause_us = _AGAIN_US
         self._opened_us: int | None = None  # the begin of the stay that the journal knows of
         self._works_us: int | None = None  # or of the work, while its provider holds it
+        self._ends_us: int | None = None  # when that stay ends, as the journal has it
         self._pinged_us: int | None = None
         known = target.own_window_seconds
         self._own_window_us = round((known or 0.0) * 1e6)
@@ -80,7 +78,7 @@ class Keeper:
     @property
     def spent_pico_usd(self) -> int:
         """Booked in this month."""
-        return self._spent
+        return self._spending.spent_pico_usd
 
     def takes_over(self, since_us: int, told_us: int) -> None:
         """An earlier gateway left it held, since then; it is booked up to ``told_us``."""
@@ -97,11 +95,13 @@ class Keeper:
         self._running += 1
         if self._running == 1:
             self._charging.tick()
-            self._book(self._stays.used(now))
             self._forget()  # the journal has the begin of the attempt, which says enough
             if self._held and not isinstance(self._target.deployment, EndsWithGateway):
-                self._works_us = now  # it is held on, and a death would leave it so
+                # It is held on, and a death would leave it so. This comes before the booking of
+                # what the attempt has ended: after a death between the two, both are booked.
+                self._works_us = now
                 self._charging.goes_on(self._target, "keep_warm", now, works=True)
+            self._book(self._stays.used(now))
             self._release_at_us = self._hold_at_us = None
             self._changed.set()
 
@@ -134,10 +134,11 @@ class Keeper:
         while True:
             self._changed.clear()
             now = self._now_us()
-            self._turn_month(now)
+            self._spending.turn_month(now)
             self._book(self._stays.over(now) or self._stays.cut(now))
             if self._stays.paid_from_us is None and not self._running:
                 self._forget()
+                self._pinged_us, self._booted_ahead = None, False
             for action in self._policy.decide(now):
                 await self._act(action)
             await self._hold()
@@ -212,13 +213,39 @@ class Keeper:
             else:
                 self._open()
         elif isinstance(deployment, Warmable):
-            # The last request is as good as a ping: the provider's window begins with it.
-            last = self._pinged_us if self._booted_ahead or self._pinged_us else self._idle_since_us
-            if last is None or now - last >= self._ping_us:
-                self._open()
-                self._pinged_us = now
-                self._tell_warmth(True)  # it boots from now on, however long the call takes
-                await self._tell_outcome(await self._call(deployment.warm) is None)
+            touched_us = self._touched_us()
+            if touched_us is None or now - touched_us >= self._ping_us:
+                await self._ping(deployment, now)
+
+    def _touched_us(self) -> int | None:
+        """When it was asked to boot, or last used: the provider's window begins with either."""
+        if self._booted_ahead:
+            return self._pinged_us
+        known_us = (self._pinged_us, self._idle_since_us)
+        return max((at_us for at_us in known_us if at_us is not None), default=None)
+
+    async def _ping(self, deployment: Warmable, now: int) -> None:
+        """One that is refused keeps nothing up: that ends as it would have without it."""
+        self._open()
+        stay_us, before_us = self._stays.paid_from_us, self._pinged_us
+        touched_us, self._pinged_us = self._touched_us(), now
+        self._tell_warmth(True)  # it boots from now on, however long the call takes
+        error = await self._call(deployment.warm)
+        await self._tell_outcome(error is None)
+        if error is None or not _refused(error):
+            self._hold_pause_us = _AGAIN_US
+            return
+        self._pinged_us = before_us
+        if stay_us != self._stays.paid_from_us:
+            return  # a request came meanwhile
+        self._ask_later()
+        if touched_us is None:
+            self._let_gone(self._stays.drops(), self._opened_us)
+            self._booted_ahead = False
+        else:
+            up_until_us = touched_us + self._own_window_us
+            at_us = min(self._now_us(), up_until_us)
+            self._let_gone(self._stays.lets_go(at_us, up_until_us))
 
     async def _ask_to_hold(self, deployment: Scalable) -> None:
         """One that refuses holds nothing; one that fails may, and is to be asked to let go."""
@@ -231,17 +258,19 @@ class Keeper:
         if error is None:
             self._hold_pause_us = _AGAIN_US
             return
-        refused = not error.spends and not isinstance(error, ModelLoading)
-        self._held = was_held or not refused
+        self._held = was_held or not _refused(error)
         if stay_us != self._stays.paid_from_us:  # a request came meanwhile
             if self._running and not self._held:
                 self._let_gone(())
             return
+        self._ask_later()
+        if not self._held:
+            self._let_gone(self._stays.drops(), self._opened_us)
+            self._booted_ahead = False
+
+    def _ask_later(self) -> None:
         self._hold_at_us = self._now_us() + self._hold_pause_us
         self._hold_pause_us = min(2 * self._hold_pause_us, _LATEST_US)
-        if not self._held:
-            self._let_gone(self._stays.drops())
-            self._booted_ahead = False
 
     async def _release(self) -> bool:
         """Whether its provider does not hold it, or not any more."""
@@ -273,12 +302,13 @@ class Keeper:
     def _open(self) -> None:
         """Let the journal know of the stay, before it costs."""
         since_us = self._stays.paid_from_us
-        if since_us is not None and since_us != self._opened_us:
-            self._opened_us, self._works_us = since_us, None
+        if since_us is not None and (since_us != self._opened_us or self._ends_us is not None):
+            self._forget()
+            self._opened_us = since_us
             self._charging.goes_on(self._target, "keep_warm", since_us)
 
-    def _let_gone(self, last: Sequence[Slice]) -> None:
-        """It was let go: book its last, or let the journal know when it will be gone."""
+    def _let_gone(self, last: Sequence[Slice], ended_us: int | None = None) -> None:
+        """It was let go: book its last, or let the journal know when it has ended, or will."""
         self._book(last)
         if self._works_us is not None:
             self._charging.goes_on(self._target, "keep_warm", self._works_us, self._works_us)
@@ -287,14 +317,14 @@ class Keeper:
             return
         gone_us = self._stays.gone_us
         if not last:
-            until_us = self._now_us() if gone_us is None else gone_us
-            self._charging.goes_on(self._target, "keep_warm", self._opened_us, until_us)
+            ended_us = self._now_us() if ended_us is None else ended_us
+            self._ends_us = ended_us if gone_us is None else gone_us
+            self._charging.goes_on(self._target, "keep_warm", self._opened_us, self._ends_us)
         if gone_us is None:
             self._forget()
 
     def _forget(self) -> None:
-        self._opened_us = self._works_us = None
-        self._charging.is_over(self._target, "keep_warm")
+        self._opened_us = self._works_us = self._ends_us = None
 
     async def _call(self, call: Callable[[], Awaitable[None]]) -> ProviderError | None:
         try:
@@ -316,8 +346,8 @@ class Keeper:
         if self._release_at_us is None:
             times.append(self._broke_at(now))
         if stays.holds and not isinstance(self._target.deployment, Scalable):
-            asked = self._pinged_us or self._idle_since_us
-            times.append(None if asked is None else asked + self._ping_us)
+            touched_us = self._touched_us()
+            times.append(None if touched_us is None else touched_us + self._ping_us)
         known = [time for time in times if time is not None]
         seconds = max(0.0, (min(known) - now) / 1e6) if known else None
         try:
@@ -330,39 +360,23 @@ class Keeper:
         """Write them down, and spend them."""
         for piece in slices:
             pico_usd = book_slice(self._charging, self._target, piece)
-            if self._month_of(piece.begin_us) == self._month:
-                self._spent += pico_usd
-
-    def _usd_per_second(self, now_us: int) -> Decimal:
-        row = row_at(self._target, now_us)
-        if row is None or row.usd_per_second is None or "idle" not in row.bills:
-            return Decimal(0)
-        return row.usd_per_second
+            self._spending.book(piece.begin_us, pico_usd)
 
     def _broke_at(self, now_us: int) -> int | None:
         """When the stay that runs will have used the month's budget up; None: not by this."""
-        budget, rate = self._settings.monthly_budget_usd, self._usd_per_second(now_us)
-        begin = self._stays.untold_from_us
-        if budget is None or begin is None or not self._stays.holds or not rate:
+        begin_us = self._stays.untold_from_us
+        if begin_us is None or not self._stays.holds:
             return None
-        left_usd = budget - Decimal(self._spent) / _PICO
-        return begin + int(max(Decimal(0), left_usd) / rate * 1_000_000)
+        return self._spending.lasts_until_us(begin_us, now_us)
 
     def _is_broke(self, now_us: int) -> bool:
-        budget = self._settings.monthly_budget_usd
-        if budget is not None and Decimal(self._spent) / _PICO >= budget:
-            return True
-        at = self._broke_at(now_us)
-        return at is not None and at <= now_us
-
-    def _turn_month(self, now_us: int) -> None:
-        month = self._month_of(now_us)
-        if month != self._month:
-            self._month, self._spent = month, 0
+        at_us = self._broke_at(now_us)
+        return self._spending.is_used_up or (at_us is not None and at_us <= now_us)
 
     def _now_us(self) -> int:
         return self._clock.wall_us()
 
-    @staticmethod
-    def _month_of(at_us: int) -> str:
-        return f"{datetime.fromtimestamp(at_us / 1e6, UTC):%Y-%m}"
+
+def _refused(error: ProviderError) -> bool:
+    """Whether for having asked nothing is held, or boots."""
+    return not (error.spends or error.may_have_run or isinstance(error, ModelLoading))

@@ -13,13 +13,16 @@ provider kept the machine after that depends on how it was held:
 * by the gateway's own process, as a local engine: until that ended.
 
 Where the deployment is not configured any more nobody knows, and it is at most until now.
+
+A death on the way loses nothing and doubles nothing: what goes on is written before the end of what
+a request had ended, and each charge says up to where all is booked.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -67,17 +70,19 @@ def book_left_open(
     """
     now_us = charging.clock.wall_us()
     held = {}
+    for (_, name), used in opened.used.items():
+        target = targets.get(name)
+        _book_stay(charging, target, used, _end_of(target, used, last_seen_us, now_us))
     for (kind, name), going in opened.going.items():
         target = targets.get(name)
-        if going.is_over:
-            continue
         if target is not None and _is_held(target, going):
             held[name] = _book_held(charging, target, going, last_seen_us, now_us)
             continue
         if kind == "keep_warm":
             if going.row.works:  # the attempt that was at work is booked up to the death
                 seen_us = max(going.since_us, min(last_seen_us, now_us))
-                going = Going(going.row, seen_us, seen_us)
+                charging.costs_from(going.row, seen_us)
+                going = Going(replace(going.row, since_us=seen_us), seen_us, seen_us)
             _book_stay(charging, target, going, _end_of(target, going, last_seen_us, now_us))
         elif target is None or not target.bills("standing"):
             _book_standing(charging, going, min(last_seen_us, now_us))
@@ -99,14 +104,14 @@ def _book_held(
     charging: Charging, target: Target, going: Going, last_seen_us: int, now_us: int
 ) -> LeftHeld:
     began_us, since_us, used_us = going.began_us, going.since_us, going.used_at_us
-    if used_us is not None:
-        _book_stay(charging, target, going, _End(used_us, used_us, USED))
-        began_us = max(began_us, used_us)
     if going.row.works or used_us is not None:
         # The work went on as long as its gateway, as far as anybody knows.
         window_us = round((target.own_window_seconds or 0.0) * 1e6)
-        began_us = since_us = max(began_us, min(last_seen_us, now_us)) + window_us
+        worked_us = max(used_us or began_us, min(last_seen_us, now_us))
+        began_us = since_us = worked_us + window_us
     charging.goes_on(target, "keep_warm", began_us)
+    if used_us is not None:
+        _book_stay(charging, target, going, _End(used_us, used_us, USED))
     going = Going(going.row, began_us, since_us)
     if since_us < now_us:
         _book_stay(charging, target, going, _End(now_us, now_us, GOES_ON))

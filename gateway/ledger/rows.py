@@ -223,3 +223,7 @@ class OpenCharge:
     """Name and date of the price row."""
     works: bool = False
     """Its provider holds it, and it works: it costs as what is kept once that is over."""
+    told_us: int | None = None
+    """Up to here it is booked, by lines of an earlier file; None: nothing of it is."""
+    used_at_us: int | None = None
+    """When a request ended it, by a line of an earlier file; None: none did."""

@@ -25,7 +25,7 @@ from gateway.ledger.writing.journal import Journal
 from gateway.ledger.writing.recovery import recover
 from gateway.registry import Registry, Target
 from gateway.settings import Settings
-from providers.contract import CapacityUnavailable
+from providers.contract import CapacityUnavailable, RateLimited
 from providers.testing import ScriptedProvider
 from providers.testing.scripted import ScriptedDeployment, ScriptedOptions
 from providers.toolkit.http import open_http
@@ -61,10 +61,15 @@ class Held(ScriptedDeployment):
 
 
 class Pinged(ScriptedDeployment):
-    """It can be asked to boot."""
+    """It can be asked to boot, unless it ``refuses``."""
+
+    asked: list[int]
+    refuses = False
 
     async def warm(self) -> None:
-        pass
+        self.asked.append(1)
+        if self.refuses:
+            raise RateLimited
 
 
 class Provider(ScriptedProvider):
@@ -140,9 +145,11 @@ async def life(
     settings: Settings | None = None,
     rotate_bytes: int = 1 << 20,
     refuses: bool = False,
+    ships: bool = True,
 ) -> AsyncIterator[Life]:
     """A gateway, from its start, at which it takes up what an earlier one left. Without its keeper
-    told, nothing of it is left where it ``dies``. ``refuses``: its provider does.
+    told, nothing of it is left where it ``dies``. ``refuses``: its provider does. ``ships``: there
+    is a database, which says what of a budget is spent.
     """
     settings = settings or settings_of()
     provider = Provider(kind)
@@ -152,15 +159,14 @@ async def life(
     clock = Clock(loop.time, lambda: loop.now_us)
     journal = Journal.open(journal_dir(data_dir), monotonic=loop.time, rotate_bytes=rotate_bytes)
     opened = Opened()
-    recover(journal_dir(data_dir), journal, _interrupted, opened)
+    recover(journal_dir(data_dir), journal, _interrupted, opened.read)
     charging = Charging(journal, clock, registry.targets.values())
     held = book_left_open(opened, registry.targets, charging, last_seen_us)
     target = registry.targets["own"]
     keep_warm = settings.deployments["own"].keep_warm
     assert keep_warm is not None
-    ship(data_dir)
     policy = policy_of(target, keep_warm, loop.now_us, random.Random(1))
-    keeper = Keeper(target, keep_warm, policy, charging, _spent(data_dir))
+    keeper = Keeper(target, keep_warm, policy, charging, _spent(data_dir) if ships else 0)
     if "own" in held:
         keeper.takes_over(held["own"].since_us, held["own"].told_us)
     running = asyncio.create_task(keeper.run())

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.ledger.care.inspect import verify
 from gateway.ledger.layout import journal_dir, journal_names
 from gateway.ledger.shipping.shipper import Shipper
 from gateway.ledger.stay_rules import GOES_ON, UNUSED, USED
@@ -257,5 +258,31 @@ def test_a_journal_that_rotates_takes_an_open_stay_along(tmp_path: Path) -> None
         async with life(loop, tmp_path, last_seen_us=DIED_US):
             (row,) = sums(tmp_path).values()
             assert (row.rule, row.cost_pico_usd) == (UNUSED, cost(AGAIN_US - PAID_US))
+
+    run(main, TEN_US)
+
+
+def test_a_stay_that_was_told_in_parts_is_paid_once_however_the_journal_rotates(
+    tmp_path: Path,
+) -> None:
+    """Its provider does not let go of it, neither at a stop nor for the next gateway."""
+
+    async def main(loop: VirtualLoop) -> None:
+        async with life(loop, tmp_path) as one:
+            await idles(one)
+            await one.until(IDLE_US + 20 * MINUTE_US)
+            one.deployment.refuses = True
+        stopped_us = loop.now_us
+        async with life(
+            loop, tmp_path, dies=True, last_seen_us=stopped_us, refuses=True, rotate_bytes=1
+        ) as one:
+            await one.until(DIED_US)
+            one.journal.end(finished(begun(999)))  # in a new file, after all that was booked
+        assert len(tidied(tmp_path)) == 1
+        loop.now_us = AGAIN_US
+        async with life(loop, tmp_path, last_seen_us=DIED_US):
+            (row,) = sums(tmp_path).values()
+            assert (row.rule, row.cost_pico_usd) == (UNUSED, cost(AGAIN_US - PAID_US))
+        assert verify(tmp_path) == []
 
     run(main, TEN_US)

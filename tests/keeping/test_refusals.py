@@ -21,6 +21,7 @@ from tests.keeping.lives import (
     PAID_US,
     TEN_US,
     Held,
+    Pinged,
     charges,
     cost,
     died,
@@ -90,9 +91,12 @@ def test_what_a_starting_gateway_is_not_let_go_of_is_paid_until_it_is(tmp_path: 
     run(main, TEN_US)
 
 
-def test_what_a_provider_refused_to_hold_costs_nothing_until_it_does(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [Held, Pinged])
+def test_what_a_provider_refused_to_hold_costs_nothing_until_it_does(
+    tmp_path: Path, kind: type[Held | Pinged]
+) -> None:
     async def main(loop: VirtualLoop) -> None:
-        async with life(loop, tmp_path, dies=True) as one:
+        async with life(loop, tmp_path, kind=kind, dies=True) as one:
             one.deployment.refuses = True
             await idles(one)
             refused_us = PAID_US + 90 * MINUTE_US
@@ -108,6 +112,31 @@ def test_what_a_provider_refused_to_hold_costs_nothing_until_it_does(tmp_path: P
             held_us = periods(tmp_path)[0][0]
             assert refused_us < held_us <= refused_us + 10 * MINUTE_US
             assert row.cost_pico_usd == cost(used_us - held_us)
+
+    run(main, TEN_US)
+
+
+def test_a_ping_that_was_refused_keeps_nothing_up(tmp_path: Path) -> None:
+    """What an earlier one has kept is up for the provider's own window, and paid for until then."""
+    again_us = round(0.8 * OWN_US)
+
+    async def main(loop: VirtualLoop) -> None:
+        async with life(loop, tmp_path, kind=Pinged, dies=True) as one:
+            await idles(one)
+            await one.until(IDLE_US + 3 * again_us + 1)
+            one.deployment.refuses = True
+            await one.until(IDLE_US + 4 * again_us + MINUTE_US)
+            assert len(one.deployment.asked) == 5  # and once more, still within the window
+            gone_us = IDLE_US + 3 * again_us + OWN_US
+            await one.until(gone_us + MINUTE_US)
+            (wasted,) = sums(tmp_path).values()
+            assert (wasted.rule, wasted.stays) == (UNUSED, 1)
+            assert wasted.cost_pico_usd == one.keeper.spent_pico_usd == cost(gone_us - PAID_US)
+            await one.until(gone_us + 20 * MINUTE_US)  # boots ahead that are refused as well
+            assert len(one.deployment.asked) > 7
+        loop.now_us = AGAIN_US
+        async with life(loop, tmp_path, kind=Pinged, dies=True, last_seen_us=gone_us + HOUR_US):
+            assert sums(tmp_path) == {UNUSED: wasted}
 
     run(main, TEN_US)
 

@@ -16,20 +16,26 @@ MOST_USES = 20_000  # of one deployment: a start must not take long
 
 @dataclass(frozen=True, slots=True)
 class PastUse:
-    """An attempt that has ended. ``worked`` is false for a refusal, which used no machine."""
+    """An attempt that has ended. ``worked`` is false for a refusal, which used no machine;
+    ``cut_off``: its gateway died, and had booked nothing that came before it.
+    """
 
     attempt_id: str
     begun_at_us: int
     completed_at_us: int
     verdict: Verdict
     worked: bool
+    cut_off: bool = False
 
     @classmethod
     def of(cls, row: AttemptRow) -> PastUse:
         """Of a row that has ended. One that was cut off may have cost nothing so far."""
         assert row.completed_at_us is not None
         worked = row.status in ("succeeded", "interrupted") or row.cost_pico_usd != 0
-        return cls(row.attempt_id, row.begun_at_us, row.completed_at_us, row.verdict, worked)
+        return cls(
+            *(row.attempt_id, row.begun_at_us, row.completed_at_us, row.verdict, worked),
+            cut_off=row.status == "interrupted",
+        )
 
 
 def uses(snapshot: Snapshot, deployment: str, since_us: int) -> list[PastUse]:
@@ -46,6 +52,7 @@ def uses(snapshot: Snapshot, deployment: str, since_us: int) -> list[PastUse]:
             a.status.in_(("succeeded", "interrupted"))
             | a.cost_pico_usd.is_(None)
             | (a.cost_pico_usd != 0),
+            a.status == "interrupted",
         )
         .where(
             a.deployment == deployment,
@@ -58,4 +65,7 @@ def uses(snapshot: Snapshot, deployment: str, since_us: int) -> list[PastUse]:
     )
     rows = [tuple(row) for row in snapshot.attempts(found, since_us, EVER_US)]
     rows.sort(reverse=True)
-    return [PastUse(row[1], row[2], row[3], row[4], bool(row[5])) for row in rows[:MOST_USES]]
+    return [
+        PastUse(row[1], row[2], row[3], row[4], worked=bool(row[5]), cut_off=bool(row[6]))
+        for row in rows[:MOST_USES]
+    ]

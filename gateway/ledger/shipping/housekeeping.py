@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gateway.ledger import codec, layout
-from gateway.ledger.reading.opened import Place, all_told, places_open
+from gateway.ledger.reading.opened import Told
 from gateway.ledger.shipping.store import Store
 from gateway.ledger.writing.tail import read_lines
 
@@ -32,15 +32,15 @@ class Housekeeper:
 
     Oldest first, up to the first that is still needed: the end of an attempt is never deleted
     before its begin, or ``recover`` would end it again. A file is needed while an attempt begun in
-    it has not ended, while no later file tells of a charge that went on at its end, while anything
-    in it is not shipped, and while it is the newest. A file with
-    lines that could not be read is kept under another name.
+    it has not ended, while later files do not say all that is left of a charge that went on at its
+    end, while anything in it is not shipped, and while it is the newest. A file with lines that
+    could not be read is kept under another name.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._left_open: dict[str, list[str]] = {}
-        self._going_on: dict[str, set[Place]] = {}
+        self._going_on: dict[str, Told] = {}
 
     def delete_shipped(self, store: Store, offsets: Mapping[str, int]) -> None:
         """Delete what can be deleted now. Raises StoreUnavailable."""
@@ -56,8 +56,8 @@ class Housekeeper:
                     continue
                 if not self._is_done(name, store, offsets):
                     return
-                later = (self._directory / other for other in names[number:])
-                if not all_told(self._going_on[name], later):
+                later = [self._directory / other for other in names[number:]]
+                if not self._going_on[name].by(later):
                     return
                 self._delete(name, store)
         finally:
@@ -70,7 +70,7 @@ class Housekeeper:
             return False
         if name not in self._left_open:  # nobody writes the file, so once is enough
             self._left_open[name] = _left_open(path)
-            self._going_on[name] = places_open(path)
+            self._going_on[name] = Told(path)
         return not store.running(self._left_open[name])
 
     def _delete(self, name: str, store: Store) -> None:

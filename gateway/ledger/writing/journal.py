@@ -21,6 +21,7 @@ from typing import Any, Literal
 from gateway.ledger import codec
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.layout import create_journal_file
+from gateway.ledger.reading.opened import Opened
 from gateway.ledger.rows import AttemptRow, ChargeRow, OpenCharge
 from gateway.ledger.writing.ballast import Ballast
 from gateway.ledger.writing.groupcommit import GroupCommit
@@ -54,7 +55,7 @@ class Journal:
         self._offset = 0
         self._torn = False
         self._open: dict[str, list[bytes]] = {}  # attempt id -> bodies that a new file repeats
-        self._going: dict[tuple[str, str], bytes] = {}  # charges that go on: repeated as well
+        self._opened = Opened()  # charges that go on: repeated as well
         self._backlog: list[bytes] = []
         self._heal_at = 0.0
         self._refused = False  # a begin did not fit, and no try since has shown that one would
@@ -126,6 +127,7 @@ class Journal:
             self._refused = True
             raise LedgerUnavailable from error
         self._open[row.attempt_id] = [body]
+        self._opened.is_used(row.deployment, row.begun_at_us)
 
     def accepted(self, attempt_id: str, upstream_id: str, at_us: int) -> None:
         """Record the provider's id of the job as soon as there is one."""
@@ -157,16 +159,13 @@ class Journal:
     def charge(self, row: ChargeRow) -> None:
         """Record money that belongs to no single attempt."""
         self._keep(codec.charge_body(row))
+        period_us = (row.period_start_at_us, row.period_end_at_us)
+        self._opened.is_charged((row.kind, row.deployment), period_us, row.rule)
 
     def goes_on(self, row: OpenCharge) -> None:
         """Record, before it costs, that time is going to be charged; or until when it will be."""
-        body = codec.open_body(row)
-        self._keep(body)
-        self._going[row.kind, row.deployment] = body
-
-    def is_over(self, kind: str, deployment: str) -> None:
-        """Nothing more is to be known of what went on: the lines since say what became of it."""
-        self._going.pop((kind, deployment), None)
+        self._keep(codec.open_body(row))
+        self._opened.opens(row)
 
     async def durable(self) -> None:
         """Return when everything written is safe from a power loss, as far as was asked for.
@@ -262,7 +261,7 @@ class Journal:
     def _rotate(self) -> None:
         """Go on in a new file that repeats what is open, so that each file stands by itself."""
         bodies = [body for said in self._open.values() for body in said]
-        bodies += self._going.values()
+        bodies += map(codec.open_body, self._opened.left())
         raw = b"".join(codec.line(seq, body) for seq, body in enumerate(bodies, 1))
         try:
             name, fd = create_journal_file(self.directory)

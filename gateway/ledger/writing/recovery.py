@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +14,13 @@ from typing import Any, TypeAlias
 from gateway.ledger import codec
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.layout import journal_names, take, take_folder
-from gateway.ledger.reading.opened import Opened
 from gateway.ledger.rows import AttemptRow
 from gateway.ledger.writing.journal import Journal
 
 logger = logging.getLogger(__name__)
+
+Reader: TypeAlias = Callable[[dict[str, Any]], None]
+"""Is told of each decoded line."""
 
 Settle: TypeAlias = Callable[[AttemptRow, int], AttemptRow]
 """``settle(begin_row, now_us)``: the row of the attempt as it is to be ended."""
@@ -27,10 +29,10 @@ _PROBES_LAST_SECONDS = 0.05  # others hold a lock for microseconds when they loo
 _FOLDER_IS_BUSY_SECONDS = 5.0  # the shipper holds it while it deletes
 
 
-def recover(directory: Path, journal: Journal, settle: Settle, opened: Opened | None = None) -> int:
+def recover(directory: Path, journal: Journal, settle: Settle, *readers: Reader) -> int:
     """End every attempt that a dead process left open; returns how many there were.
 
-    ``opened`` is told of all that the files say, for the charges that went on.
+    ``readers`` are told of all that the files say, before that.
 
     Takes all older files whose lock it can take and reads them as one, in the light of the files
     of living processes: an attempt begun in one file may have ended, or go on, in a later one.
@@ -43,7 +45,7 @@ def recover(directory: Path, journal: Journal, settle: Settle, opened: Opened | 
         begun: dict[str, dict[str, Any]] = {}
         dead = _adopt(directory, journal.name, held)
         for name in journal_names(directory):
-            _read(directory / name, begun, opened, alive=name not in dead)
+            _read(directory / name, begun, readers, alive=name not in dead)
         for attempt_id, columns in begun.items():
             try:
                 row = settle(codec.attempt_row(columns), now_us)
@@ -82,7 +84,7 @@ def _adopt(directory: Path, own: str, held: ExitStack) -> set[str]:
 
 
 def _read(
-    path: Path, begun: dict[str, dict[str, Any]], opened: Opened | None, *, alive: bool
+    path: Path, begun: dict[str, dict[str, Any]], readers: Sequence[Reader], *, alive: bool
 ) -> None:
     """Fold one file into ``begun``: what is left there at last has no end and no process."""
     for number, raw in enumerate(_whole_lines(path), 1):
@@ -91,8 +93,8 @@ def _read(
         except codec.BrokenLine as error:
             logger.error("recovery: %s line %d is broken, skipped: %s", path.name, number, error)
             continue
-        if opened is not None:
-            opened.read(said)
+        for read in readers:
+            read(said)
         match said["kind"]:
             case "begin" if alive:
                 begun.pop(said["attempt"]["attempt_id"], None)  # it goes on in this file

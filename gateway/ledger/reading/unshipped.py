@@ -1,0 +1,83 @@
+"""What a starting gateway has to know of idle machines, as the journal says it: the database may be
+behind by any time, and a line stays in the journal until it is there.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gateway.ledger import codec
+from gateway.ledger.reading.uses import MOST_USES, PastUse
+from gateway.ledger.writing.tail import read_lines
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Of one deployment: its uses, its stays (begin and end), ids of the idle gaps that are booked;
+    instants in microseconds since the epoch.
+    """
+
+    uses: list[PastUse]
+    stays: set[tuple[int, int]]
+    idle_gaps: set[str]
+
+
+class Unshipped:
+    """A fold over decoded journal lines. Of each deployment the last ``MOST_USES`` are held."""
+
+    def __init__(self) -> None:
+        self._uses: dict[str, deque[PastUse]] = defaultdict(_last)
+        self._stays: dict[str, deque[tuple[int, int]]] = defaultdict(_last)
+        self._idle_gaps: dict[str, deque[str]] = defaultdict(_last)
+
+    def read(self, said: dict[str, Any]) -> None:
+        """One line more."""
+        if said["kind"] == "end":
+            row = said["attempt"]
+            if row["origin"] == "live" and row["completed_at_us"] is not None:
+                self._uses[row["deployment"]].append(PastUse.of(codec.attempt_row(row)))
+        elif said["kind"] == "charge":
+            charge = said["charge"]
+            if charge["kind"] == "idle":
+                self._idle_gaps[charge["deployment"]].append(charge["charge_id"])
+            elif charge["kind"] == "keep_warm":
+                period_us = (charge["period_start_at_us"], charge["period_end_at_us"])
+                self._stays[charge["deployment"]].append(period_us)
+
+    def read_files(self, paths: Iterable[Path]) -> None:
+        """All lines of these files."""
+        for path in paths:
+            offset = 0
+            while True:
+                raw_lines, offset = read_lines(path, offset, 1000)
+                if not raw_lines:
+                    break
+                for raw in raw_lines:
+                    with suppress(codec.BrokenLine):
+                        self.read(codec.decode(raw))
+
+    def known(
+        self,
+        deployment: str,
+        since_us: int,
+        uses: Iterable[PastUse],
+        stays: Iterable[tuple[int, int]],
+        idle_gaps: Iterable[str],
+    ) -> Known:
+        """Together with what the database says: its rows hold later corrections."""
+        own = (use for use in self._uses[deployment] if use.begun_at_us >= since_us)
+        by_id = {use.attempt_id: use for part in (own, uses) for use in part}
+        return Known(
+            list(by_id.values()),
+            {*self._stays[deployment], *stays},
+            {*self._idle_gaps[deployment], *idle_gaps},
+        )
+
+
+def _last() -> deque[Any]:
+    return deque(maxlen=MOST_USES)

@@ -18,7 +18,8 @@ from gateway.cli.options import (
     JsonOption,
     StartOption,
 )
-from gateway.cli.output import cell, print_line, print_report, print_table
+from gateway.cli.output import cell, print_line, print_report, print_table, write
+from gateway.cli.replaying import ColumnOption, WhereOption, values_of
 from gateway.settings import ConfigError, load
 
 
@@ -32,10 +33,8 @@ def compare(
     trace: Annotated[
         Path | None, typer.Option(help="CSV of requests to compare over, not the ledger's.")
     ] = None,
-    trace_where: Annotated[
-        list[str] | None,
-        typer.Option(help="Keep the trace's lines with COLUMN=VALUE; repeatable."),
-    ] = None,
+    trace_where: WhereOption = None,
+    column: ColumnOption = None,
     measured_on: Annotated[
         str | None, typer.Option(help="The card that a trace's durations are from.")
     ] = None,
@@ -113,7 +112,7 @@ def compare(
         model,
         given,
         tuple(price or ()),
-        (trace, trace_where or []),
+        (trace, trace_where or [], tuple(column or ())),
         filters or [],
         (start_time, end_time),
         (config, data_dir),
@@ -121,10 +120,7 @@ def compare(
     if html is not None:
         from gateway.comparison.page import page
 
-        try:
-            html.write_text(page(found), encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"--html: {html} cannot be written ({error.strerror})") from error
+        write("--html", html, page(found).encode())
     rows = [_flat(candidate) for candidate in found["candidates"]]
     print_report(form, found, rows, lambda: _print_comparison(found))
 
@@ -133,7 +129,7 @@ def _answer(
     model: str | None,
     given: dict[str, str],
     prices: tuple[str, ...],
-    traced: tuple[Path | None, list[str]],
+    traced: tuple[Path | None, list[str], tuple[str, ...]],
     filters: list[str],
     times: tuple[str | None, str | None],
     places: tuple[Path | None, Path | None],
@@ -149,9 +145,10 @@ def _answer(
     from gateway.pricebook.configured import price_book
 
     config, data_dir = places
-    trace, where = traced[0], {name: values[-1] for name, values in _filters(traced[1]).items()}
+    trace, where = traced[0], values_of(traced[1])
     if where and trace is None:
         raise ConfigError("--trace-where belongs to --trace, which is not named")
+    read: dict[str, Any] = {"trace": trace, "trace_where": where, "columns": traced[2]}
     settings = load(
         config, os.environ, None if data_dir is None else {"server": {"data_dir": data_dir}}
     )
@@ -173,10 +170,10 @@ def _answer(
             raise ConfigError(f"there is no ledger in {settings.server.data_dir}")
         book = price_book(settings)
         if not there:
-            return answer(settings, book, ask, query, None, trace=trace, trace_where=where)
+            return answer(settings, book, ask, query, None, **read)
         reports = Reports(database_path(settings.server.data_dir))
         try:
-            return answer(settings, book, ask, query, reports, trace=trace, trace_where=where)
+            return answer(settings, book, ask, query, reports, **read)
         finally:
             reports.close()
     except BadQuery as error:

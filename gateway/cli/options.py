@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -40,6 +41,22 @@ UrlOption = Annotated[
 KeyOption = Annotated[
     str | None, typer.Option("--api-key", envvar="GATEWAY_API_KEY", help="A key of that gateway.")
 ]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which gateway a command is about: its configuration, and the folder of its ledger."""
+
+    config: ConfigOption = None
+    data_dir: DataDirOption = None
+
+
+@dataclass(frozen=True)
+class Form:
+    """In which form a report is printed."""
+
+    as_json: JsonOption = False
+    as_csv: CsvOption = False
 
 
 def instant(text: str, option: str) -> datetime:

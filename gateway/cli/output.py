@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -14,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.cli.layout import ROOMY, lay_out
+from gateway.settings import ConfigError
 
 Column = tuple[str, Callable[[dict[str, Any]], object]]
 
@@ -68,6 +71,22 @@ def _flat(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 def _plain(value: object) -> object:
     """Of a cell of CSV: yes and no as JSON writes them."""
     return str(value).lower() if isinstance(value, bool) else value
+
+
+def write(option: str, path: Path, what: bytes) -> None:
+    """A file that an option has named: whole, or not at all. Raises ConfigError."""
+    try:
+        if path.exists() and not path.is_file():  # a device or a pipe is written to as it is
+            path.write_bytes(what)
+            return
+        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            beside.write_bytes(what)
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{option}: {path} cannot be written ({error.strerror})") from error
 
 
 def print_line(text: str) -> None:

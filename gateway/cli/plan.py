@@ -7,50 +7,24 @@ from typing import Annotated, Any
 
 import typer
 
+from gateway.cli.bundles import unbundled
 from gateway.cli.context import form_of, settings_of
-from gateway.cli.options import (
-    ConfigOption,
-    CsvOption,
-    DataDirOption,
-    EndOption,
-    JsonOption,
-    StartOption,
-)
+from gateway.cli.options import Form, Place
 from gateway.cli.output import cell, print_line, print_report, print_table
-from gateway.cli.replaying import (
-    ByOption,
-    CallsOption,
-    DaysOption,
-    ExecuteOption,
-    SeedOption,
-    StreamsOption,
-    SyntheticOption,
-    TokensOption,
-    TraceOption,
-    WindowOption,
-    amount,
-    families_of,
-    price_row,
-    streams_of,
-)
+from gateway.cli.replaying import Asked, WindowOption, amount, families_of, price_row
 from gateway.settings import ConfigError, Settings
 
 _SHOWN = 20
 
 
+@unbundled
 def plan(
+    *,
     price: Annotated[
         list[str],
         typer.Option(help="Price rows to choose from; repeatable, today's first."),
     ],
-    trace: TraceOption = None,
-    by: ByOption = None,
-    synthetic: SyntheticOption = None,
-    streams: StreamsOption = 50,
-    days: DaysOption = 7.0,
-    calls_per_day: CallsOption = None,
-    execute_seconds: ExecuteOption = 1.0,
-    tokens_per_second: TokensOption = None,
+    asked: Asked,
     policy: Annotated[
         list[str] | None,
         typer.Option(
@@ -71,13 +45,8 @@ def plan(
     boot_sigma: Annotated[
         float, typer.Option(min=0, help="Of lognormal boots that are given, or guessed.")
     ] = 0.8,
-    seed: SeedOption = 1,
-    start_time: StartOption = None,
-    end_time: EndOption = None,
-    config: ConfigOption = None,
-    data_dir: DataDirOption = None,
-    as_json: JsonOption = False,
-    as_csv: CsvOption = False,
+    place: Place,
+    printed: Form,
 ) -> None:
     """What to change, for the requests that you have.
 
@@ -91,26 +60,16 @@ def plan(
     from gateway.simulation.simulate import Plant
     from gateway.warmth.priors import GUESS_BOOT_SECONDS
 
-    form = form_of(as_json, as_csv)
+    form = form_of(printed.as_json, printed.as_csv)
     families = families_of(policy or ["fixed", "ski_rental", "histogram"])
     if "learned" in families:
         raise ConfigError("--policy learned needs a table: gateway simulate tries it")
-    settings = settings_of(config, data_dir)
+    settings = settings_of(place.config, place.data_dir)
     rows = [row for name in price if (row := price_row(settings, name)) is not None]
     for row in rows:
         if row.usd_per_second is None:
             raise ConfigError(f"--price: {row.name} is not by the second, so there is no machine")
-    found = streams_of(
-        settings,
-        trace=trace,
-        synthetic=(synthetic, streams, days),
-        calls_per_day=calls_per_day,
-        tokens_per_second=tokens_per_second,
-        by=by,
-        execute_seconds=execute_seconds,
-        seed=seed,
-        times=(start_time, end_time),
-    )
+    found, seed = asked.read(settings), asked.seed
     given = None if boot_seconds is None else (boot_seconds, boot_sigma)
     boots = BootBook(found.boots, _prices_of(settings), rows[0].name, given, boot_sigma)
     plant = Plant(GUESS_BOOT_SECONDS, window_seconds=window, seed=seed)

@@ -1,60 +1,115 @@
-"""What commands that replay requests have in common: options, and the streams that they say."""
+"""What commands that replay requests have in common: which requests, and how they are read."""
 
 from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from gateway.cli.options import EndOption, StartOption
 from gateway.settings import ConfigError, Settings
 
 if TYPE_CHECKING:
     from gateway.accounting.prices import PriceRow
     from gateway.simulation.families import Family
-    from gateway.simulation.streams import Streams
+    from gateway.simulation.streams import Reading, Streams
 
-TraceOption = Annotated[
-    Path | None, typer.Option(help="CSV of requests, or of counts by minute; else the ledger.")
-]
-ByOption = Annotated[
-    str | None, typer.Option("--by", help="The column that says whose a request is.")
-]
-SyntheticOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Made-up streams: periodic, diurnal, bursty, gpu, batch, rare, on_off, heavy."
-    ),
-]
-StreamsOption = Annotated[int, typer.Option(min=1, help="With --synthetic: how many.")]
-DaysOption = Annotated[float, typer.Option(min=0.01, help="With --synthetic: how long.")]
-CallsOption = Annotated[
-    str | None, typer.Option(help="Keep streams with so many requests a day: 24:1440 say.")
-]
-ValueOption = Annotated[
-    str,
-    typer.Option(
-        "--wait-value-usd-per-second",
-        help="What a second of waiting is worth; without --price, in prices of an idle second.",
-    ),
-]
 WindowOption = Annotated[
     float, typer.Option("--window", min=0, help="Seconds that fixed keeps it up.")
 ]
-PriceOption = Annotated[str | None, typer.Option(help="A price row, by its name.")]
-SeedOption = Annotated[int, typer.Option(help="Of all that is drawn.")]
-ExecuteOption = Annotated[
-    float, typer.Option(min=0, help="Of requests whose duration is not known.")
+ColumnOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="WHAT=COLUMN, for names in the trace that are not known: instant=born, "
+        "duration=took:ms. Repeatable."
+    ),
+]
+WhereOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Keep the trace's lines with COLUMN=VALUE; repeatable."),
 ]
 
 
-TokensOption = Annotated[
-    str | None,
-    typer.Option(help="IN:OUT, 5000:50 say: durations of a trace that says tokens only."),
-]
+@dataclass(frozen=True)
+class Asked:
+    """Which requests are replayed, as it is typed."""
+
+    trace: Annotated[
+        list[Path] | None,
+        typer.Option(help="CSV of requests, or of counts by minute; repeatable. Else the ledger."),
+    ] = None
+    by: Annotated[
+        str | None,
+        typer.Option("--by", help="The column that says whose a request is; several: a,b."),
+    ] = None
+    column: ColumnOption = None
+    trace_where: WhereOption = None
+    synthetic: Annotated[
+        str | None,
+        typer.Option(
+            help="Made-up streams: periodic, diurnal, bursty, gpu, batch, rare, on_off, heavy."
+        ),
+    ] = None
+    streams: Annotated[int, typer.Option(min=1, help="With --synthetic: how many.")] = 50
+    days: Annotated[float, typer.Option(min=0.01, help="With --synthetic: how long.")] = 7.0
+    calls_per_day: Annotated[
+        str | None, typer.Option(help="Keep streams with so many requests a day: 24:1440 say.")
+    ] = None
+    execute_seconds: Annotated[
+        float, typer.Option(min=0, help="Of requests whose duration is not known.")
+    ] = 1.0
+    tokens_per_second: Annotated[
+        str | None,
+        typer.Option(help="IN:OUT, 5000:50 say: durations of a trace that says tokens only."),
+    ] = None
+    seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 1
+    start_time: StartOption = None
+    end_time: EndOption = None
+
+    def read(self, settings: Settings) -> Streams:
+        """The streams that a command is about. Raises ConfigError."""
+        from gateway.cli.context import ledger_of
+        from gateway.cli.tables import range_of
+        from gateway.ledger.errors import BadQuery
+        from gateway.ledger.layout import database_path
+        from gateway.ledger.reports.query import ReportQuery
+        from gateway.ledger.reports.reports import Reports
+        from gateway.simulation import sources
+
+        if self.trace and self.synthetic is not None:
+            raise ConfigError("--trace or --synthetic, not both")
+        reading = self._reading()
+        try:
+            if self.trace:
+                return sources.of_trace(self.trace, reading)
+            if self.synthetic is not None:
+                return sources.of_kind(self.synthetic, self.streams, self.days, self.seed)
+            start_at_us, end_at_us = range_of(self.start_time, self.end_time)
+            with contextlib.closing(Reports(database_path(ledger_of(settings)))) as reports:
+                return sources.of_ledger(reports, ReportQuery(start_at_us, end_at_us), reading)
+        except BadQuery as error:
+            raise ConfigError(error.message) from error
+
+    def _reading(self) -> Reading:
+        from gateway.simulation.streams import Reading
+
+        low, high = _calls(self.calls_per_day)
+        return Reading(
+            self.by,
+            low,
+            high,
+            self.execute_seconds,
+            self.seed,
+            _token_rates(self.tokens_per_second),
+            tuple(self.column or ()),
+            values_of(self.trace_where or ()),
+        )
 
 
 def families_of(names: list[str]) -> list[Family]:
@@ -64,7 +119,7 @@ def families_of(names: list[str]) -> list[Family]:
     for name in names:
         if name not in FAMILIES:
             raise ConfigError(f"--policy is one of {', '.join(FAMILIES)}; not {name!r}")
-    return cast("list[Family]", names)
+    return cast("list[Family]", list(dict.fromkeys(names)))
 
 
 def price_row(settings: Settings, name: str | None, option: str = "--price") -> PriceRow | None:
@@ -78,47 +133,6 @@ def price_row(settings: Settings, name: str | None, option: str = "--price") -> 
     if row is None:
         raise ConfigError(f"{option}: there is no price named {name!r}")
     return row
-
-
-def streams_of(
-    settings: Settings,
-    *,
-    trace: Path | None,
-    synthetic: tuple[str | None, int, float],
-    calls_per_day: str | None,
-    tokens_per_second: str | None,
-    by: str | None,
-    execute_seconds: float,
-    seed: int,
-    times: tuple[str | None, str | None],
-) -> Streams:
-    """The streams that a command is about; ``synthetic``: kind, streams, days.
-
-    Raises ConfigError.
-    """
-    from gateway.cli.context import ledger_of
-    from gateway.cli.tables import range_of
-    from gateway.ledger.errors import BadQuery
-    from gateway.ledger.layout import database_path
-    from gateway.ledger.reports.query import ReportQuery
-    from gateway.ledger.reports.reports import Reports
-    from gateway.simulation import sources
-    from gateway.simulation.streams import Reading
-
-    low, high = _calls(calls_per_day)
-    rates = _token_rates(tokens_per_second)
-    reading = Reading(by, low, high, execute_seconds, seed, rates)
-    kind, count, days = synthetic
-    try:
-        if trace is not None:
-            return sources.of_trace(trace, reading)
-        if kind is not None:
-            return sources.of_kind(kind, count, days, reading.seed)
-        start_at_us, end_at_us = range_of(*times)
-        with contextlib.closing(Reports(database_path(ledger_of(settings)))) as reports:
-            return sources.of_ledger(reports, ReportQuery(start_at_us, end_at_us), reading)
-    except BadQuery as error:
-        raise ConfigError(error.message) from error
 
 
 def _calls(text: str | None) -> tuple[float, float]:
@@ -157,3 +171,14 @@ def amount(text: str) -> Decimal:
     if not value.is_finite() or value < 0:
         raise ConfigError("--wait-value-usd-per-second is 0 or more")
     return value
+
+
+def values_of(given: Sequence[str]) -> dict[str, str]:
+    """COLUMN=VALUE, each; the last of a column counts. Raises ConfigError."""
+    found = {}
+    for text in given:
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise ConfigError(f"{text!r} is not COLUMN=VALUE, model=M0001 say")
+        found[name] = value
+    return found

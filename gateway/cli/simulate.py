@@ -10,34 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gateway.cli.bundles import unbundled
 from gateway.cli.context import form_of, settings_of
-from gateway.cli.options import (
-    ConfigOption,
-    CsvOption,
-    DataDirOption,
-    EndOption,
-    JsonOption,
-    StartOption,
-)
-from gateway.cli.output import cell, print_line, print_report, print_table
-from gateway.cli.replaying import (
-    ByOption,
-    CallsOption,
-    DaysOption,
-    ExecuteOption,
-    PriceOption,
-    SeedOption,
-    StreamsOption,
-    SyntheticOption,
-    TokensOption,
-    TraceOption,
-    ValueOption,
-    WindowOption,
-    amount,
-    families_of,
-    price_row,
-    streams_of,
-)
+from gateway.cli.options import Form, Place
+from gateway.cli.output import cell, print_line, print_report, print_table, write
+from gateway.cli.replaying import Asked, WindowOption, amount, families_of, price_row
 from gateway.settings import ConfigError, Settings
 
 if TYPE_CHECKING:
@@ -47,15 +24,10 @@ if TYPE_CHECKING:
     from gateway.simulation.simulate import Plant
 
 
+@unbundled
 def simulate(
-    trace: TraceOption = None,
-    by: ByOption = None,
-    synthetic: SyntheticOption = None,
-    streams: StreamsOption = 50,
-    days: DaysOption = 7.0,
-    calls_per_day: CallsOption = None,
-    execute_seconds: ExecuteOption = 1.0,
-    tokens_per_second: TokensOption = None,
+    *,
+    asked: Asked,
     policy: Annotated[
         list[str] | None,
         typer.Option(
@@ -63,7 +35,14 @@ def simulate(
             "Default: fixed, ski_rental and histogram."
         ),
     ] = None,
-    wait_value: ValueOption = "14",
+    wait_value: Annotated[
+        str | None,
+        typer.Option(
+            "--wait-value-usd-per-second",
+            help="What a second of waiting is worth; default: 0.001. Without --price it is in "
+            "prices of an idle second; default: 14.",
+        ),
+    ] = None,
     window: WindowOption = 300.0,
     boot_seconds: Annotated[
         float, typer.Option(min=0.001, help="Length of a boot; of most, if drawn.")
@@ -71,7 +50,7 @@ def simulate(
     boot_sigma: Annotated[
         float, typer.Option(min=0, help="Boots are lognormal, with this sigma; 0: all equal.")
     ] = 0.0,
-    price: PriceOption = None,
+    price: Annotated[str | None, typer.Option(help="A price row, by its name.")] = None,
     replicas: Annotated[int, typer.Option(min=1, help="Most machines of a deployment.")] = 1,
     places: Annotated[
         int | None, typer.Option(min=1, help="Requests that one machine runs at once.")
@@ -97,18 +76,13 @@ def simulate(
         bool, typer.Option("--compare", help="Hold policies against fixed at its cost.")
     ] = False,
     frontier: Annotated[
-        Path | None, typer.Option(help="Draw cost against wait into this file, as SVG.")
+        Path | None, typer.Option(help="Draw cost against wait into this file: .svg or .png.")
     ] = None,
     save_table: Annotated[
         Path | None, typer.Option(help="Write what learned has learned, for keep_warm.table.")
     ] = None,
-    seed: SeedOption = 1,
-    start_time: StartOption = None,
-    end_time: EndOption = None,
-    config: ConfigOption = None,
-    data_dir: DataDirOption = None,
-    as_json: JsonOption = False,
-    as_csv: CsvOption = False,
+    place: Place,
+    printed: Form,
 ) -> None:
     """What keep-warm policies and routing would have done.
 
@@ -117,32 +91,30 @@ def simulate(
     could be known. Each stream has a deployment of its own, of one replica or several.
     """
     from gateway.simulation import answer
-    from gateway.simulation.drawing import frontier_svg
     from gateway.simulation.families import Scene, stakes_of
     from gateway.simulation.holdout import learn_and_hold
     from gateway.simulation.learning import LearnMissing
+    from gateway.simulation.png import PngMissing
     from gateway.simulation.simulate import Plant
 
-    form = form_of(as_json, as_csv)
+    form = form_of(printed.as_json, printed.as_csv)
     families = families_of(policy or ["fixed", "ski_rental", "histogram"])
-    settings = settings_of(config, data_dir)
+    if providers and policy and len(families) > 1:
+        raise ConfigError("--providers routes under one policy: name one --policy")
+    settings = settings_of(place.config, place.data_dir)
     row = price_row(settings, price)
-    found = streams_of(
-        settings,
-        trace=trace,
-        synthetic=(synthetic, streams, days),
-        calls_per_day=calls_per_day,
-        tokens_per_second=tokens_per_second,
-        by=by,
-        execute_seconds=execute_seconds,
-        seed=seed,
-        times=(start_time, end_time),
-    )
+    if row is not None and row.usd_per_second is None:
+        raise ConfigError(f"--price: {row.name} is not by the second, so there is no machine")
+    for option, path in (("--frontier", frontier), ("--save-table", save_table)):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise ConfigError(f"{option}: there is no folder {path.parent}")
+    worth = amount(wait_value or ("14" if row is None else "0.001"))
+    found, seed = asked.read(settings), asked.seed
     try:
         counted = found.start_at_us + round((found.end_at_us - found.start_at_us) * train_share)
         plant = Plant(boot_seconds, boot_sigma, replicas, places, window, seed=seed)
         scene = Scene(found.streams, plant, counted, found.end_at_us, window)
-        stakes = stakes_of(row, boot_seconds, amount(wait_value))
+        stakes = stakes_of(row, boot_seconds, worth)
         learned = None
         if "learned" in families or save_table is not None:
             learned = learn_and_hold(scene, stakes, found.start_at_us, seed)
@@ -160,11 +132,11 @@ def simulate(
             told["held"] = answer.held_json(scene, stakes, others)
         if frontier is not None:
             told["frontier"] = answer.frontier_json(scene, stakes, families, row)
-            _write(frontier, frontier_svg(told["frontier"]), "--frontier")
-    except LearnMissing as error:
+            write("--frontier", frontier, drawn(told["frontier"], frontier.suffix))
+    except (LearnMissing, PngMissing) as error:
         raise ConfigError(str(error)) from error
     if save_table is not None and learned is not None:
-        _write(save_table, json.dumps(learned.to_json()), "--save-table")
+        write("--save-table", save_table, json.dumps(learned.to_json()).encode())
     print_report(form, told, told.get("routes") or told["policies"], lambda: _show(told))
 
 
@@ -186,19 +158,19 @@ def sites_of(
     return [site for site, _ in pairs], [told for _, told in pairs]
 
 
-def _write(path: Path, text: str, option: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{option}: {path} cannot be written ({error.strerror})") from error
+def drawn(points: list[dict[str, Any]], suffix: str) -> bytes:
+    """The frontier as a file of this kind. Raises PngMissing."""
+    from gateway.simulation.drawing import frontier
+    from gateway.simulation.png import png
+    from gateway.simulation.svg import svg
+
+    shapes = frontier(points)
+    return png(shapes) if suffix.lower() == ".png" else svg(shapes).encode()
 
 
 def _show(told: dict[str, Any]) -> None:
     trace = told["trace"]
-    print_line(
-        f"{trace['requests']:,} requests of {trace['streams']:,} streams over "
-        f"{trace['days']:.3g} days; the last {trace['counted_share']:.0%} of the time is counted."
-    )
+    print_line(_replayed(trace))
     for note in trace["notes"]:
         print_line(f"Note: {note}")
     for name in ("policies", "routes"):
@@ -206,6 +178,26 @@ def _show(told: dict[str, Any]) -> None:
             _outcomes(told[name])
     if "held" in told:
         _held(told["held"])
+
+
+def _replayed(trace: dict[str, Any]) -> str:
+    """What was replayed: how much, from when to when, of which the end is counted."""
+    requests, streams, seconds = trace["requests"], trace["streams"], trace["days"] * 86_400
+    unit, name = next(pair for pair in _LENGTHS if seconds >= 2 * pair[0] or pair[0] == 1)
+    lasting = f"over {seconds / unit:.3g} {name}" if seconds > 1e-5 else "at one instant"
+    told = (
+        f"{requests:,} request{'s' * (requests != 1)} of {streams:,} stream{'s' * (streams != 1)} "
+        f"{lasting}"
+    )
+    if trace["start_time"] is not None:
+        told += f", from {cell(trace['start_time'])} to {cell(trace['end_time'])}"
+    return (
+        f"{told}, {cell(trace['mean_execute_seconds'])} s each on average; the last "
+        f"{trace['counted_share']:.0%} of the time is counted."
+    )
+
+
+_LENGTHS = ((86_400, "days"), (3_600, "hours"), (60, "minutes"), (1, "seconds"))
 
 
 def _outcomes(rows: list[dict[str, Any]]) -> None:
@@ -234,7 +226,8 @@ def _held(held: dict[str, Any]) -> None:
     fixed, best = held["fixed"], held["clairvoyant"]
     print_line(
         f"At the cost of a fixed window of {held['window_seconds']:g} s "
-        f"({fixed['replica_seconds']:,.0f} replica seconds, {fixed['cold']:,} cold starts):"
+        f"({fixed['replica_seconds']:,.0f} replica seconds, {fixed['cold']:,} cold "
+        f"start{'s' * (fixed['cold'] != 1)}):"
     )
     shown = []
     for row in held["policies"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ def answer(
     *,
     trace: Path | None = None,
     trace_where: Mapping[str, str] | None = None,
+    columns: Sequence[str] = (),
     most_rows: int = MOST_ROWS,
 ) -> dict[str, Any]:
     """The comparison; blocks. ``reports`` None: there is no ledger to learn from.
@@ -38,7 +39,8 @@ def answer(
     else:
         history = reports.traffic(query, most_rows)
     if trace is not None:
-        traffic = read_trace(trace, most_rows, ask.input_tokens, ask.output_tokens, trace_where)
+        unsaid = (ask.input_tokens, ask.output_tokens)
+        traffic = read_trace(trace, most_rows, *unsaid, trace_where, columns)
     elif ask.requests_per_day is not None:
         assert ask.input_tokens is not None and ask.output_tokens is not None
         traffic = what_if(ask.requests_per_day, ask.input_tokens, ask.output_tokens, most_rows)

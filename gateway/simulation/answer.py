@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from gateway.accounting.prices import PriceRow
+from gateway.clock import rfc3339
 from gateway.simulation.families import Family, Scene, maker
 from gateway.simulation.held import Comparison, compare_policies
 from gateway.simulation.routes import ROUTES, Site, route
@@ -156,8 +157,19 @@ def trace_json(streams: Streams, count_from_us: int) -> dict[str, Any]:
     return {
         "streams": len(streams.streams),
         "requests": streams.requests,
+        "start_time": _instant(streams.start_at_us),
+        "end_time": _instant(streams.end_at_us),
+        "mean_execute_seconds": streams.mean_execute_seconds,
         "days": (streams.end_at_us - streams.start_at_us) / 86_400e6,
         "counted_share": (streams.end_at_us - count_from_us)
         / max(1, streams.end_at_us - streams.start_at_us),
         "notes": streams.notes,
     }
+
+
+def _instant(at_us: int) -> str | None:
+    """None for what counts from its own beginning, and not from 1970."""
+    return rfc3339(at_us) if at_us >= _CALENDAR_FROM_US else None
+
+
+_CALENDAR_FROM_US = 10 * 365 * 86_400_000_000

@@ -86,14 +86,11 @@ def bounds(streams: Sequence[Requests], boot_seconds: float, count_from_us: int)
 def _prewarmed(stream: Requests, boot_us: int, count_from_us: int) -> int:
     spent, until = 0, None
     for at, execute in zip(stream.at_us, stream.execute_us, strict=True):
-        counts = at >= count_from_us
-        if until is None or at > until:
-            gap = boot_us if until is None else at - until
-            spent += min(gap, boot_us) if counts else 0
-            until = at
-        if at + execute > until:
-            spent += at + execute - until if counts else 0
-            until = at + execute
+        end = at + execute
+        if at >= count_from_us:
+            gap = boot_us if until is None else at - max(until, count_from_us)
+            spent += min(max(0, gap), boot_us) + max(0, end - max(at, until or 0))
+        until = end if until is None else max(until, end)
     return spent
 
 

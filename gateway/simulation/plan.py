@@ -3,7 +3,8 @@
 Each candidate is replayed over each stream; its burden is what is paid and what the waiting is
 worth. The first candidate is what there is today. Boots are those of the price (``boot_times``).
 The saving's interval is a bootstrap, over deployments where there are eight or more, else over
-days, and is wider by what shorter or longer boots, as far as they may be so, would change.
+days where there are four or more, and is wider by what shorter or longer boots, as far as they may
+be so, would change. Of fewer nobody can say how sure it is.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from gateway.accounting.prices import PriceRow
 from gateway.simulation.boot_times import BootBook
@@ -27,7 +28,11 @@ from gateway.warmth.replay import Spent
 DAY_US = 86_400_000_000
 MONTH_DAYS = 30.4375
 FEWEST_DEPLOYMENTS = 8
+FEWEST_DAYS = 4
+_HOUR_US = 3_600_000_000
 _DRAWS = 1000
+Burdens: TypeAlias = list[list[Decimal]]
+"""USD of each stream, day by day: what is paid, and what the waiting is worth."""
 _ROUTES: tuple[Route, ...] = ("balanced", "balanced_dual_boot")
 
 
@@ -55,9 +60,38 @@ class Terms:
     boots: BootBook = field(default_factory=BootBook)
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The time that was replayed."""
+
+    start_at_us: int
+    end_at_us: int
+
+    @property
+    def days(self) -> int:
+        """Days that have begun in it."""
+        return max(1, -(-(self.end_at_us - self.start_at_us) // DAY_US))
+
+    @property
+    def notes(self) -> list[str]:
+        """What has to be said of so short a time."""
+        lasting_us = self.end_at_us - self.start_at_us
+        if lasting_us >= DAY_US:
+            return []
+        return [
+            f"A month is taken to be like these {max(lasting_us, _HOUR_US) / _HOUR_US:.3g} hours."
+        ]
+
+    def month(self, usd: Decimal) -> str:
+        """What comes to so much in that time, in a month; less than an hour is taken for one."""
+        lasting_us = max(self.end_at_us - self.start_at_us, _HOUR_US)
+        months = Decimal(lasting_us) / (DAY_US * Decimal(str(MONTH_DAYS)))
+        return str((usd / months).quantize(Decimal("0.000001")))
+
+
 def plan(streams: Streams, candidates: Sequence[Candidate], terms: Terms) -> dict[str, Any]:
     """The recommendation as a tree; the first candidate is today's. Money is text."""
-    days = max(1, -(-(streams.end_at_us - streams.start_at_us) // DAY_US))
+    span = Span(streams.start_at_us, streams.end_at_us)
     burdens = {candidate: _of_all(candidate, streams, terms) for candidate in candidates}
     today = candidates[0]
     best = min(candidates, key=lambda c: _total(burdens[c]))
@@ -71,36 +105,31 @@ def plan(streams: Streams, candidates: Sequence[Candidate], terms: Terms) -> dic
                 "requests": len(stream.at_us),
                 "price": own.row.name,
                 "policy": own.family,
-                "saving_usd_per_month": _month(saved, days),
+                "saving_usd_per_month": span.month(saved),
             }
         )
     of_streams.sort(key=lambda row: -Decimal(row["saving_usd_per_month"]))
-    pairs = _pairs(burdens[today], burdens[best], days)
-    low, high = _interval(pairs, terms.seed)
-    ends = {
-        candidate: [
-            _total(_of_all(candidate, streams, terms, end)) - _total(burdens[candidate])
-            for end in (0, 1)
-        ]
-        for candidate in {today, best}
-    }
-    less, more = _unsure(today, best, ends, terms)
-    low, high = low + less, high + more
+    resampled, savings = _resampled(burdens[today], burdens[best], span)
+    interval = None
+    if savings is not None:
+        low, high = _interval(savings, terms.seed)
+        less, more = _unsure(today, best, streams, terms, burdens)
+        interval = [span.month(low + less), span.month(high + more)]
     saving = _total(burdens[today]) - _total(burdens[best])
-    routing = _routing(streams, best, terms)
+    routing = _routing(streams, best, terms, span)
     found: dict[str, Any] = {
         "today": today.name,
         "recommended": {"price": best.row.name, "policy": best.family, "routing": routing["best"]},
-        "saving_usd_per_month": _month(saving, days),
-        "interval_usd_per_month": [_month(low, days), _month(high, days)],
+        "saving_usd_per_month": span.month(saving),
+        "interval_usd_per_month": interval,
         "boots": [_boots_json(row, streams, terms) for row in _rows(candidates)],
-        "resampled": "deployments" if len(streams.streams) >= FEWEST_DEPLOYMENTS else "days",
+        "resampled": resampled,
         "candidates": [
             {
                 "name": c.name,
                 "price": c.row.name,
                 "policy": c.family,
-                "burden_usd_per_month": _month(_total(burdens[c]), days),
+                "burden_usd_per_month": span.month(_total(burdens[c])),
             }
             for c in sorted(candidates, key=lambda c: _total(burdens[c]))
         ],
@@ -108,6 +137,7 @@ def plan(streams: Streams, candidates: Sequence[Candidate], terms: Terms) -> dic
         "deployments": of_streams,
         "notes": [
             *streams.notes,
+            *span.notes,
             "The same requests chose and measured it: expect somewhat less of others.",
         ],
     }
@@ -117,7 +147,7 @@ def plan(streams: Streams, candidates: Sequence[Candidate], terms: Terms) -> dic
 
 def _of_all(
     candidate: Candidate, streams: Streams, terms: Terms, end: Literal[0, 1] | None = None
-) -> list[list[Decimal]]:
+) -> Burdens:
     """The burden of each stream, by day; ``end``: with boots as short, or as long, as may be."""
     found = []
     for stream in streams.streams:
@@ -129,14 +159,26 @@ def _of_all(
 
 
 def _unsure(
-    today: Candidate, best: Candidate, ends: Mapping[Candidate, Sequence[Decimal]], terms: Terms
+    today: Candidate,
+    best: Candidate,
+    streams: Streams,
+    terms: Terms,
+    burdens: Mapping[Candidate, Burdens],
 ) -> tuple[Decimal, Decimal]:
     """By how much the saving may be less, and more, as boots are other than was taken.
 
     At one price, and where the same is known of both, they are longer or shorter together; else
     each by itself, and then seldom both at their worst.
     """
-    none, old, new = Decimal(0), ends[today], ends[best]
+    none = Decimal(0)
+    ends: tuple[Literal[0], Literal[1]] = (0, 1)
+    old, new = (
+        [
+            _total(_of_all(candidate, streams, terms, end)) - _total(burdens[candidate])
+            for end in ends
+        ]
+        for candidate in (today, best)
+    )
     boots = [terms.boots.at(candidate.row.name) for candidate in (today, best)]
     if today.row.name == best.row.name or (boots[0] == boots[1] and boots[0].source == "provider"):
         changes = [a - b for a, b in zip(old, new, strict=True)]
@@ -182,7 +224,7 @@ def _by_day(
         kept.advance(at)
         kept.arrive(at, execute)
     account = kept.close(streams.end_at_us)
-    days = max(1, -(-(streams.end_at_us - streams.start_at_us) // DAY_US))
+    days = Span(streams.start_at_us, streams.end_at_us).days
     last = _burden(account, candidate.row, terms.wait_value_usd)
     sums += [last] * (days - len(sums))
     return [now - before for before, now in zip([Decimal(0), *sums], sums, strict=False)]
@@ -203,20 +245,24 @@ def _burden(account: Account, row: PriceRow, wait_value_usd: Decimal) -> Decimal
     return paid + Decimal(sum(account.waits)) / 1_000_000 * wait_value_usd
 
 
-def _total(burdens: Sequence[Sequence[Decimal]]) -> Decimal:
+def _total(burdens: Burdens) -> Decimal:
     return sum((usd for stream in burdens for usd in stream), Decimal(0))
 
 
-def _pairs(
-    today: Sequence[Sequence[Decimal]], best: Sequence[Sequence[Decimal]], days: int
-) -> list[Decimal]:
-    """What each deployment, or each day, saves."""
+def _resampled(
+    today: Burdens, best: Burdens, span: Span
+) -> tuple[Literal["deployments", "days"] | None, list[Decimal] | None]:
+    """What each deployment, or each day, saves; None: there are too few of both."""
     if len(today) >= FEWEST_DEPLOYMENTS:
-        return [sum(a, Decimal(0)) - sum(b, Decimal(0)) for a, b in zip(today, best, strict=True)]
-    return [
-        sum((a[day] - b[day] for a, b in zip(today, best, strict=True)), Decimal(0))
-        for day in range(days)
-    ]
+        return "deployments", [
+            sum(a, Decimal(0)) - sum(b, Decimal(0)) for a, b in zip(today, best, strict=True)
+        ]
+    if span.days >= FEWEST_DAYS:
+        return "days", [
+            sum((a[day] - b[day] for a, b in zip(today, best, strict=True)), Decimal(0))
+            for day in range(span.days)
+        ]
+    return None, None
 
 
 def _interval(savings: Sequence[Decimal], seed: int) -> tuple[Decimal, Decimal]:
@@ -225,12 +271,11 @@ def _interval(savings: Sequence[Decimal], seed: int) -> tuple[Decimal, Decimal]:
     return sums[int(_DRAWS * 0.025)], sums[int(_DRAWS * 0.975)]
 
 
-def _routing(streams: Streams, best: Candidate, terms: Terms) -> dict[str, Any]:
+def _routing(streams: Streams, best: Candidate, terms: Terms, span: Span) -> dict[str, Any]:
     """Over two deployments like the recommended one: with and without a dual boot."""
     plant = terms.boots.at(best.row.name).plant(terms.plant)
     stakes = stakes_of(best.row, plant.boot_seconds, terms.wait_value_usd)
     make = maker(best.family, stakes, window_seconds=terms.window_seconds, seed=terms.seed)
-    days = max(1, -(-(streams.end_at_us - streams.start_at_us) // DAY_US))
     routes, totals = [], {}
     for by in _ROUTES:
         outcome = route(
@@ -248,16 +293,12 @@ def _routing(streams: Streams, best: Candidate, terms: Terms) -> dict[str, Any]:
         routes.append(
             {
                 "name": by,
-                "burden_usd_per_month": _month(usd, days),
+                "burden_usd_per_month": span.month(usd),
                 "cold_rate": outcome.cold_rate,
                 "mean_wait_seconds": outcome.wait_seconds["mean"],
             }
         )
     return {"best": min(_ROUTES, key=lambda by: totals[by]), "routes": routes}
-
-
-def _month(usd: Decimal, days: int) -> str:
-    return str((usd / days * Decimal(str(MONTH_DAYS))).quantize(Decimal("0.000001")))
 
 
 def _usd(amount: Decimal) -> str:
@@ -266,14 +307,17 @@ def _usd(amount: Decimal) -> str:
 
 def _sentence(found: dict[str, Any], today: Candidate) -> str:
     best, saving = found["recommended"], Decimal(found["saving_usd_per_month"])
-    low, high = (Decimal(usd) for usd in found["interval_usd_per_month"])
-    if saving <= 0 or low <= 0:
-        if saving <= 0:
-            return f"Nothing beats what there is today, {found['today']}."
-        return (
-            f"Nothing surely beats what there is today, {found['today']}: the best of the others "
-            f"saves {_usd(low)} to {_usd(high)} a month."
-        )
+    if saving <= 0:
+        return f"Nothing beats what there is today, {found['today']}."
+    sure = "how sure that is nobody can say from less than eight deployments or four days"
+    if found["interval_usd_per_month"] is not None:
+        low, high = (Decimal(usd) for usd in found["interval_usd_per_month"])
+        if low <= 0:
+            return (
+                f"Nothing surely beats what there is today, {found['today']}: the best of the "
+                f"others saves {_usd(low)} to {_usd(high)} a month."
+            )
+        sure = f"{_usd(low)} to {_usd(high)}"
     # What stays as it is needs no second name: two policies at one price, or one at two.
     if best["price"] == today.row.name:
         new, old = f"The keep_warm policy {best['policy']}", f"{today.family} at the same price"
@@ -283,7 +327,7 @@ def _sentence(found: dict[str, Any], today: Candidate) -> str:
         new = f"The keep_warm policy {best['policy']} at the price {best['price']}"
         old = f"{today.family} at {today.row.name}"
     return (
-        f"{new} saves {_usd(saving)} a month ({_usd(low)} to {_usd(high)}, waiting counted at "
-        f"what it is worth) against {old}. Over two such deployments, {best['routing']} is the "
+        f"{new} saves {_usd(saving)} a month ({sure}; waiting is counted at what it is worth) "
+        f"against {old}. Over two such deployments, {best['routing']} is the "
         "better routing."
     )

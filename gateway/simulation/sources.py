@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.ledger.errors import BadQuery
@@ -13,9 +14,9 @@ from gateway.simulation.synthetic import DAY_US, KINDS, made
 MOST_REQUESTS = 2_000_000
 
 
-def of_trace(path: Path, reading: Reading) -> Streams:
-    """A file's streams. Raises BadQuery."""
-    return read_streams(path, reading)
+def of_trace(paths: Sequence[Path], reading: Reading) -> Streams:
+    """The streams of files. Raises BadQuery."""
+    return read_streams(paths, reading)
 
 
 def of_kind(kind: str, count: int, days: float, seed: int) -> Streams:
@@ -41,7 +42,7 @@ def of_ledger(
         raise BadQuery(
             "start_time", f"More than {most_requests:,} requests: choose a shorter time."
         )
-    rows = [
+    rows = (
         (traffic.sources[source], at, execute)
         for stretch in traffic.stretches
         for source, at, execute in zip(
@@ -50,8 +51,8 @@ def of_ledger(
             stretch.arrivals.execute_us,
             strict=True,
         )
-    ]
-    if not rows:
+    )
+    if not traffic.requests_read:
         raise BadQuery("start_time", "The ledger holds no request of that time.")
     found = of_rows(rows, reading)
     found.boots = {name: seen.boot_seconds for name, seen in traffic.measured.items()}

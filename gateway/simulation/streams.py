@@ -1,35 +1,30 @@
 """A trace as streams: the requests of each model or function by itself, in the order of time.
 
-The files are those of ``trace_files``. Of a file of requests, a column says whose each one is; in a
-file of minutes, each line is a stream, and its requests are spread over each minute by a seed.
+Of a file of requests, a column says whose each one is; in a file of minutes, each line is a stream,
+and its requests are spread over each minute by a seed. Several files are one trace: requests lie
+where their instants are, counts by minute one day after the other.
 """
 
 from __future__ import annotations
 
 import random
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
+from operator import le
 from pathlib import Path
 
-from gateway.comparison.trace_files import (
-    DURATION,
-    INPUT_TOKENS,
-    INSTANT,
-    MINUTE_US,
-    OUTPUT_TOKENS,
-    column_of,
-    counts_of,
-    duration_us,
-    instant_us,
-    minutes_of,
-    opened,
-    rows_of,
-)
 from gateway.ledger.errors import BadQuery
+from gateway.traces.columns import Columns, columns_of, keep_where, whose_counts
+from gateway.traces.counts import MINUTE_US, counts_of, numbered
+from gateway.traces.files import Sheet, opened
+from gateway.traces.instants import tokens
+from gateway.traces.requests import Requests
 from gateway.warmth.arrivals import UNKNOWN
 
-WHOSE = ("deployment", "model", "base_model", "function", "hashfunction", "stream")
+MOST_REQUESTS = 30_000_000
+"""Of a trace; 16 bytes each are kept."""
 _DAY_US = 86_400_000_000
 
 
@@ -40,6 +35,15 @@ class Stream:
     name: str
     at_us: array[int] = field(default_factory=lambda: array("q"))
     execute_us: array[int] = field(default_factory=lambda: array("q"))
+
+    def sort(self) -> None:
+        """In the order of time; what comes at one instant stays in its order."""
+        at_us, execute_us = self.at_us, self.execute_us
+        if all(map(le, at_us, islice(at_us, 1, None))):
+            return
+        order = sorted(range(len(at_us)), key=at_us.__getitem__)
+        self.at_us = array("q", map(at_us.__getitem__, order))
+        self.execute_us = array("q", map(execute_us.__getitem__, order))
 
 
 @dataclass(slots=True)
@@ -58,6 +62,12 @@ class Streams:
         """Requests of all of them."""
         return sum(len(stream.at_us) for stream in self.streams)
 
+    @property
+    def mean_execute_seconds(self) -> float:
+        """Of all requests."""
+        total_us = sum(sum(stream.execute_us) for stream in self.streams)
+        return total_us / 1e6 / max(1, self.requests)
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -71,121 +81,218 @@ class Reading:
     seed: int = 1
     tokens_per_second: tuple[float, float] | None = None
     """Tokens in, and tokens out, that a second takes: for a trace of tokens without durations."""
+    columns: Sequence[str] = ()
+    """WHAT=COLUMN, for columns that are not known by their names."""
+    where: Mapping[str, str] = field(default_factory=dict)
+    """Only lines with these values in these columns."""
+
+    def keeps(self, requests: int, lasting_us: int) -> bool:
+        """Whether a stream of so many requests in that time is asked often, and seldom, enough."""
+        return self.least_per_day <= requests * _DAY_US / lasting_us <= self.most_per_day
 
 
-def read_streams(path: Path, reading: Reading) -> Streams:
-    """The streams of a trace. Raises BadQuery."""
-    with opened(path) as (head, lines):
-        if column_of(head, INSTANT) is not None:
-            return _requests(head, lines, reading)
-        return _minutes(head, minutes_of(head, path), lines, reading)
+def read_streams(paths: Sequence[Path], reading: Reading) -> Streams:
+    """The streams of a trace of one file or several. Raises BadQuery."""
+    gathered, days = _Gathered(reading), _Days(reading)
+    for path in paths:
+        with opened(path) as sheet:
+            columns = columns_of(sheet, reading.by, reading.columns)
+            keep_where(sheet, reading.where)
+            minutes = numbered(sheet.head)
+            if minutes and columns.instant is None:
+                days.read(sheet, whose_counts(sheet, columns, minutes), minutes)
+            else:
+                gathered.read(sheet, columns)
+    if days.found and gathered.found:
+        raise BadQuery("trace", "--trace: files of requests and files of counts are not one trace.")
+    if not days.found and not gathered.found:
+        names = ", ".join(str(path) for path in paths)
+        raise BadQuery("trace", f"--trace: there is no request in {names}.")
+    return days.streams() if days.found else gathered.streams()
 
 
 def of_rows(
-    rows: Sequence[tuple[str, int, int]], reading: Reading, end_at_us: int | None = None
+    rows: Iterable[tuple[str, int, int]], reading: Reading, end_at_us: int | None = None
 ) -> Streams:
     """Streams of (whose, instant, duration or UNKNOWN). Raises BadQuery where none is left."""
-    if not rows:
-        raise BadQuery("trace", "--trace: there is no request in it.")
-    unsaid = round(reading.execute_seconds * 1e6)
-    ordered = sorted(rows, key=lambda row: row[1])
-    start = ordered[0][1]
-    end = ordered[-1][1] + 1 if end_at_us is None else end_at_us
-    found: dict[str, Stream] = {}
-    missing = 0
-    for whose, at, execute in ordered:
-        stream = found.get(whose)
+    gathered = _Gathered(reading)
+    for whose, at_us, execute_us in rows:
+        gathered.add(whose, at_us, execute_us)
+    return gathered.streams(end_at_us)
+
+
+class _Gathered:
+    """Requests as they are read, in any order."""
+
+    def __init__(self, reading: Reading) -> None:
+        self.found: dict[str, Stream] = {}
+        self._reading = reading
+        self._unsaid_us = round(reading.execute_seconds * 1e6)
+        self._missing = self._negative = 0
+        self._has_tokens = False
+        self._notes: list[str] = []
+
+    def read(self, sheet: Sheet, columns: Columns) -> None:
+        """All requests of a file. Raises BadQuery."""
+        requests = Requests(sheet, columns)
+        self._has_tokens |= columns.output_tokens is not None
+        by_tokens = _by_tokens(columns, self._reading.tokens_per_second)
+        room = MOST_REQUESTS - sum(len(stream.at_us) for stream in self.found.values())
+        name_of = columns.namer
+        for row, at_us, execute_us in requests:
+            if execute_us == UNKNOWN and by_tokens is not None:
+                try:
+                    execute_us = by_tokens(row)
+                except (ValueError, OverflowError):
+                    raise sheet.refusal("its tokens are no counts") from None
+            self.add(name_of(row), at_us, execute_us)
+            room -= 1
+            if room < 0:
+                raise _too_many()
+        self._negative += requests.negative
+        if requests.how not in self._notes:
+            self._notes.append(requests.how)
+
+    def add(self, whose: str, at_us: int, execute_us: int) -> None:
+        """One more."""
+        stream = self.found.get(whose)
         if stream is None:
-            stream = found[whose] = Stream(whose)
-        stream.at_us.append(at)
-        missing += execute == UNKNOWN
-        stream.execute_us.append(unsaid if execute == UNKNOWN else execute)
-    streams = Streams(start, end, list(found.values()))
-    if missing:
-        streams.notes.append(
-            f"{missing:,} requests have no duration in it; {reading.execute_seconds:g} s each "
-            "is assumed."
+            stream = self.found[whose] = Stream(whose)
+        if execute_us == UNKNOWN:
+            self._missing += 1
+            execute_us = self._unsaid_us
+        stream.at_us.append(at_us)
+        stream.execute_us.append(execute_us)
+
+    def streams(self, end_at_us: int | None = None) -> Streams:
+        """All of them, in the order of time. Raises BadQuery where none is left."""
+        found = list(self.found.values())
+        for stream in found:
+            stream.sort()
+        start_at_us = _from_zero(found)
+        if end_at_us is None:
+            end_at_us = max(stream.at_us[-1] for stream in found) + 1
+        if self._missing:
+            self._notes.append(self._assumed())
+        kept = [s for s in found if self._reading.keeps(len(s.at_us), end_at_us - start_at_us)]
+        if not kept:
+            raise _none_left()
+        return Streams(start_at_us, end_at_us, kept, self._notes)
+
+    def _assumed(self) -> str:
+        below = f" ({self._negative:,} of them one below 0)" if self._negative else ""
+        told = (
+            f"Of {self._missing:,} requests no duration is known{below}; "
+            f"{self._reading.execute_seconds:g} s each is assumed (--execute-seconds)."
         )
-    return _kept(streams, reading)
+        if self._has_tokens and self._reading.tokens_per_second is None:
+            told += " --tokens-per-second takes them from the tokens."
+        return told
 
 
-def _requests(head: Sequence[str], lines: Iterator[list[str]], reading: Reading) -> Streams:
-    instant, duration = column_of(head, INSTANT), column_of(head, DURATION)
-    tokens = tuple(column_of(head, names) for names in (INPUT_TOKENS, OUTPUT_TOKENS))
-    rates = reading.tokens_per_second
-    if reading.by is not None and reading.by.lower() not in head:
-        raise BadQuery("by", f"--by: there is no column {reading.by!r}.")
-    whose = column_of(head, WHOSE if reading.by is None else (reading.by.lower(),))
-    assert instant is not None
+class _Days:
+    """Counts by minute as they are read, each file's minutes behind those of the one before."""
 
-    def read(line: list[str]) -> tuple[str, int, int]:
-        return (
-            "trace" if whose is None else line[whose],
-            instant_us(line[instant]),
-            _execute_us(line, duration, tokens, rates),
+    def __init__(self, reading: Reading) -> None:
+        self.found: dict[str, tuple[array[int], array[int]]] = {}
+        """Of each stream the minutes that are not empty, and the requests in each."""
+        self._reading = reading
+        self._minutes = 0
+        self._whose = "each line a stream"
+
+    def read(self, sheet: Sheet, columns: Columns, minutes: range) -> None:
+        """All counts of a file. Raises BadQuery."""
+        if self._minutes and not columns.whose:
+            raise sheet.refused("without a column that says whose a line is, days cannot be joined")
+        name_of = columns.namer
+        if columns.whose:
+            names = " and ".join(repr(column.name) for column in columns.whose)
+            self._whose = f"whose from {names}"
+        for number, row in enumerate(sheet, 1):
+            counts = counts_of(sheet, row, minutes)
+            if not counts:
+                continue
+            name = name_of(row) if columns.whose else f"{number}"
+            if name not in self.found:
+                self.found[name] = (array("I"), array("I"))
+            begins, calls = self.found[name]
+            begins.extend(self._minutes + minute for minute, _ in counts)
+            calls.extend(count for _, count in counts)
+        self._minutes += len(minutes)
+
+    def streams(self) -> Streams:
+        """All of them. Raises BadQuery where none is left."""
+        reading, lasting_us = self._reading, self._minutes * MINUTE_US
+        dice = random.Random(reading.seed)  # noqa: S311 (a spread, not a secret)
+        execute_us = round(reading.execute_seconds * 1e6)
+        found = Streams(0, lasting_us, [])
+        room = MOST_REQUESTS
+        for name, (minutes, calls) in self.found.items():
+            requests = sum(calls)
+            if not reading.keeps(requests, lasting_us):
+                continue
+            room -= requests
+            if room < 0:
+                raise _too_many()
+            stream = Stream(name)
+            for minute, count in zip(minutes, calls, strict=True):
+                begin = minute * MINUTE_US
+                stream.at_us.extend(
+                    begin + at for at in sorted(dice.randrange(MINUTE_US) for _ in range(count))
+                )
+            stream.execute_us = array("q", [execute_us]) * requests
+            stream.sort()
+            found.streams.append(stream)
+        if not found.streams:
+            raise _none_left()
+        found.notes.append(
+            f"Counts of {self._minutes:,} minute{'s' * (self._minutes != 1)}, {self._whose}. "
+            "Requests are spread over each minute at random, by the seed, and take "
+            f"{reading.execute_seconds:g} s each (--execute-seconds): the trace says neither."
         )
-
-    return of_rows(rows_of(lines, read), reading)
-
-
-def _execute_us(
-    line: Sequence[str],
-    duration: int | None,
-    tokens: Sequence[int | None],
-    rates: tuple[float, float] | None,
-) -> int:
-    """How long a request of a line takes; by its tokens where it says nothing else."""
-    if duration is not None:
-        return duration_us(line[duration])
-    if rates is None or tokens[1] is None:
-        return UNKNOWN
-    counts = [0.0 if place is None else float(line[place] or 0) for place in tokens]
-    return duration_us(str(sum(count / rate for count, rate in zip(counts, rates, strict=True))))
+        return found
 
 
-def _minutes(
-    head: Sequence[str],
-    minutes: Sequence[tuple[int, int]],
-    lines: Iterator[list[str]],
-    reading: Reading,
-) -> Streams:
-    last = max(number for _, number in minutes)
-    days = last * MINUTE_US / _DAY_US
-    whose = column_of(head, WHOSE if reading.by is None else (reading.by.lower(),))
-    dice = random.Random(reading.seed)  # noqa: S311 (a spread, not a secret)
-    execute = round(reading.execute_seconds * 1e6)
-    found = Streams(0, last * MINUTE_US, [])
-    for count, line in enumerate(lines):
-        if not line:
-            continue
-        counts = counts_of(line, minutes)
-        calls = sum(number for _, number in counts)
-        if calls < 1 or not reading.least_per_day <= calls / days <= reading.most_per_day:
-            continue
-        stream = Stream(f"{count + 1}" if whose is None else line[whose])
-        for minute, calls in counts:
-            begin = minute * MINUTE_US
-            stream.at_us.extend(
-                begin + at for at in sorted(dice.randrange(MINUTE_US) for _ in range(calls))
-            )
-        stream.execute_us = array("q", [execute]) * len(stream.at_us)
-        found.streams.append(stream)
-    found.notes.append(
-        "Requests are spread over each minute at random, by the seed, and take "
-        f"{reading.execute_seconds:g} s each: the trace says neither."
+def _by_tokens(
+    columns: Columns, rates: tuple[float, float] | None
+) -> Callable[[Sequence[str]], int] | None:
+    """How long a request of a line takes, by its tokens and so many in and out a second."""
+    given, made = columns.input_tokens, columns.output_tokens
+    if rates is None or made is None:
+        return None
+
+    def execute_us(row: Sequence[str]) -> int:
+        count = tokens(row[made.place])
+        if count == UNKNOWN:
+            return UNKNOWN
+        seconds = count / rates[1]
+        if given is not None:
+            seconds += max(0, tokens(row[given.place])) / rates[0]
+        return round(seconds * 1e6)
+
+    return execute_us
+
+
+def _from_zero(found: Sequence[Stream]) -> int:
+    """When the first one came; what began before the time from which a trace counts is moved by
+    whole days, and all with it.
+    """
+    start_at_us = min(stream.at_us[0] for stream in found)
+    if start_at_us >= 0:
+        return start_at_us
+    days_us = -(start_at_us // _DAY_US) * _DAY_US
+    for stream in found:
+        stream.at_us = array("q", (at + days_us for at in stream.at_us))
+    return start_at_us + days_us
+
+
+def _too_many() -> BadQuery:
+    return BadQuery(
+        "trace",
+        f"--trace: more than {MOST_REQUESTS:,} requests. Replay a shorter time, or, of counts by "
+        "minute, some of the streams: --calls-per-day.",
     )
-    return _kept(found, reading)
 
 
-def _kept(streams: Streams, reading: Reading) -> Streams:
-    """Without those that are asked too seldom, or too often."""
-    days = (streams.end_at_us - streams.start_at_us) / _DAY_US
-    kept = [
-        stream
-        for stream in streams.streams
-        if reading.least_per_day <= len(stream.at_us) / days <= reading.most_per_day
-    ]
-    if not kept:
-        raise BadQuery("calls_per_day", "--calls-per-day leaves no stream of this trace.")
-    streams.streams = kept
-    return streams
+def _none_left() -> BadQuery:
+    return BadQuery("calls_per_day", "--calls-per-day leaves no stream of this trace.")

@@ -7,7 +7,8 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import islice, pairwise
+from operator import le
 
 UNKNOWN = -1
 """Stands for "not known" in the columns: no count and no duration is negative."""
@@ -55,7 +56,7 @@ class Arrivals:
         cost_pico_usd: int = UNKNOWN,
         wait_us: int = UNKNOWN,
     ) -> None:
-        """One more, no earlier than the last."""
+        """One more, no earlier than the last; else ``sort`` when all are there."""
         self.at_us.append(at_us)
         self.source.append(source)
         self.execute_us.append(execute_us)
@@ -64,6 +65,15 @@ class Arrivals:
         self.images.append(images)
         self.cost_pico_usd.append(cost_pico_usd)
         self.wait_us.append(wait_us)
+
+    def sort(self) -> None:
+        """Into the order of time, where they were added in another one."""
+        if all(map(le, self.at_us, islice(self.at_us, 1, None))):
+            return
+        order = sorted(range(len(self)), key=self.at_us.__getitem__)
+        for name in Arrivals.__slots__:
+            column = getattr(self, name)
+            setattr(self, name, array(column.typecode, map(column.__getitem__, order)))
 
     def part(self, start: int, end: int) -> Arrivals:
         """Rows from ``start`` to before ``end``."""

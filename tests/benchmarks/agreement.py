@@ -246,7 +246,7 @@ def streams_of(given: argparse.Namespace, lasting_us: int, count: int) -> list[S
     if given.trace is None:
         found = sources.of_kind("diurnal", count, 1.0, given.seed)
     else:
-        found = sources.of_trace(given.trace, Reading(given.by, seed=given.seed))
+        found = sources.of_trace([given.trace], Reading(given.by, seed=given.seed))
     kept: list[Stream] = []
     for stream in sorted(found.streams, key=lambda s: -len(s.at_us)):
         middle = stream.at_us[len(stream.at_us) // 2]

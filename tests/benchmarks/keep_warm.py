@@ -121,7 +121,7 @@ def main() -> None:
         given.by, given.least_per_day, given.most_per_day, given.execute_seconds, given.seed
     )
     for path in given.trace:
-        hold(path.name, sources.of_trace(path, reading), given.seed)
+        hold(path.name, sources.of_trace([path], reading), given.seed)
     if not given.trace:
         for kind in KINDS:
             hold(kind, sources.of_kind(kind, given.streams, given.days, given.seed), given.seed)

@@ -91,8 +91,10 @@ def test_one_stream_of_many(run: Run, trace: Path) -> None:
     assert found["traffic"]["requests"] == 2
     assert Decimal(of(found, "card")["active_usd"]) == Decimal("0.048")
     assert run(*asked, "--json")["traffic"]["requests"] == 4
-    assert "no column 'colour'" in run(*asked, "--trace-where", "colour=red", status=2)
-    assert "no request in it" in run(*asked, "--trace-where", "model=M7", status=2)
+    assert "no column 'colour', but gmt_create" in run(
+        *asked, "--trace-where", "colour=red", status=2
+    )
+    assert "no request in" in run(*asked, "--trace-where", "model=M7", status=2)
 
 
 def test_many_counts_are_sampled_by_whole_minutes(trace: Path) -> None:
@@ -116,19 +118,20 @@ def test_many_requests_are_sampled(trace: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "no column of instants"),
-        ("a,b\n1,2\n", "no column of instants"),
-        ("timestamp,duration\n", "no request in it"),
-        ("timestamp,duration\nsoon,1\n", "cannot be understood: 'soon,1'"),
-        ("timestamp,duration\n1\n", "cannot be understood"),
-        ("timestamp,duration\n1,-4\n", "cannot be understood"),
-        ("timestamp,duration\n1,nan\n", "cannot be understood"),
-        ("timestamp,duration\n-1,4\n", "cannot be understood"),
-        ("timestamp,duration\n1e300,4\n", "cannot be understood"),
-        ("HashFunction,1,2\na,0,0\n", "no request in it"),
-        ("HashFunction,1,2\na,1,x\n", "line of counts cannot be understood"),
-        ("HashFunction,1,2\na,1,inf\n", "line of counts cannot be understood"),
-        ("HashFunction,1,2\na,5,-2\n", "no request in it"),
+        ("", "is empty"),
+        ("a,b\n1,2\n", "line 1: no column is called as one of instants is"),
+        ("timestamp,duration\n", "no request in"),
+        ("timestamp,duration\nsoon,1\n", "line 2: 'soon' in the column 'timestamp' is no instant"),
+        ("timestamp,duration\n1\n", "line 2: it has 1 columns, and the head 2"),
+        ("timestamp,duration\n\n1,4\n1,inf\n", "line 4: 'inf' in the column 'duration' is no dur"),
+        ("timestamp,duration\n-1,4\n", "'-1' in the column"),
+        ("timestamp,duration\n1e300,4\n", "'1e300' in the column"),
+        ("timestamp,output_tokens\n1,many\n", "line 2: its tokens or images are no counts"),
+        ("HashFunction,1,2\na,0,0\n", "no request in"),
+        ("HashFunction,1,2\na,1,x\n", "line 2: 'x' in the column '2' is no count"),
+        ("HashFunction,1,2\na,1,inf\n", "'inf' in the column '2' is no count"),
+        ("HashFunction,1,2\na,1,0.5\n", "'0.5' in the column '2' is no count"),
+        ("HashFunction,1,2\na,5,-2\n", "'-2' in the column '2' is no count"),
     ],
 )
 def test_files_that_are_no_trace(run: Run, trace: Path, text: str, said: str) -> None:

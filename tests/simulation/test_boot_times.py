@@ -22,16 +22,22 @@ from gateway.warmth.boots import Part
 from tests.ledger.databases import ship
 from tests.ledger.samples import NOON_US, begun, finished
 
-ASKED = ("--start-time", "2026-11-22T00:00:00Z", "--end-time", "2026-11-25T00:00:00Z", "--json")
+ASKED = ("--start-time", "2026-11-22T00:00:00Z", "--end-time", "2026-11-28T00:00:00Z", "--json")
 
 
-def filled(data_dir: Path, boots: dict[str, float], count: int, origin: str = "live") -> Path:
+def filled(
+    data_dir: Path,
+    boots: dict[str, float],
+    count: int,
+    origin: str = "live",
+    apart_seconds: int = 1800,
+) -> Path:
     """A ledger in which each deployment has booted so often, for about so long; its settings."""
     dice = random.Random(1)
     with contextlib.closing(Journal.open(journal_dir(data_dir))) as journal:
         for number in range(count):
             for name, seconds in boots.items():
-                at_us = NOON_US + number * 1_800_000_000
+                at_us = NOON_US + number * apart_seconds * 1_000_000
                 row = begun(0, at_us=at_us, deployment=name, origin=origin)
                 row.attempt_id = row.operation_id = f"{name}-{number}"
                 journal.begin(row)
@@ -85,7 +91,7 @@ def test_each_price_has_the_boots_that_the_ledger_has_seen_there(
 
 def test_too_few_boots_are_no_distribution(tmp_path: Path) -> None:
     """Then the provider's figures are taken, and the interval is as wide as they are apart."""
-    few = planned(filled(tmp_path, {"now": 90.0, "then": 10.0}, 3))
+    few = planned(filled(tmp_path, {"now": 90.0, "then": 10.0}, 3, apart_seconds=144_000))
     assert {row["source"] for row in few["boots"]} == {"provider"}
     low, high = few["boots"][0]["range_seconds"]
     assert (low, high) == (13.8, 95.7)

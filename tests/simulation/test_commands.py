@@ -6,27 +6,16 @@ import json
 import xml.etree.ElementTree
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from gateway.cli import app
 from gateway.cli.replaying import price_row
 from gateway.settings import Settings
 from gateway.warmth.policies.learned import Table
-
-
-def run(*arguments: str) -> Any:
-    found = CliRunner().invoke(app, [*arguments, "--json"])
-    assert found.exit_code == 0, found.output or found.exception
-    return json.loads(found.stdout)
-
-
-def refused(*arguments: str) -> str:
-    found = CliRunner().invoke(app, [*arguments])
-    assert found.exit_code != 0
-    return str(found.exception) + found.output
+from tests.simulation.commands import refused, run
 
 
 def test_a_trace_of_requests_is_a_stream_for_each_model(tmp_path: Path) -> None:
@@ -94,8 +83,14 @@ def test_policies_at_equal_cost_and_the_drawing(tmp_path: Path) -> None:
     lines = [node for node in root if node.tag.endswith("polyline")]
     marks = [node for node in root if node.get("class", "").startswith("m")]
     assert len(lines) == 2 * 3 and len(marks) == 18 + 3  # each in the legend too
-    assert len({node.tag for node in marks}) == 3  # told apart without colour
+    # told apart without colour
+    assert len({(node.tag, len(node.get("points", "").split())) for node in marks}) == 3
     assert "http" not in drawing.read_text().replace("http://www.w3.org/2000/svg", "")
+    picture = tmp_path / "frontier.png"
+    run("simulate", "--synthetic", "rare", "--streams", "1", "--frontier", str(picture))
+    with Image.open(picture) as read:
+        assert (read.format, read.size) == ("PNG", (1440, 840))
+        assert len(read.getcolors(1 << 20) or ()) > 50  # it is not empty
     shown = CliRunner().invoke(
         app, ["simulate", "--synthetic", "gpu", "--streams", "3", "--days", "2", "--compare"]
     )

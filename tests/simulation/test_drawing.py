@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.simulation.drawing import frontier_svg
+from gateway.simulation.drawing import frontier
+from gateway.simulation.svg import svg
 from tests.browser import Browser
 
 
@@ -22,7 +23,7 @@ def drawn(path: Path) -> str:
         for number, name in enumerate(names)
         for worth in range(4)
     ]
-    path.write_text(frontier_svg(points), encoding="utf-8")
+    path.write_text(svg(frontier(points)), encoding="utf-8")
     return path.as_uri()
 
 

@@ -26,6 +26,7 @@ from gateway.alerting import Alerting
 from gateway.clock import Clock
 from gateway.errors import GatewayError, ResultsUnavailable
 from gateway.execution.charging import Charging
+from gateway.execution.coming_back import expect
 from gateway.execution.executor import Executor
 from gateway.execution.results import Results
 from gateway.execution.resuming import resume_charges
@@ -269,6 +270,7 @@ async def _open(
     pulse = Pulse(executor)
     results = Results(results_path(data_dir), keep_seconds=settings.server.keep_answers_seconds)
     stack.push_async_callback(results.aclose)
+    await expect(executor.away, results, clock.wall_us())
     forgetting = asyncio.create_task(_forget(results, clock))
     stack.callback(forgetting.cancel)
     opened: list[Reports] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import logging
@@ -21,6 +22,8 @@ from gateway.limits.keystore import KeyStore, new_key
 from gateway.settings import ConfigError, KeySettings, Settings
 from gateway.telemetry import JsonFormatter
 from gateway.wire import BoundedProtocol
+
+_LOOK_SECONDS = 0.1  # as often as uvicorn looks whether a second Ctrl-C has come
 
 
 def serve(settings: Settings, say: Callable[[str], None]) -> None:
@@ -64,7 +67,9 @@ class GatewayServer(uvicorn.Server):
                 timeout_graceful_shutdown=int(settings.server.drain_seconds),
             )
         )
+        self._app = app
         self._life = app.router.lifespan_context(app)
+        self._drain_seconds = settings.server.drain_seconds
         self._data_dir = settings.server.data_dir
         self._announce = announce
 
@@ -83,8 +88,13 @@ class GatewayServer(uvicorn.Server):
         self._announce()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let requests end, then the application."""
+        """Let requests end, and operations that nobody waits for, then the application."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._drain_seconds
         await super().shutdown(sockets)
+        runs = self._app.state.gateway.executor.runs
+        while runs and not self.force_exit and loop.time() < until:
+            await asyncio.wait([run.task for run in runs.values()], timeout=_LOOK_SECONDS)
         if not self.force_exit:
             await self._life.__aexit__(None, None, None)
 

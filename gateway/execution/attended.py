@@ -30,6 +30,7 @@ class Away:
     def __init__(self) -> None:
         self.hung_up: dict[str, Attended] = {}
         self.told: dict[str, deque[Attended]] = {}
+        self.left: dict[str, deque[str]] = {}
 
     def claim_told(self, scope: str) -> Attended | None:
         """The first that one of these callers was told to come back for, and can be joined."""
@@ -39,6 +40,16 @@ class Away:
                 return found
             found.forget()
         return None
+
+    def claim_left(self, scope: str) -> str | None:
+        """The operation that an earlier gateway has told one of these callers to come back for."""
+        waiting = self.left.get(scope)
+        if waiting is None:
+            return None
+        found = waiting.popleft()
+        if not waiting:
+            del self.left[scope]
+        return found
 
 
 class Attended(Operation, ABC):
@@ -90,6 +101,11 @@ class Attended(Operation, ABC):
     def park(self) -> None:
         """Somebody was told that the answer can be fetched: it goes on though nobody waits."""
         self._promised = self.parked = True
+
+    @property
+    def told_scope(self) -> str | None:
+        """The call of one who was told to come back, and is waited for."""
+        return self._told_scope
 
     @property
     def late(self) -> bool:

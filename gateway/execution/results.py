@@ -14,10 +14,10 @@ import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from gateway.errors import ResultsUnavailable
 
@@ -38,6 +38,10 @@ CREATE INDEX IF NOT EXISTS results_by_time ON results (kept_at_us);
 _WAITING_CAP_BYTES = 32 << 20
 _WAITING_AT_ONCE = 16  # taken along by one that is written, whose caller waits for it
 _COLUMNS = "operation_id, key_id, scope, digest, kept_at_us, body, frames"
+_TOLD, _BEYOND_TOLD = "told ", "told!"  # scopes of answers that somebody was told to come back for
+COME_BACK_SECONDS: Final = 120.0
+"""For so long after its end such an answer waits for that: the longest ``Retry-After`` is a minute,
+and a restart takes a while too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,8 @@ class KeptAnswer:
     """One answer. ``key_id``: whose it is; ``scope`` and ``digest``: the Idempotency-Key, hashed
     with all that it holds for, and the body that it was sent with. ``body`` is JSON, ``frames`` the
     events of a stream without its end; None: it was not streamed, or too long to be kept.
+
+    Of one that somebody was told to come back for, without such a key, ``scope`` is ``told_scope``.
     """
 
     operation_id: str
@@ -54,6 +60,16 @@ class KeptAnswer:
     kept_at_us: int
     body: bytes
     frames: bytes | None = None
+
+
+def told_scope(call: str, operation_id: str) -> str:
+    """``call`` is what the call and the same call, sent again, have in common; several may be."""
+    return f"{_TOLD}{call} {operation_id}"
+
+
+def is_told(scope: str | None) -> bool:
+    """Whether it is of that kind."""
+    return scope is not None and scope.startswith(_TOLD)
 
 
 class Results:
@@ -116,6 +132,38 @@ class Results:
             if waiting.scope == scope and waiting.kept_at_us > now_us - self._keep_us:
                 return waiting
         return await self._one("scope", scope, now_us)
+
+    async def told(self, now_us: int) -> list[tuple[str, str]]:
+        """Calls whose callers were told to come back and have not yet, and their operations.
+
+        Those of an earlier gateway; the oldest first.
+        """
+        sql = (
+            "SELECT scope, operation_id FROM results "
+            "WHERE scope > ? AND scope < ? AND kept_at_us > ? ORDER BY kept_at_us"
+        )
+        given = (_TOLD, _BEYOND_TOLD, now_us - round(COME_BACK_SECONDS * 1e6))
+
+        def there(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+            return [(scope.split()[1], x) for scope, x in connection.execute(sql, given)]
+
+        return await self._if_there(there, [])
+
+    async def hand_out(self, operation_id: str, now_us: int) -> KeptAnswer | None:
+        """The answer of an operation, to one who was told to come back: no other gets it so.
+
+        None: it was erased, or has waited for too long.
+        """
+        answer = await self.find(operation_id, now_us)
+        waits_since_us = now_us - round(COME_BACK_SECONDS * 1e6)
+        if answer is None or not is_told(answer.scope) or answer.kept_at_us <= waits_since_us:
+            return None
+        if operation_id in self._waiting:
+            self._waiting[operation_id] = replace(answer, scope=None)
+            return answer
+        sql = "UPDATE results SET scope = NULL WHERE operation_id = ?"
+        await self._run(lambda connection: connection.execute(sql, (operation_id,)))
+        return answer
 
     async def erase(self, operation_id: str) -> bool:
         """Forget an answer. False: there was none."""

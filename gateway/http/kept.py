@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from gateway.errors import ResultsUnavailable
 from gateway.execution.operation import Order
-from gateway.execution.results import KeptAnswer
+from gateway.execution.results import KeptAnswer, told_scope
 from gateway.execution.run import Keep, Run
 from gateway.http.answers import run_error_json
 from gateway.http.errors import HttpError
@@ -51,15 +51,21 @@ async def run_or_answer(
         order = replace(order, grace_seconds=state.settings.server.disconnect_grace_seconds)
 
     async def keep(run: Run) -> None:
-        if not run.parked and (identity is None or run.failure is not None):
+        promised = run.parked or run.told_scope is not None
+        if not promised and (identity is None or run.failure is not None):
             return
         parts = Shape(run_error_json(run), None) if run.failure is not None else shape(run)
-        again = None if run.failure is not None else identity
+        scope = digest = None
+        if run.failure is None and identity is not None:
+            scope, digest = identity.scope, identity.digest
+        elif run.failure is None and run.told_scope is not None:
+            if parts.frames is not None or not run.order.streamed:
+                scope = told_scope(run.told_scope, run.id)
         answer = KeptAnswer(
             operation_id=run.id,
             key_id=order.key_id,
-            scope=None if again is None else again.scope,
-            digest=None if again is None else again.digest,
+            scope=scope,
+            digest=digest,
             kept_at_us=state.executor.clock.wall_us(),
             body=orjson.dumps(parts.told),
             frames=parts.frames,
@@ -70,22 +76,27 @@ async def run_or_answer(
             logger.error("the answer of operation %s could not be written down", run.id)
 
     if identity is None:
-        return _run_or_rejoin(state, request, raw, order, keep)
+        return await _run_or_rejoin(state, request, raw, order, keep)
     async with state.idempotency.claim(identity) as claim:
         if claim.kept is not None:
             return claim.kept
         return claim.run or claim.start(lambda: state.executor.start(order, keep))
 
 
-def _run_or_rejoin(state: State, request: Request, raw: bytes, order: Order, keep: Keep) -> Run:
-    """A new run, or the one that an earlier try of the same call has left waiting."""
+async def _run_or_rejoin(
+    state: State, request: Request, raw: bytes, order: Order, keep: Keep
+) -> Run | KeptAnswer:
+    """A new run, or the one that an earlier try of the same call has left waiting.
+
+    Or its answer, where an earlier gateway had it.
+    """
     if not order.parks:
         return state.executor.start(order, keep)
-    if state.executor.away.told:
-        told = call_scope(request.headers, order, raw)
-        run = None if told is None else state.executor.rejoin_told(told)
-        if run is not None:
-            return run
+    away = state.executor.away
+    if away.told or away.left:
+        answered = await _told_before(state, call_scope(request.headers, order, raw))
+        if answered is not None:
+            return answered
     found = retry_scope(request.headers, order, raw)
     if found is None:
         return state.executor.start(order, keep)
@@ -96,6 +107,23 @@ def _run_or_rejoin(state: State, request: Request, raw: bytes, order: Order, kee
     grace_seconds = state.settings.server.disconnect_grace_seconds
     order = replace(order, retry_scope=scope, grace_seconds=grace_seconds)
     return state.executor.start(order, keep)
+
+
+async def _told_before(state: State, call: str | None) -> Run | KeptAnswer | None:
+    """What the caller of this call was told to come back for, and has not had."""
+    if call is None:
+        return None
+    run, now_us = state.executor.rejoin_told(call), state.executor.clock.wall_us()
+    try:
+        if run is not None:
+            if run.task.done():  # the next gateway must not give it out once more
+                await state.results.hand_out(run.id, now_us)
+            return run
+        operation_id = state.executor.away.claim_left(call)
+        return None if operation_id is None else await state.results.hand_out(operation_id, now_us)
+    except ResultsUnavailable:
+        logger.error("kept answers cannot be read or written")
+        return run
 
 
 def told_again(kept: KeptAnswer) -> dict[str, Any]:

@@ -260,3 +260,24 @@ def test_one_whose_turn_comes_before_it_is_back(tmp_path: Path) -> None:
         eventually(lambda: gateway.running() == 0)
         assert gateway.scripts.calls("plain")[2].outcome == "cancelled"
         assert gateway.operation(operation_id)["status"] == "cancelled"
+
+
+def test_the_next_gateway_gives_each_answer_to_one_who_has_not_had_it(tmp_path: Path) -> None:
+    """One of two was fetched before the restart; the other, a stream, is told from its begin."""
+    tree = configuration("http://127.0.0.1:9")
+    fetched, streamed = body("fetched"), body("not yet", stream=True)
+    with running_gateway(tree, tmp_path) as gateway:
+        boot = Gated(gateway)
+        gateway.scripts.only("plain", (BOOT, boot.step, *END))
+        first = told(gateway.http.post("/v1/generate", json=fetched))
+        second = gateway.stream(**streamed)[-1].data["error"]["operation_id"]
+        boot.ends()
+        eventually(lambda: not gateway.running())
+        assert gateway.http.post("/v1/generate", json=fetched).json()["id"] == first
+    with running_gateway(tree, tmp_path) as gateway:
+        gateway.scripts.only("plain", END)
+        assert gateway.http.post("/v1/generate", json=fetched).json()["id"] != first
+        again, anew = (gateway.stream(**streamed) for _ in range(2))
+        assert again[0].data["id"] == again[-1].data["id"] == second
+        assert {"booting", "started", "delta"} <= {event.name for event in again}
+        assert anew[-1].data["id"] != second and len(gateway.scripts.calls("plain")) == 2

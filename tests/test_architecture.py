@@ -133,13 +133,12 @@ def wrong_inside_providers(here: str, there: str) -> str | None:
     return "adapters do not know each other"
 
 
-@pytest.mark.parametrize("path", files("gateway", "providers"), ids=module_name)
-def test_imports(path: Path) -> None:
-    module = module_name(path)
-    source = path.read_text(encoding="utf-8")
+def test_imports() -> None:
     wrong = {
-        imported: why
-        for imported in imports_of(source, module, path.name == "__init__.py")
+        (module, imported): why
+        for path in files("gateway", "providers")
+        for module in [module_name(path)]
+        for imported in imports_of(path.read_text("utf-8"), module, path.name == "__init__.py")
         if (why := wrong_import(module, imported))
     }
     assert not wrong
@@ -185,9 +184,12 @@ def test_these_are_free(module: str, line: str) -> None:
     assert not [i for i in imports_of(line, module) if wrong_import(module, i)]
 
 
-@pytest.mark.parametrize("path", files("gateway", "providers", "tests"), ids=module_name)
-def test_no_file_is_too_long(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+def test_no_file_is_too_long() -> None:
+    lines = {
+        module_name(path): len(path.read_text("utf-8").splitlines())
+        for path in files("gateway", "providers", "tests")
+    }
+    assert not {module: count for module, count in lines.items() if count > MOST_LINES}
 
 
 def test_the_environment_is_read_in_one_place() -> None:

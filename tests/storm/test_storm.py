@@ -1,4 +1,4 @@
-"""A small storm in the suite; ``make storm`` is the large one."""
+"""Small storms in the suite; ``make storm`` and ``python -m tests.storm.hedges`` are large ones."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+
+from tests.storm import hedges
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,3 +24,10 @@ def test_a_small_storm_leaves_every_row_as_it_says() -> None:
     )
     assert found is not None and min(map(int, found.groups()[:3])) > 100, done.stdout
     assert int(found[4]) > 0, "no hedge was lost"
+
+
+def test_losers_are_cancelled_and_booked_and_cost_no_more_than_stated(tmp_path: Path) -> None:
+    operations = 300
+    found = hedges.play(tmp_path, operations)
+    assert found.wrong == []
+    assert found.lost > operations / 10, "hardly anything was hedged"

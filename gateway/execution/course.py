@@ -106,6 +106,8 @@ class Course:
     def observe(self, event: Event) -> None:
         """Take in what the deployment says. Raises ProtocolViolation, CancelledError: it lost."""
         if self.contest is not None and not self.contest.admits(self, event):
+            if isinstance(event, Accepted):  # its provider can say what it has cost
+                self._accept(event)
             raise asyncio.CancelledError  # an adapter held the real one back
         operation, timeline = self.operation, self.timeline
         at = operation.clock.monotonic()
@@ -144,10 +146,7 @@ class Course:
                 self.finished = event
                 return  # shown once the attempt is booked
             case Accepted():
-                self.row.upstream_id = event.job_id
-                operation.journal.accepted(
-                    self.row.attempt_id, event.job_id, operation.clock.wall_us()
-                )
+                self._accept(event)
             case Queued() | Booting():
                 self.stop_sharing(at, keep=False)
                 if isinstance(event, Booting):
@@ -157,6 +156,11 @@ class Course:
                 self._share_mark = self.target.sharing.begin(at)
         operation.log.append(at, self.row.attempt_id, event)
         self.arm(at)
+
+    def _accept(self, event: Accepted) -> None:
+        self.row.upstream_id = event.job_id
+        at_us = self.operation.clock.wall_us()
+        self.operation.journal.accepted(self.row.attempt_id, event.job_id, at_us)
 
     def loads(self, booting: Booting) -> float:
         """It does not answer yet, and is to be asked again; returns the instant."""

@@ -2,7 +2,8 @@
 
 Two promises, kept on every way out (an error, a closed generator, a cancelled task):
 
-* A create call that has begun is never abandoned. Its reply is awaited, then its job is cancelled.
+* A create call that has begun is never abandoned. Its reply is awaited; the adapter tells the job's
+  id, so that the provider can be asked what it cost, and is cancelled at its next await.
 * A job that was created is cancelled upstream, unless the adapter says that it has ended.
 
 A create call that fails without a plain refusal (no answer, a broken one, a fault of theirs) may
@@ -76,13 +77,15 @@ class RunningJob(Generic[T]):
         creating = asyncio.ensure_future(_as_coroutine(self._create))
         try:
             self.created = await asyncio.shield(creating)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cancelled:
             await _outlive(creating, self._create_seconds)
             if creating.cancelled():
                 _log.warning("a create call got no reply and its caller left: a job may be running")
-            elif creating.exception() is None:
-                await self._stop(creating.result())
-            raise
+                raise
+            if creating.exception() is not None:
+                raise
+            self.created = creating.result()
+            _cancel_again(cancelled)
         except ProviderError as error:
             error.may_have_run = error.may_have_run or error.spends
             raise
@@ -99,6 +102,14 @@ class RunningJob(Generic[T]):
 
     async def _stop(self, created: T) -> None:
         await cancel_shielded(lambda: self._cancel(created), seconds=self._cancel_seconds)
+
+
+def _cancel_again(cancelled: asyncio.CancelledError) -> None:
+    """At the next await of this task, and counted once: whoever cancelled it counts."""
+    task = asyncio.current_task()
+    assert task is not None
+    task.uncancel()
+    task.cancel(*cancelled.args)
 
 
 async def cancel_shielded(

@@ -22,6 +22,7 @@ from providers.contract import (
 )
 from providers.testing import Wait
 from providers.testing.scripted import ScriptedDeployment, ScriptedOptions
+from providers.toolkit.jobs import running_job
 from tests.gateway_app.gateways import Gateway, Scripts, running_gateway
 
 NEVER = Wait(3600)
@@ -57,11 +58,27 @@ class Fades(ScriptedDeployment):
             return
 
 
+class Orders(ScriptedDeployment):
+    """It runs jobs, and its provider takes some time to give an id."""
+
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
+        async def order() -> str:
+            await asyncio.sleep(0.3)
+            return "job-9"
+
+        async def cancel(job_id: str) -> None:
+            assert job_id == "job-9"
+
+        async with running_job(order, cancel) as job:
+            yield Accepted(job.created)
+            await asyncio.sleep(3600)
+
+
 class Clinging(Scripts):
-    """Scripts, of which two models have adapters with faults of their own."""
+    """Scripts, of which three models have adapters with ways of their own."""
 
     def bind(self, model: str, options: ScriptedOptions) -> ScriptedDeployment:
-        kind = {"clings": Clings, "fades": Fades}.get(model, ScriptedDeployment)
+        kind = {"clings": Clings, "fades": Fades, "orders": Orders}.get(model, ScriptedDeployment)
         return kind(self, model, options)
 
 
@@ -84,6 +101,7 @@ def racing_gateway(data_dir: Path) -> Iterator[Gateway]:
             "slow": deployment("slow"),
             "clings": deployment("clings", SECONDS),
             "fades": deployment("fades", SECONDS),
+            "orders": deployment("orders", SECONDS),
             "stubborn": deployment("stubborn", cancels=False),
             "whole": deployment("whole", cancels=False, cancels_whole=True),
             "narrow": deployment("narrow", limits={"max_concurrency": 1}),
@@ -93,6 +111,7 @@ def racing_gateway(data_dir: Path) -> Iterator[Gateway]:
             "calm": {"deployments": ["calm", "fresh"], "strategy": "priority"},
             "clings": {"deployments": ["clings", "b"], "strategy": "priority"},
             "fades": {"deployments": ["fades", "b"], "strategy": "priority"},
+            "orders": {"deployments": ["b", "orders"], "strategy": "priority"},
             "alone": {"deployments": ["a"]},
             "stubborn": {"deployments": ["a", "stubborn"], "strategy": "priority"},
             "whole": {"deployments": ["a", "whole"], "strategy": "priority"},

@@ -57,6 +57,16 @@ def test_hanging_up_stops_both(two: Gateway) -> None:
     assert {call.outcome for name in "ab" for call in two.scripts.calls(name)} == {"cancelled"}
 
 
+def test_a_loser_whose_job_has_no_id_yet_has_it_in_its_books(two: Gateway) -> None:
+    """So its provider can be asked what it has cost."""
+    two.scripts.only("b", (*COLD[:2], Wait(0.05), *END))
+    answer = two.answer("orders", routing=HEDGE)
+    eventually(lambda: not two.running())
+    loser, winner = sorted(two.rows(answer["id"]), key=lambda row: str(row["status"]))
+    assert (loser["status"], loser["upstream_id"]) == ("lost_hedge", "job-9")
+    assert (winner["status"], winner["deployment"]) == ("succeeded", "b")
+
+
 @pytest.mark.parametrize("policy", ["drain", "park"])
 def test_what_goes_on_without_its_caller_is_decided_all_the_same(two: Gateway, policy: str) -> None:
     two.scripts.only("a", COLD)

@@ -110,9 +110,12 @@ def url(jobs: Jobs, emulator: Callable[[Any], str]) -> str:
     return emulator(jobs)
 
 
-async def consume(adapter: Adapter) -> list[Event]:
+async def consume(adapter: Adapter, told: list[Event] | None = None) -> list[Event]:
+    told = [] if told is None else told
     async with aclosing(adapter.generate()) as events:
-        return [event async for event in events]
+        async for event in events:
+            told.append(event)
+    return told
 
 
 async def test_a_job_that_ends_is_not_cancelled(jobs: Jobs, url: str) -> None:
@@ -158,8 +161,9 @@ async def test_a_cancelled_task_cancels_the_job(jobs: Jobs, url: str, times: int
 @pytest.mark.parametrize("times", [1, 3])
 async def test_a_create_call_is_never_abandoned(jobs: Jobs, url: str, times: int) -> None:
     jobs.create_seconds = 0.05
+    told: list[Event] = []
     async with adapter(url) as it:
-        task = asyncio.create_task(consume(it))
+        task = asyncio.create_task(consume(it, told))
         await seen(lambda: jobs.asked == 1)
         for _ in range(times):
             task.cancel()
@@ -167,6 +171,7 @@ async def test_a_create_call_is_never_abandoned(jobs: Jobs, url: str, times: int
         with pytest.raises(asyncio.CancelledError):
             await task
         assert (jobs.created, jobs.cancelled) == (1, ["job-1"])
+        assert told == [Accepted("job-1")]  # who has left can ask what it cost
 
 
 async def test_an_anyio_scope_neither_abandons_nor_forgets(

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from gateway.cli.options import Form
 from gateway.settings import ConfigError, Settings, load
 
 
@@ -28,6 +29,4 @@ def ledger_of(settings: Settings) -> Path:
 
 def form_of(as_json: bool, as_csv: bool) -> str:
     """How a report is to be printed. Raises ConfigError."""
-    if as_json and as_csv:
-        raise ConfigError("--json or --csv, not both")
-    return "json" if as_json else "csv" if as_csv else "table"
+    return Form(as_json, as_csv).name

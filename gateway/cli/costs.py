@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.accounting.explain import explained
 from gateway.cli.options import instant
-from gateway.cli.output import Column, print_line, print_report, print_rows
+from gateway.cli.output import Column, field, print_line, print_report, print_rows
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.reading.attempts import attempts_of, corrections_of, ended_attempts
 from gateway.ledger.writing.correcting import catch_up, correct
@@ -83,15 +83,15 @@ def _sum(lines: list[dict[str, Any]] | None) -> str:
 
 
 _LINE: list[Column] = [
-    ("line", lambda row: row["kind"]),
-    ("quantity", lambda row: row["quantity"]),
-    ("from", lambda row: row["quantity_from"]),
-    ("x price of one", lambda row: row["unit_price_usd"]),
-    ("= USD", lambda row: row["usd"]),
-    ("booked", lambda row: row["booked_usd"]),
-    ("status", lambda row: row["status"]),
-    ("rule", lambda row: row["rule"]),
-    ("price row", lambda row: row["price_id"]),
+    ("line", field("kind")),
+    ("quantity", field("quantity")),
+    ("from", field("quantity_from")),
+    ("x price of one", field("unit_price_usd")),
+    ("= USD", field("usd")),
+    ("booked", field("booked_usd")),
+    ("status", field("status")),
+    ("rule", field("rule")),
+    ("price row", field("price_id")),
 ]
 
 
@@ -160,20 +160,18 @@ def _caught_up(data_dir: Path) -> bool:
 
 
 def _micros(text: str, option: str) -> int:
-    at = instant(text, option)
-    assert at is not None
-    return round(at.timestamp() * 1e6)
+    return round(instant(text, option).timestamp() * 1e6)
 
 
 _LEAVE_OUT = ("price today", "unknown still", "unknown then", "booked USD", "attempts")
 _REPRICED: list[Column] = [
-    ("deployment", lambda row: row["deployment"]),
-    ("price today", lambda row: row["price"]),
-    ("attempts", lambda row: row["attempts"]),
-    ("differ", lambda row: row["changed"]),
-    ("booked USD", lambda row: row["booked_usd"]),
-    ("unknown then", lambda row: row["booked_unknown"]),
-    ("today USD", lambda row: row["now_usd"]),
-    ("unknown still", lambda row: row["now_unknown"]),
-    ("difference of the known", lambda row: row["difference_usd"]),
+    ("deployment", field("deployment")),
+    ("price today", field("price")),
+    ("attempts", field("attempts")),
+    ("differ", field("changed")),
+    ("booked USD", field("booked_usd")),
+    ("unknown then", field("booked_unknown")),
+    ("today USD", field("now_usd")),
+    ("unknown still", field("now_unknown")),
+    ("difference of the known", field("difference_usd")),
 ]

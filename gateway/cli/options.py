@@ -58,6 +58,13 @@ class Form:
     as_json: JsonOption = False
     as_csv: CsvOption = False
 
+    @property
+    def name(self) -> str:
+        """json, csv or table. Raises ConfigError."""
+        if self.as_json and self.as_csv:
+            raise ConfigError("--json or --csv, not both")
+        return "json" if self.as_json else "csv" if self.as_csv else "table"
+
 
 def instant(text: str, option: str) -> datetime:
     """An RFC 3339 time, UTC where it names no zone. Raises ConfigError that names the option."""

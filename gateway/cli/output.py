@@ -24,6 +24,23 @@ _INSTANT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(:\d\d)(?:\.\d+)?Z")
 _UNFOLDED = 10_000  # characters; tables are as wide as what is in them
 
 
+def field(*path: str) -> Callable[[dict[str, Any]], Any]:
+    """What a row has there; of ``{"cost": {"usd": ...}}`` by its names, from the outermost."""
+
+    def value(row: Any) -> Any:
+        for name in path:
+            row = row[name]
+        return row
+
+    return value
+
+
+def text_or_empty(*path: str) -> Callable[[dict[str, Any]], Any]:
+    """The same; what there is none of stays empty: it is not unknown."""
+    read = field(*path)
+    return lambda row: "" if read(row) is None else read(row)
+
+
 def print_json(found: object) -> None:
     """Indented, on standard output."""
     json.dump(found, sys.stdout, indent=2, default=str)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli.bundles import unbundled
-from gateway.cli.context import form_of, settings_of
+from gateway.cli.context import settings_of
 from gateway.cli.options import Form, Place
 from gateway.cli.output import cell, print_line, print_report, print_table
 from gateway.cli.replaying import Asked, WindowOption, amount, families_of, price_row
@@ -60,7 +60,7 @@ def plan(
     from gateway.simulation.simulate import Plant
     from gateway.warmth.priors import GUESS_BOOT_SECONDS
 
-    form = form_of(printed.as_json, printed.as_csv)
+    form = printed.name
     families = families_of(policy or ["fixed", "ski_rental", "histogram"])
     if "learned" in families:
         raise ConfigError("--policy learned needs a table: gateway simulate tries it")

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import typer
 
-from gateway.cli.context import form_of, ledger_of, settings_of
-from gateway.cli.options import (
-    ConfigOption,
-    CsvOption,
-    DataDirOption,
-    EndOption,
-    JsonOption,
-    StartOption,
-    ZoneOption,
-)
-from gateway.cli.output import Column, print_json, print_line, print_rows
+from gateway.cli.bundles import unbundled
+from gateway.cli.context import ledger_of, settings_of
+from gateway.cli.options import EndOption, Form, Place, StartOption, ZoneOption
+from gateway.cli.output import Column, field, print_json, print_line, print_rows, text_or_empty
 from gateway.ledger.errors import BadQuery
 from gateway.ledger.reports.query import MOST_ROWS, ReportQuery
 from gateway.settings import ConfigError
@@ -40,13 +32,59 @@ CostStatusOption = Annotated[
 LimitOption = Annotated[int, typer.Option("--limit", min=1, help="The newest so many.")]
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Which rows: of what range of time, of which attempts, and how many."""
+
+    start_time: StartOption = None
+    end_time: EndOption = None
+    provider: ProviderOption = None
+    deployment: DeploymentOption = None
+    model: ModelOption = None
+    key: KeyNameOption = None
+    tag: TagOption = None
+    status: StatusOption = None
+    verdict: VerdictOption = None
+    evidence: EvidenceOption = None
+    origin: OriginOption = None
+    cost_status: CostStatusOption = None
+    limit: LimitOption = 100
+
+    def query(self, only: Mapping[str, Values], time_zone: str = "UTC") -> ReportQuery:
+        """What is asked; ``only``: further filters, of one kind of rows. Raises ConfigError."""
+        from gateway.cli.tables import range_of
+
+        start_at_us, end_at_us = range_of(self.start_time, self.end_time)
+        wanted = {name: tuple(given) for name in _FILTERS if (given := getattr(self, name))}
+        for text in self.tag or ():
+            name, equals, value = text.partition("=")
+            if not equals:
+                raise ConfigError(f"--tag is written name=value; not {text!r}")
+            wanted[f"tag:{name}"] = (*wanted.get(f"tag:{name}", ()), value)
+        further = {**only, "cost_status": self.cost_status}
+        try:
+            return ReportQuery(
+                start_at_us=start_at_us,
+                end_at_us=end_at_us,
+                time_zone=time_zone,
+                filters=wanted,
+                only={name: tuple(values) for name, values in further.items() if values},
+            )
+        except BadQuery as error:
+            raise ConfigError(error.message) from error
+
+
+_FILTERS = (
+    *("provider", "deployment", "model", "key"),
+    *("status", "verdict", "evidence", "origin"),
+)
+
+
+@unbundled
 def charges(
-    config: ConfigOption = None,
-    data_dir: DataDirOption = None,
-    start_time: StartOption = None,
-    end_time: EndOption = None,
-    provider: ProviderOption = None,
-    deployment: DeploymentOption = None,
+    *,
+    place: Place,
+    rows: Rows,
     kind: Annotated[
         Values, typer.Option("--kind", help="idle, standing, keep_warm, fee, adjustment.")
     ] = None,
@@ -54,17 +92,7 @@ def charges(
     stay: Annotated[
         Values, typer.Option("--stay", help="Of keep-warm: used, unused, rest or open.")
     ] = None,
-    cost_status: CostStatusOption = None,
-    model: ModelOption = None,
-    key: KeyNameOption = None,
-    tag: TagOption = None,
-    status: StatusOption = None,
-    verdict: VerdictOption = None,
-    evidence: EvidenceOption = None,
-    origin: OriginOption = None,
-    limit: LimitOption = 100,
-    as_json: JsonOption = False,
-    as_csv: CsvOption = False,
+    printed: Form,
 ) -> None:
     """Idle, standing, keep-warm and other charges.
 
@@ -72,36 +100,15 @@ def charges(
     which it is allocated. Model, key, tags, status, verdict and origin are those of the attempt
     that a charge is for. Read from the ledger in the data folder, whether or not a gateway runs.
     """
-    filters = {
-        "provider": provider,
-        "deployment": deployment,
-        "model": model,
-        "key": key,
-        "status": status,
-        "verdict": verdict,
-        "evidence": evidence,
-        "origin": origin,
-    }
-    only = {"kind": kind, "rule": rule, "stay": stay, "cost_status": cost_status}
-    query = _query(start_time, end_time, filters, tag, only)
-    _show("charges", query, _CHARGES, limit, form_of(as_json, as_csv), config, data_dir)
+    query = rows.query({"kind": kind, "rule": rule, "stay": stay})
+    _show("charges", query, _CHARGES, rows.limit, printed.name, place)
 
 
+@unbundled
 def operations(
-    config: ConfigOption = None,
-    data_dir: DataDirOption = None,
-    start_time: StartOption = None,
-    end_time: EndOption = None,
-    provider: ProviderOption = None,
-    deployment: DeploymentOption = None,
-    model: ModelOption = None,
-    key: KeyNameOption = None,
-    tag: TagOption = None,
-    status: StatusOption = None,
-    verdict: VerdictOption = None,
-    evidence: EvidenceOption = None,
-    origin: OriginOption = None,
-    cost_status: CostStatusOption = None,
+    *,
+    place: Place,
+    rows: Rows,
     line: Annotated[
         Values, typer.Option("--line", help="Only with a cost line of this kind.")
     ] = None,
@@ -116,64 +123,22 @@ def operations(
     ] = None,
     hour: Annotated[Values, typer.Option("--hour", help="Hours of the day, 0 to 23.")] = None,
     time_zone: ZoneOption = "UTC",
-    limit: LimitOption = 100,
-    as_json: JsonOption = False,
-    as_csv: CsvOption = False,
+    printed: Form,
 ) -> None:
     """What was asked: each operation, newest first.
 
     Without inputs and outputs. An operation is shown whole where one of its attempts is meant. Read
     from the ledger in the data folder, whether or not a gateway runs.
     """
-    filters = {
-        "provider": provider,
-        "deployment": deployment,
-        "model": model,
-        "key": key,
-        "status": status,
-        "verdict": verdict,
-        "evidence": evidence,
-        "origin": origin,
-    }
     only = {
-        "cost_status": cost_status,
         "line": line,
         "caused_boot": caused_boot,
         "sample": sample,
         "boot_seconds": boot_seconds,
         "hour": hour,
     }
-    query = _query(start_time, end_time, filters, tag, only, time_zone)
-    _show("operations", query, _OPERATIONS, limit, form_of(as_json, as_csv), config, data_dir)
-
-
-def _query(
-    start_time: str | None,
-    end_time: str | None,
-    filters: Mapping[str, Values],
-    tags: Values,
-    only: Mapping[str, Values],
-    time_zone: str = "UTC",
-) -> ReportQuery:
-    from gateway.cli.tables import range_of
-
-    start_at_us, end_at_us = range_of(start_time, end_time)
-    wanted = {name: tuple(values) for name, values in filters.items() if values}
-    for text in tags or ():
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise ConfigError(f"--tag is written name=value; not {text!r}")
-        wanted[f"tag:{name}"] = (*wanted.get(f"tag:{name}", ()), value)
-    try:
-        return ReportQuery(
-            start_at_us=start_at_us,
-            end_at_us=end_at_us,
-            time_zone=time_zone,
-            filters=wanted,
-            only={name: tuple(values) for name, values in only.items() if values},
-        )
-    except BadQuery as error:
-        raise ConfigError(error.message) from error
+    query = rows.query(only, time_zone)
+    _show("operations", query, _OPERATIONS, rows.limit, printed.name, place)
 
 
 def _show(
@@ -182,13 +147,12 @@ def _show(
     columns: Sequence[Column],
     limit: int,
     form: str,
-    config: Path | None,
-    data_dir: Path | None,
+    place: Place,
 ) -> None:
     from gateway.ledger.layout import database_path
     from gateway.ledger.reports.reports import Reports
 
-    reports = Reports(database_path(ledger_of(settings_of(config, data_dir))))
+    reports = Reports(database_path(ledger_of(settings_of(place.config, place.data_dir))))
     read = getattr(reports, which)
     rows: list[dict[str, Any]] = []
     cursor: str | None = None
@@ -210,49 +174,34 @@ def _show(
         print_line(f"The newest {len(rows)}; there may be more: --limit.")
 
 
-def _field(*path: str) -> Any:
-    def value(row: Any) -> Any:
-        for name in path:
-            row = row[name]
-        return row
-
-    return value
-
-
-def _text(*path: str) -> Any:
-    """What there is none of stays empty: it is not unknown."""
-    read = _field(*path)
-    return lambda row: "" if read(row) is None else read(row)
-
-
 _CHARGES: list[Column] = [
-    ("from", _field("start_time")),
-    ("until", _field("end_time")),
-    ("kind", _field("kind")),
-    ("deployment", _field("deployment")),
-    ("provider", _field("provider")),
-    ("rule", _field("rule")),
-    ("quantity", _text("quantity")),
-    ("unit_price_usd", _text("unit_price_usd")),
-    ("usd", _field("cost", "total_usd")),
-    ("status", _field("cost", "status")),
-    ("price_id", _text("price_id")),
-    ("operation", _text("operation_id")),
-    ("stay", _text("stay")),
-    ("id", _field("id")),
+    ("from", field("start_time")),
+    ("until", field("end_time")),
+    ("kind", field("kind")),
+    ("deployment", field("deployment")),
+    ("provider", field("provider")),
+    ("rule", field("rule")),
+    ("quantity", text_or_empty("quantity")),
+    ("unit_price_usd", text_or_empty("unit_price_usd")),
+    ("usd", field("cost", "total_usd")),
+    ("status", field("cost", "status")),
+    ("price_id", text_or_empty("price_id")),
+    ("operation", text_or_empty("operation_id")),
+    ("stay", text_or_empty("stay")),
+    ("id", field("id")),
 ]
 _OPERATIONS: list[Column] = [
-    ("created_at", _field("created_at")),
-    ("model", _field("model")),
-    ("deployment", _field("deployment")),
-    ("status", _field("status")),
-    ("verdict", _field("cold_start", "verdict")),
-    ("usd", _field("cost", "total_usd")),
-    ("cost_status", _field("cost", "status")),
-    ("first_output_seconds", _field("timing", "first_output_seconds")),
-    ("total_seconds", _field("timing", "total_seconds")),
+    ("created_at", field("created_at")),
+    ("model", field("model")),
+    ("deployment", field("deployment")),
+    ("status", field("status")),
+    ("verdict", field("cold_start", "verdict")),
+    ("usd", field("cost", "total_usd")),
+    ("cost_status", field("cost", "status")),
+    ("first_output_seconds", field("timing", "first_output_seconds")),
+    ("total_seconds", field("timing", "total_seconds")),
     ("attempts", lambda row: len(row["attempts"])),
-    ("id", _field("id")),
+    ("id", field("id")),
 ]
 _LEAVE_OUT = {
     "charges": (

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gateway.cli.bundles import unbundled
-from gateway.cli.context import form_of, settings_of
+from gateway.cli.context import settings_of
 from gateway.cli.options import Form, Place
 from gateway.cli.output import cell, print_line, print_report, print_table, write
 from gateway.cli.replaying import Asked, WindowOption, amount, families_of, price_row
@@ -97,7 +97,7 @@ def simulate(
     from gateway.simulation.png import PngMissing
     from gateway.simulation.simulate import Plant
 
-    form = form_of(printed.as_json, printed.as_csv)
+    form = printed.name
     families = families_of(policy or ["fixed", "ski_rental", "histogram"])
     if providers and policy and len(families) > 1:
         raise ConfigError("--providers routes under one policy: name one --policy")

@@ -15,11 +15,13 @@ from gateway.cli.options import instant
 from gateway.cli.output import (
     Column,
     bars,
+    field,
     print_json,
     print_line,
     print_report,
     print_rows,
     print_table,
+    text_or_empty,
 )
 from gateway.cli.output import cell as _cell
 from gateway.cli.output import console as _console
@@ -71,12 +73,12 @@ def show_routes(settings: Settings, form: str) -> None:
 
 
 _ROUTES: list[Column] = [
-    ("model", lambda row: row["model"]),
-    ("deployment", lambda row: row["deployment"]),
-    ("provider", lambda row: row["provider"]),
-    ("provider's model", lambda row: row["provider_model"]),
-    ("price", lambda row: row["price"]),
-    ("hardware", lambda row: row["hardware"] or ""),
+    ("model", field("model")),
+    ("deployment", field("deployment")),
+    ("provider", field("provider")),
+    ("provider's model", field("provider_model")),
+    ("price", field("price")),
+    ("hardware", text_or_empty("hardware")),
 ]
 
 
@@ -111,11 +113,11 @@ def show_providers(settings: Settings, form: str, *, presets: bool) -> None:
 
 
 _PROVIDERS: list[Column] = [
-    ("provider", lambda row: row["provider"]),
-    ("from", lambda row: row["from"]),
+    ("provider", field("provider")),
+    ("from", field("from")),
     ("in use", lambda row: "yes" if row["in_use"] else "no"),
-    ("status", lambda row: row["status"]),
-    ("what", lambda row: row["what"]),
+    ("status", field("status")),
+    ("what", field("what")),
 ]
 
 
@@ -127,22 +129,22 @@ def show_costs(data_dir: Path, query: dict[str, Any], form: str, *, plot: bool =
     if form == "json":
         print_json(rows)
         return
-    columns: list[Column] = [*group_columns(query), ("attempts", lambda row: row["attempts"])]
+    columns: list[Column] = [*group_columns(query), ("attempts", field("attempts"))]
     if form == "table":
         columns += [
             ("known USD", lambda row: _known(row, "known_usd")),
             ("estimated", lambda row: _known(row, "estimated_usd")),
             ("at most", lambda row: _at_most(row["range_usd"]["high"])),
-            ("unpriced", lambda row: row["unknown_attempts"]),
+            ("unpriced", field("unknown_attempts")),
         ]
     else:
         columns += [
             ("known_usd", lambda row: _known(row, "known_usd")),
             ("measured_usd", lambda row: _known(row, "measured_usd")),
             ("estimated_usd", lambda row: _known(row, "estimated_usd")),
-            ("low_usd", lambda row: row["range_usd"]["low"]),
-            ("high_usd", lambda row: row["range_usd"]["high"]),
-            ("unknown_attempts", lambda row: row["unknown_attempts"]),
+            ("low_usd", field("range_usd", "low")),
+            ("high_usd", field("range_usd", "high")),
+            ("unknown_attempts", field("unknown_attempts")),
         ]
     print_rows(rows, columns, form, ("unpriced", "at most", "estimated", "attempts"))
     if plot and form == "table":
@@ -239,7 +241,7 @@ def group_columns(query: dict[str, Any]) -> list[Column]:
     """What tells rows apart: the begin of the bucket, and the group."""
     columns: list[Column] = []
     if query["bucket_width"] != "all":
-        columns.append(("from", lambda row: row["start_time"]))
+        columns.append(("from", field("start_time")))
     for name in (*query["group_by"], *query.get("by", ())):
         columns.append((name, lambda row, name=name: row["group"].get(name)))  # type: ignore[misc]
     return columns

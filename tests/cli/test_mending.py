@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from tests.acceptance.gateways import COMMAND, ENVIRONMENT
 from tests.acceptance.gateways import run as run_program
 from tests.cli.conftest import Lived
 from tests.cli.running import Ran, commands
@@ -103,3 +106,20 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Any) -> None:
     ran = run_program("import", "csv", jobs, "--provider", "x", *where)
     assert (ran.status, ran.out) == (2, "")
     assert ran.err == f"gateway: {tmp_path / 'file'} cannot be used (File exists)\n"
+
+
+def test_who_has_read_enough_sees_no_trace() -> None:
+    """As in ``gateway prices | head -1``: nobody reads when the report is written."""
+    asked = (["prices", "--json"], ["simulate", "--synthetic", "rare", "--streams", "1"])
+    closed, kept = os.pipe()
+    os.close(closed)
+    started = [
+        subprocess.Popen(
+            [*COMMAND, *arguments], stdout=kept, stderr=subprocess.PIPE, env=ENVIRONMENT, text=True
+        )
+        for arguments in asked
+    ]
+    os.close(kept)
+    for process in started:
+        _, said = process.communicate(timeout=60)
+        assert (process.returncode, said) == (1, "")

@@ -55,13 +55,7 @@ from gateway.http.state import State
 from gateway.keeping.left_open import book_left_open
 from gateway.keeping.starting import keepers
 from gateway.ledger.errors import LedgerUnavailable, SchemaMismatch, StoreUnavailable
-from gateway.ledger.layout import (
-    database_path,
-    journal_dir,
-    journal_names,
-    keys_path,
-    results_path,
-)
+from gateway.ledger.layout import database_path, journal_dir, keys_path, results_path
 from gateway.ledger.reading import signs
 from gateway.ledger.reading.opened import Opened
 from gateway.ledger.reading.spend import SpendReader
@@ -282,8 +276,7 @@ async def _open(
 
     position = journal.position()
     caught_up = functools.partial(shipper.wait_for, position, _CATCH_UP_SECONDS)
-    own_files = [name for name in journal_names(journal_dir(data_dir)) if name >= own_file]
-    unshipped.read_files(journal_dir(data_dir) / name for name in own_files)
+    unshipped.read_from(journal_dir(data_dir), own_file)
     await resume_charges(
         registry,
         charging,
@@ -305,7 +298,7 @@ async def _open(
     alerting = Alerting(settings.alerts, registry.targets, clock)
     stack.push_async_callback(alerting.aclose)
     stack.callback(asyncio.create_task(alerting.watch(recalling)).cancel)
-    for keeper in await keepers(settings, registry, charging, open_reports, dice, held):
+    for keeper in await keepers(settings, registry, charging, open_reports, dice, held, unshipped):
         stack.push_async_callback(keeper.aclose)
         stack.push_async_callback(_end, asyncio.create_task(keeper.run()))
     # The last to be set up is the first to be ended: what a drain lets end is kept warm, looked

@@ -17,6 +17,7 @@ from gateway.keeping.keeper import Keeper
 from gateway.keeping.left_open import LeftHeld
 from gateway.keeping.settings import KeepWarmSettings, Schedule
 from gateway.ledger.errors import SchemaMismatch, StoreUnavailable
+from gateway.ledger.reading.unshipped import Unshipped
 from gateway.ledger.reports.query import ReportQuery
 from gateway.ledger.reports.reports import Reports
 from gateway.registry import Registry, Target
@@ -42,12 +43,13 @@ async def keepers(
     open_reports: Callable[[], Reports],
     dice: Callable[[str], random.Random],
     held: Mapping[str, LeftHeld],
+    unshipped: Unshipped,
 ) -> list[Keeper]:
     """A keeper for each deployment that has a policy, and for each that an earlier gateway left
     ``held``, though it be to let go of it only. Raises ConfigError.
 
     Each policy is told the requests of the last two weeks first; a ledger that cannot be read costs
-    it that, and not the start.
+    it that, and not the start. What the month has cost is known however far the database is behind.
     """
     found = []
     now_us = charging.clock.wall_us()
@@ -63,14 +65,14 @@ async def keepers(
             continue
         target = registry.targets[name]
         policy = policy_of(target, given, now_us, dice(name))
-        spent = 0
+        begin_us = int(month.timestamp()) * 1_000_000
+        told = unshipped.kept(name, begin_us)
+        spent = sum(told.values())
         try:
             reports = open_reports()
             query = ReportQuery(now_us - _LEARNS_FROM_US, now_us, filters={"deployment": (name,)})
             remember(policy, await asyncio.to_thread(reports.traffic, query), now_us)
-            begin_us = int(month.timestamp()) * 1_000_000
-            kept = await asyncio.to_thread(reports.kept_warm, begin_us, now_us + 1)
-            spent = sum(row.cost_pico_usd for row in kept if row.deployment == name)
+            spent = await asyncio.to_thread(reports.kept_pico_usd, name, begin_us, told)
         except (StoreUnavailable, SchemaMismatch) as error:
             logger.error("%s: keep-warm begins without its history: %s", name, error)
         keeper = Keeper(target, given, policy, charging, spent)

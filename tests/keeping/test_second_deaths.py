@@ -4,6 +4,7 @@ the next start loses nothing and books nothing twice. In virtual time.
 
 from __future__ import annotations
 
+import random
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,18 +12,27 @@ from typing import Any
 
 import pytest
 
-from gateway.ledger.layout import journal_dir, journal_names
+from gateway.keeping.starting import keepers
+from gateway.ledger.layout import database_path, journal_dir, journal_names
+from gateway.ledger.reading.unshipped import Unshipped
+from gateway.ledger.reports.reports import Reports
+from gateway.registry import Registry
+from providers.toolkit.http import open_http
 from tests.keeping.lives import (
     AGAIN_US,
     DIED_US,
+    HOUR_US,
     MINUTE_US,
     TEN_US,
     Held,
     Pinged,
+    Provider,
     charges,
     idles,
     life,
+    settings_of,
 )
+from tests.ledger.databases import ship
 from tests.simulation.virtual_time import VirtualLoop, run
 
 
@@ -92,5 +102,34 @@ def test_a_death_between_an_attempt_and_the_booking_of_what_it_ended(
         died_us = loop.now_us
         found = [await booked(loop, left, kind, died_us) for left in deaths(first, before + 1)]
         assert len(found) > 1 and all(one == found[-1] for one in found)
+
+    run(main, TEN_US)
+
+
+def test_what_a_month_has_cost_is_known_however_far_the_database_is(tmp_path: Path) -> None:
+    settings = settings_of(monthly_budget_usd="9")
+    registry = Registry(settings, open_http, {"scripted": Provider(Held).plugin()})
+    registry.build()
+
+    async def main(loop: VirtualLoop) -> None:
+        async with life(loop, tmp_path, dies=True, ships=False) as one:
+            await idles(one)
+            for is_shipped in (False, True):
+                await one.until(loop.now_us + 2 * HOUR_US)
+                if is_shipped:
+                    ship(tmp_path)
+                    await one.until(loop.now_us + HOUR_US)
+                told = Unshipped()
+                told.read_from(journal_dir(tmp_path), one.journal.name)
+                (keeper,) = await keepers(
+                    settings,
+                    registry,
+                    one.charging,
+                    lambda: Reports(database_path(tmp_path)),
+                    lambda deployment: random.Random(1),
+                    {},
+                    told,
+                )
+                assert keeper.spent_pico_usd == one.keeper.spent_pico_usd > 0
 
     run(main, TEN_US)

@@ -66,7 +66,7 @@ async def start(data_dir: Path, now_us: int) -> None:
     last_seen_us, opened, unshipped = signs.starts(data_dir), Opened(), Unshipped()
     journal = Journal.open(journal_dir(data_dir))
     recover(journal_dir(data_dir), journal, interrupted, opened.read, unshipped.read)
-    unshipped.read_files([journal_dir(data_dir) / journal.name])
+    unshipped.read_from(journal_dir(data_dir), journal.name)
     clock = Clock(lambda: now_us / 1e6, lambda: now_us)
     await resume_charges(
         registry,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from gateway.ledger.months.archive import EVER_US, Snapshot
 from gateway.ledger.schema import charges
@@ -44,3 +44,18 @@ def stays(snapshot: Snapshot, deployment: str, since_us: int) -> list[tuple[int,
         c.kind == "keep_warm", c.deployment == deployment, c.period_start_at_us >= since_us
     )
     return [(begin, end) for begin, end in snapshot.charges(found, since_us, EVER_US)]
+
+
+def kept_pico_usd(
+    snapshot: Snapshot, deployment: str, since_us: int, told: Mapping[str, int]
+) -> int:
+    """What keeping it warm has cost since then. ``told``: of some charges of that time, by their
+    ids, which may not be here yet.
+    """
+    c = charges.c
+    total = select(func.sum(c.cost_pico_usd)).where(
+        c.kind == "keep_warm", c.deployment == deployment, c.period_start_at_us >= since_us
+    )
+    here = {row[0] for row in snapshot.find(sorted(told), c.charge_id, select(c.charge_id))}
+    booked = sum(int(row[0] or 0) for row in snapshot.charges(total, since_us, EVER_US))
+    return booked + sum(pico_usd for of, pico_usd in told.items() if of not in here)

@@ -1,5 +1,6 @@
-"""What a starting gateway has to know of idle machines, as the journal says it: the database may be
-behind by any time, and a line stays in the journal until it is there.
+"""What a starting gateway has to know of machines that were idle or kept, as the journal says it.
+
+The database may be behind by any time, and a line stays in the journal until it is there.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from gateway.ledger import codec
+from gateway.ledger.layout import journal_names
 from gateway.ledger.reading.uses import MOST_USES, PastUse
+from gateway.ledger.rows import ChargeRow
 from gateway.ledger.writing.tail import read_lines
 
 
@@ -32,7 +35,7 @@ class Unshipped:
 
     def __init__(self) -> None:
         self._uses: dict[str, deque[PastUse]] = defaultdict(_last)
-        self._stays: dict[str, deque[tuple[int, int]]] = defaultdict(_last)
+        self._kept: dict[str, deque[ChargeRow]] = defaultdict(_last)
         self._idle_gaps: dict[str, deque[str]] = defaultdict(_last)
 
     def read(self, said: dict[str, Any]) -> None:
@@ -46,12 +49,11 @@ class Unshipped:
             if charge["kind"] == "idle":
                 self._idle_gaps[charge["deployment"]].append(charge["charge_id"])
             elif charge["kind"] == "keep_warm":
-                period_us = (charge["period_start_at_us"], charge["period_end_at_us"])
-                self._stays[charge["deployment"]].append(period_us)
+                self._kept[charge["deployment"]].append(ChargeRow(**charge))
 
-    def read_files(self, paths: Iterable[Path]) -> None:
-        """All lines of these files."""
-        for path in paths:
+    def read_from(self, directory: Path, name: str) -> None:
+        """All lines of a journal file, and of those that came after it."""
+        for path in (directory / other for other in journal_names(directory) if other >= name):
             offset = 0
             while True:
                 raw_lines, offset = read_lines(path, offset, 1000)
@@ -74,9 +76,20 @@ class Unshipped:
         by_id = {use.attempt_id: use for part in (own, uses) for use in part}
         return Known(
             list(by_id.values()),
-            {*self._stays[deployment], *stays},
+            {
+                *((row.period_start_at_us, row.period_end_at_us) for row in self._kept[deployment]),
+                *stays,
+            },
             {*self._idle_gaps[deployment], *idle_gaps},
         )
+
+    def kept(self, deployment: str, since_us: int) -> dict[str, int]:
+        """What keeping it warm has cost since then, by charge, in pico-USD."""
+        return {
+            row.charge_id: row.cost_pico_usd or 0
+            for row in self._kept[deployment]
+            if row.period_start_at_us >= since_us
+        }
 
 
 def _last() -> deque[Any]:

@@ -8,7 +8,7 @@ SQLAlchemy is imported when the first question is asked.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -233,6 +233,15 @@ class Reports:
 
         with self._reading() as snapshot:
             return [] if snapshot is None else charged.stays(snapshot, deployment, since_us)
+
+    def kept_pico_usd(self, deployment: str, since_us: int, told: Mapping[str, int]) -> int:
+        """See ``charged.kept_pico_usd``."""
+        from gateway.ledger.reading import charged
+
+        with self._reading() as snapshot:
+            if snapshot is None:
+                return sum(told.values())
+            return charged.kept_pico_usd(snapshot, deployment, since_us, told)
 
     def idle_gaps(self, deployment: str, since_us: int) -> set[str]:
         """See ``charged.idle_gaps``."""

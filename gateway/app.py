@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import functools
 import logging
 import os
@@ -72,11 +71,12 @@ from gateway.limits.budgets import Budgets
 from gateway.limits.keystore import KeyStore, KeyStoreUnusable, StoredKey
 from gateway.limits.keywatch import KeyWatch
 from gateway.limits.rates import MemoryBuckets
+from gateway.presence import hold
 from gateway.pulse import Pulse
 from gateway.reconciliation.driver import Reconciliation
 from gateway.registry import Registry, Target
 from gateway.routing import Routes
-from gateway.settings import ConfigError, Settings
+from gateway.settings import Settings
 from gateway.tracing import telling
 from providers.contract import EndsWithGateway, Http, ProviderPlugin, ProviderSettings
 from providers.toolkit.http import open_http
@@ -188,7 +188,7 @@ async def _open(
 ) -> State:
     data_dir = settings.server.data_dir
     data_dir.mkdir(parents=True, exist_ok=True)
-    stack.callback(_hold(data_dir))
+    stack.callback(hold(data_dir))
     stack.push_async_callback(registry.aclose)
     alive, last_seen_us = signs.alive_path(data_dir), signs.starts(data_dir)
     journal = Journal.open(
@@ -328,19 +328,6 @@ async def _open(
 async def _end(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.wait((task,))
-
-
-def _hold(data_dir: Path) -> Callable[[], None]:
-    """Lock the data folder for this process. Raises ConfigError when another one has it."""
-    descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise ConfigError(
-            "server.data_dir: another gateway is using this folder; stop it or choose another one"
-        ) from error
-    return lambda: os.close(descriptor)
 
 
 async def _keep_house(path: Path, duties: Sequence[Callable[[], object]]) -> None:

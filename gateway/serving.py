@@ -19,6 +19,7 @@ from gateway.app import Gateway, create_app
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.layout import keys_path
 from gateway.limits.keystore import KeyStore, new_key
+from gateway.presence import announce, url_of
 from gateway.settings import ConfigError, KeySettings, Settings
 from gateway.telemetry import JsonFormatter
 from gateway.wire import BoundedProtocol
@@ -38,7 +39,13 @@ def serve(settings: Settings, say: Callable[[str], None]) -> None:
     app = create_app(settings)
     listener = _listen(settings.server.host, settings.server.port)
     port = listener.getsockname()[1]
-    server = GatewayServer(app, settings, lambda: banner(settings, port, new_key, say))
+    url = url_of(settings.server.host, port)
+
+    def announced() -> None:
+        announce(settings.server.data_dir, url)
+        banner(settings, url, new_key, say)
+
+    server = GatewayServer(app, settings, announced)
     try:
         server.run(sockets=[listener])
     finally:
@@ -114,11 +121,8 @@ def _unusable(data_dir: Path, error: Exception) -> ConfigError:
     return ConfigError(f"server.data_dir: {data_dir} cannot be used ({why})")
 
 
-def banner(settings: Settings, port: int, new_key: str | None, say: Callable[[str], None]) -> None:
+def banner(settings: Settings, url: str, new_key: str | None, say: Callable[[str], None]) -> None:
     """Where the gateway is, and a line to paste."""
-    host = settings.server.host
-    shown = "127.0.0.1" if host in ("0.0.0.0", "::", "localhost") else host  # noqa: S104
-    url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
     models = ", ".join(settings.models) or "no model"
     say(f"Serving {models} at {url}  (dashboard: {url}/dashboard)")
     if new_key is not None:

@@ -229,19 +229,23 @@ def budgets(
 def warmth(
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
+    url: UrlOption = None,
+    api_key: KeyOption = None,
     plot: PlotOption = False,
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
 ) -> None:
-    """How long each deployment stays warm, and boots.
+    """How each deployment stands, stays warm, and boots.
 
-    Learned from the newest attempts of the ledger, whether or not a gateway runs; nothing is woken.
-    The state as a running gateway sees it: GET /v1/warmth.
+    Asks the gateway that runs on the data folder, or the one at --url (a key of the scope
+    reports, where it has keys). Where none can be asked it is learned from the newest attempts of
+    the ledger, and a line below says so. Nothing is woken.
     """
     from gateway.cli.warmth import show_warmth
 
-    settings = settings_of(config, data_dir)
-    show_warmth(settings, ledger_of(settings), form_of(as_json, as_csv), plot=plot)
+    settings, form = settings_of(config, data_dir), form_of(as_json, as_csv)
+    here = ledger_of(settings) if url is None else None
+    show_warmth(settings, here, form, plot=plot, url=url, api_key=api_key)
 
 
 @keys_app.command("create")

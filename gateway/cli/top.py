@@ -34,10 +34,11 @@ def top(
     """Deployments as they stand, live.
 
     Asks a running gateway (a key of the scope reports, where it has keys) and shows of each
-    deployment: off, booting and for how long still, or warm and until when it is expected to be;
-    what runs and waits there; requests a minute, cold rate and dollars an hour over the last
-    --minutes; its last failed attempt since the start; and what budgets have left. Ctrl-C ends it.
-    In a pipe, and with --once, --json or --csv, it is printed once.
+    deployment: off, booting and for how long still, or warm and until when it is expected to be,
+    after "likely" where that is believed and not proved; what runs and waits there; requests a
+    minute, cold rate and dollars an hour over the last --minutes; its last failed attempt since
+    the start; and what budgets have left. Ctrl-C ends it. In a pipe, and with --once, --json or
+    --csv, it is printed once.
     """
     from gateway.cli.client import Asked, configured_url
 
@@ -106,16 +107,16 @@ def _row(
     minutes: int,
 ) -> dict[str, Any]:
     from gateway.ledger.reports.cost_report import known_usd
-    from gateway.warmth.standing import kind_of, word_of
+    from gateway.warmth.standing import word_of
 
     known = "0" if cost is None else known_usd(cost)
     per_hour = None if known is None else Decimal(known) * 60 / minutes
     names = ("running", "queued", "p_warm", "expected_wait_seconds", "booting_left_seconds")
     return {
         **{name: found[name] for name in ("name", "provider", "provider_model", "hardware")},
-        "state": kind_of(found),
+        "state": found["state"],
         "stands": word_of(found),
-        **{name: found[name] for name in (*names, "warm_until")},
+        **{name: found[name] for name in (*names, "warm_until", "last_seen")},
         "requests_per_minute": (0 if verdicts is None else verdicts["attempts"]) / minutes,
         "cold_rate": None if verdicts is None else verdicts["cold_rate"],
         "usd_per_hour": None if per_hour is None else f"{per_hour:.12f}",

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.http.dashboard.figures import UNKNOWN, percent, usd
+from gateway.warmth.standing import LIKELY
 
 WIDE = 130
 """From so many characters on there is room for all columns."""
@@ -102,11 +103,22 @@ def _state(row: dict[str, Any], at: datetime) -> Text:
     left = row["booting_left_seconds"]
     more = short(left) if left is not None else _until(row["warm_until"], at)
     shown = _word(row, at)
-    return shown.append(f" {more}") if more and row["state"] in ("warm", "booting") else shown
+    timed = more and row["stands"].removeprefix(LIKELY) in ("warm", "booting")
+    return shown.append(f" {more}") if timed else shown
 
 
 def _word(row: dict[str, Any], at: datetime) -> Text:
-    return Text(row["stands"], _STYLES.get(row["state"], ""))
+    state = row["stands"].removeprefix(LIKELY)
+    return Text(row["stands"], _STYLES.get(state, ""))
+
+
+def _seen(row: dict[str, Any], at: datetime) -> str:
+    """How long ago its state was seen; what is seen all the time: now."""
+    seen = row["last_seen"]
+    if seen is None:
+        return "never"
+    ago = (at - datetime.fromisoformat(seen["at"])).total_seconds()
+    return f"{seen['state']} {'now' if ago < 1 else f'{short(ago)} ago'}"
 
 
 def _left(row: dict[str, Any], at: datetime) -> str:
@@ -169,6 +181,7 @@ _WIDE = (
         lambda row, at: percent(row["p_warm"]),
         True,
     ),
+    _Column("seen", _seen),
     *_FIGURES,
     _Column("last error", _error, share=4),
 )

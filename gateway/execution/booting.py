@@ -47,9 +47,10 @@ async def boot(
     deployment: Deployment,
     tell: Callable[[Event], None],
     others_wait: Callable[[], bool] = lambda: False,
-) -> None:
+) -> ProbeState:
     """Wait until it is up, having it boot where it does not. Raises ProviderError.
 
+    Returns what it said last: ``ready``, or ``unknown`` where it is taken at the word of ``warm``.
     ``tell`` hears of the boot, with what was read before it as its evidence. The caller bounds it.
     Who leaves ends the boot where the deployment ends boots; not where ``others_wait`` then, who
     have not asked the deployment themselves.
@@ -57,7 +58,7 @@ async def boot(
     assert isinstance(deployment, Warmable) and isinstance(deployment, Probeable)
     state = await deployment.probe()
     if state == "ready":
-        return
+        return state
     tell(_boot_seen_in(state))
     begun_at = asyncio.get_running_loop().time()
     warming = asyncio.create_task(deployment.warm())
@@ -69,9 +70,10 @@ async def boot(
         raise
     except ModelLoading:
         pass  # it boots, and says so
-    while await _still_boots(deployment):
+    while (state := await _state_of(deployment)) in ("down", "booting"):
         waited_seconds = asyncio.get_running_loop().time() - begun_at
         await asyncio.sleep(loading_pause_seconds(waited_seconds))
+    return state
 
 
 _left_behind: Final[set[asyncio.Task[None]]] = set()
@@ -94,9 +96,8 @@ def _boot_seen_in(state: ProbeState) -> Booting:
     return Booting("scale_state", caused_boot=state == "down")
 
 
-async def _still_boots(deployment: Probeable) -> bool:
-    """One that does not know its state is taken at the word of ``warm``, which has returned."""
+async def _state_of(deployment: Probeable) -> ProbeState:
     try:
-        return await deployment.probe() in ("down", "booting")
+        return await deployment.probe()
     except ModelLoading:
-        return True
+        return "booting"

@@ -30,6 +30,16 @@ def remembered(
     return found
 
 
+def without_gateway(target: Target, warmth: Warmth, at: float) -> Warmth:
+    """The same where no gateway runs: nor does a process that only a gateway runs."""
+    if not isinstance(target.deployment, Supervised):
+        return warmth
+    off = Warmth(warmth.prior, warmth.wall_offset_seconds)
+    off.supervised("down", at)  # before it knows when it was used: that says nothing of keep-alive
+    off.absorb(warmth)
+    return off
+
+
 def supervise(target: Target, clock: Clock) -> None:
     """Let its warmth know where its process stands, where the gateway runs that itself."""
     deployment, warmth = target.deployment, target.warmth

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from gateway.clock import Clock, rfc3339
+from gateway.clock import Clock
 from gateway.execution.booting import boot
 from gateway.execution.candidates import candidate_of, considered_json
 from gateway.http.errors import HttpError
@@ -18,8 +19,7 @@ from gateway.http.parameters import only
 from gateway.http.state import State, state_of
 from gateway.registry import Target
 from gateway.routing import Considered
-from gateway.warmth.standing import stands
-from gateway.warmth.view import outlook_json
+from gateway.warmth.view import instant, standing_json
 from providers.contract import Probeable, ProviderError, Supervised, Warmable
 
 logger = logging.getLogger(__name__)
@@ -84,20 +84,30 @@ async def _warm(target: Target, deployment: Warmable, clock: Clock) -> None:
 
 async def _bring_up(target: Target, deployment: Warmable, clock: Clock) -> None:
     """Have it boot; where it can be asked how it stands, its warmth hears of the boot."""
-    asked = isinstance(deployment, Probeable) and not isinstance(deployment, Supervised)
-    state = await deployment.probe() if asked and isinstance(deployment, Probeable) else None
+    warmth = target.warmth
+    if not isinstance(deployment, Probeable) or isinstance(deployment, Supervised):
+        await deployment.warm()
+        return
+    state, seen_at = await deployment.probe(), clock.monotonic()
+    warmth.probed(state, seen_at)
     if state not in ("down", "booting"):
         await deployment.warm()
         return
-    warmth, is_up = target.warmth, False
-    warmth.probed(state, clock.monotonic())
-    warmth.booting(clock.monotonic())
+    warmth.probed("booting", clock.monotonic())
     try:
-        await boot(target.deployment, lambda _: None)
-        is_up = True
+        state = await boot(target.deployment, lambda _: None)
+        seen_at = clock.monotonic()
+    except ProviderError:  # it may boot all the same, for somebody else
+        with suppress(ProviderError):
+            state = await deployment.probe()
+            seen_at = clock.monotonic()
+        raise
+    except asyncio.CancelledError:
+        if not target.deployment.capabilities.ends_boots:
+            state, seen_at = "booting", clock.monotonic()  # nobody waits for it, and it goes on
+        raise
     finally:
-        if is_up or state == "down":  # else it boots on, for somebody else
-            warmth.probed("ready" if is_up else "down", clock.monotonic())
+        warmth.probed(state, seen_at)
 
 
 def _in_service(request: Request, name: str, *, cordoned: bool) -> Response:
@@ -123,13 +133,9 @@ def _shown(state: State, target: Target) -> dict[str, Any]:
     expected = considered_json(Considered(candidate))
     at, wall_us = clock.monotonic(), clock.wall_us()
 
-    def instant(then: float) -> str:
-        return rfc3339(wall_us + round((then - at) * 1e6))
-
     outlook, failed = target.outlook(at), target.circuit.last_error
     known = outlook.state != "unknown"
     boot_seconds = expected["boot_seconds"] if target.warmth.boots_known else None
-    warm_until_at = target.warmth.warm_until_at(at)
     return {
         "name": target.name,
         "provider": target.provider,
@@ -141,11 +147,12 @@ def _shown(state: State, target: Target) -> dict[str, Any]:
         "queued": target.gate.queued,
         "warming": target.name in state.warming,
         "can_be_warmed": isinstance(target.deployment, Warmable),
-        **outlook_json(outlook),
+        **standing_json(target.warmth, outlook, at, wall_us),
         "expected_wait_seconds": expected["expected_wait_seconds"] if known else None,
         "boot_seconds": boot_seconds or None,
-        "stands": stands(outlook, founded=not target.warmth.assumed),
         "booting_left_seconds": outlook.booting_left_seconds,
-        "warm_until": None if warm_until_at is None else instant(warm_until_at),
-        "last_error": None if failed is None else {"type": failed[0], "at": instant(failed[1])},
+        "warm_until": instant(target.warmth.warm_until_at(at), at, wall_us),
+        "last_error": None
+        if failed is None
+        else {"type": failed[0], "at": instant(failed[1], at, wall_us)},
     }

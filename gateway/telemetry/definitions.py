@@ -143,7 +143,8 @@ DEFINITIONS: tuple[Definition, ...] = (
     _now(
         "deployment_state",
         ("deployment", "state"),
-        "1 for what is expected of a deployment now: off, booting, warm or unknown; else 0.",
+        "1 for how a deployment stands now: warm, likely warm, booting, likely off, off or "
+        "unknown; else 0.",
     ),
     _now(
         "deployment_warm_probability",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, get_args
+from typing import Any
 
 from gateway.ledger.shipping.lag import Lag
 from gateway.registry import Target
 from gateway.telemetry.families import Values, exposition_of
-from gateway.warmth.outlook import State
+from gateway.warmth.standing import WORDS, stands
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,9 @@ def _targets(now: Moment) -> dict[str, Values]:
     outlooks = {target.name: target.outlook(now.at) for target in targets}
     known = {name: seen for name, seen in outlooks.items() if seen.state != "unknown"}
     states = [
-        ((name, state), seen.state == state)
-        for name, seen in outlooks.items()
-        for state in get_args(State)
+        ((target.name, word), stands(target.warmth, outlooks[target.name]) == word)
+        for target in targets
+        for word in WORDS
     ]
     return {
         "gateway_deployment_running": [((t.name,), t.running) for t in targets],

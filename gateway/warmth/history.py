@@ -48,8 +48,8 @@ def replay(warmth: Warmth, past: Iterable[Past], epoch_us: int) -> None:
             booting_at = min(ended_at, begun_at + (row.queue_seconds or 0.0))
             facts.append((booting_at, _BOOTING, number, row))
         if row.work_after_seconds is not None and row.work_after_seconds > 0:
-            ready_at = begun_at + row.work_after_seconds
-            if begun_at < ready_at < ended_at:
+            ready_at = min(ended_at, begun_at + row.work_after_seconds)
+            if begun_at < ready_at:
                 facts.append((ready_at, _READY, number, row))
         facts.append((ended_at, _ENDED if ended_at > begun_at else 4, number, row))
     facts.sort(key=lambda fact: fact[:3])

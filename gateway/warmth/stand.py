@@ -7,7 +7,7 @@ Units:  seconds of one monotonic clock, the caller's (``at``); it may begin anyw
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from gateway.warmth.boots import Boots
 from gateway.warmth.calibration import Calibration
@@ -20,7 +20,15 @@ from gateway.warmth.survival import Survival
 
 Probe: TypeAlias = Literal["down", "booting", "ready", "unknown"]
 
+SeenBy: TypeAlias = Literal["attempt", "probe", "process"]
+SeenState: TypeAlias = Literal["off", "booting", "warm"]
+Seen: TypeAlias = tuple[SeenState, SeenBy, float]
+"""A state, what showed it, and when: an attempt's work or boot, its provider's answer to a
+question, or the process that the gateway runs itself."""
+
+STATE_OF: Final[dict[Probe, SeenState]] = {"down": "off", "booting": "booting", "ready": "warm"}
 BESIDE_PRIOR = (9.0, 1.0)  # of ten that come while others run, one needs another machine
+_SURE = 0.95
 
 
 class Pending:
@@ -46,6 +54,7 @@ class Stand:
         "_beside_warm",
         "_boot_seconds",
         "_booting_since",
+        "_doubted",
         "_down",
         "_gap_held",
         "_idle_since",
@@ -55,8 +64,10 @@ class Stand:
         "_ready",
         "_ready_gap",
         "_revision",
+        "_seen",
         "_since",
         "_supervised",
+        "_told",
         "_used_at",
         "boots",
         "counts",
@@ -85,6 +96,9 @@ class Stand:
         self._down = False  # a probe found it down since it was used last
         self._supervised: Probe | None = None  # where its process stands; None: nobody tells
         self._used_at: float | None = None
+        self._seen: Seen | None = None
+        self._doubted = False  # something has happened since that may have changed it
+        self._told = False  # whether it was ever asked, or seen unasked, and said up or down
         self._booting_since: float | None = None
         self._beside_warm, self._beside_cold = BESIDE_PRIOR
         self._instance_id: str | None = None
@@ -137,8 +151,8 @@ class Stand:
 
     @property
     def known(self) -> bool:
-        """Whether any outcome has been seen."""
-        return bool(self.counts.warm or self.counts.cold)
+        """Whether it was ever seen to be up, or not."""
+        return bool(self.counts.warm or self.counts.cold) or self._told
 
     @property
     def informed(self) -> bool:
@@ -162,6 +176,31 @@ class Stand:
             return False
         used = self._idle_since is not None or bool(self._pending)
         return not (used and (self.known or self.prior.source == "configured"))
+
+    def proves(self, outlook: Outlook) -> bool:
+        """Whether an outlook's state was seen, and is at least 95 % sure; else it is believed.
+
+        Time alone proves nothing of one whose keep-alive nobody knows.
+        """
+        state, p_warm = outlook.state, outlook.p_warm
+        if state in ("booting", "unknown") or self._supervised in ("down", "ready"):
+            return True
+        if state == "off" and self._down:
+            return True
+        if self._seen is None or self._seen[0] != "warm" or self._doubted:
+            return False
+        if state == "warm":
+            return p_warm >= _SURE or bool(self._pending and self._ready)
+        is_learned = self.survival.observed > 0 or self.prior.source != "guess"
+        return is_learned and p_warm <= 1.0 - _SURE
+
+    def last_seen(self, at: float) -> Seen | None:
+        """Its state when that was seen last; None: never. What is seen all the time: at ``at``."""
+        process, seen = self._supervised, self._seen
+        if process is not None and process != "unknown":
+            return STATE_OF[process], "process", at
+        at_work = seen is not None and self._pending and seen[0] == "warm" and self._ready
+        return ("warm", "attempt", at) if at_work else seen
 
     @property
     def last_used_at(self) -> float | None:

@@ -16,26 +16,19 @@ def warmth_json(name: str, provider: str, warmth: Warmth, at: float, wall_us: in
     ``at`` (monotonic) and ``wall_us`` are the same instant. Null is "not known".
     """
     outlook = warmth.expectation(at)
-
-    def instant(then: float | None) -> str | None:
-        return None if then is None else rfc3339(wall_us + round((then - at) * 1e6))
-
-    used_at, survival, quality, counts = (
-        *(warmth.last_used_at, warmth.survival, warmth.calibration(), warmth.counts),
-    )
+    used_at, survival, counts = warmth.last_used_at, warmth.survival, warmth.counts
     prior = warmth.prior
     guessed = prior.source == "guess" and survival.observed == 0
     boot_seconds = outlook.boot_seconds if warmth.boots_known else None
     return {
         "deployment": name,
         "provider": provider,
-        **outlook_json(outlook),
-        "stands": stands(outlook, founded=not warmth.assumed),
+        **standing_json(warmth, outlook, at, wall_us),
         "expected_boot_seconds": _micro(boot_seconds or None),
         "booting_left_seconds": _micro(outlook.booting_left_seconds),
         "running": warmth.running,
-        "last_used_at": instant(used_at),
-        "warm_until_at": instant(warmth.warm_until_at(at)),
+        "last_used_at": instant(used_at, at, wall_us),
+        "warm_until_at": instant(warmth.warm_until_at(at), at, wall_us),
         "keep_alive": {
             "p50_seconds": None if guessed else _micro(survival.halves_at(0.0)),
             "observed": survival.observed,
@@ -70,12 +63,7 @@ def warmth_json(name: str, provider: str, warmth: Warmth, at: float, wall_us: in
                 for part in warmth.boots.parts
             ],
         },
-        "calibration": {
-            "predictions": quality.count,
-            "brier_score": None if quality.brier is None else round(quality.brier, 6),
-            "error": None if quality.error is None else round(quality.error, 6),
-            "reliability": quality.table(),
-        },
+        "calibration": warmth.calibration().json(),
         "evidence": {
             "warm": counts.warm,
             "cold": counts.cold,
@@ -87,15 +75,23 @@ def warmth_json(name: str, provider: str, warmth: Warmth, at: float, wall_us: in
     }
 
 
-def outlook_json(outlook: Outlook) -> dict[str, Any]:
-    """State and chance; where nobody knows the state, no chance is claimed."""
-    known = outlook.state != "unknown"
+def standing_json(warmth: Warmth, outlook: Outlook, at: float, wall_us: int) -> dict[str, Any]:
+    """State, chance and what was seen last; where nobody knows the state, no chance is claimed."""
+    known, seen = outlook.state != "unknown", warmth.last_seen(at)
     return {
         "state": outlook.state,
+        "stands": stands(warmth, outlook),
+        "last_seen": seen
+        and {"state": seen[0], "by": seen[1], "at": instant(seen[2], at, wall_us)},
         "p_warm": round(outlook.p_warm, 4) if known else None,
         "p_warm_evidence": outlook.evidence,
         "expected_wait_seconds": _micro(outlook.wait_seconds) if known else None,
     }
+
+
+def instant(then: float | None, at: float, wall_us: int) -> str | None:
+    """A monotonic instant as RFC 3339, where ``at`` and ``wall_us`` are the same one."""
+    return None if then is None else rfc3339(wall_us + round((then - at) * 1e6))
 
 
 def _micro(seconds: float | None) -> float | None:

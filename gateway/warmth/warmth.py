@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 from gateway.warmth.outlook import Outlook
-from gateway.warmth.stand import BESIDE_PRIOR, Pending, Probe, Stand
+from gateway.warmth.stand import BESIDE_PRIOR, STATE_OF, Pending, Probe, SeenBy, SeenState, Stand
 
 Verdict: TypeAlias = Literal["cold", "warm", "unknown"]
 
@@ -55,14 +55,15 @@ class Warmth(Stand):
     def booting(self, at: float) -> None:
         """A boot was seen to begin, or to go on. One beside work that runs is another machine's."""
         self._lasting = self._since = None
-        if self._booting_since is None and not (self._ready and self._pending):
-            self._booting_since = at
+        if not (self._ready and self._pending):
+            self._sees("booting", "attempt", at)
+            if self._booting_since is None:
+                self._booting_since = at
 
     def ready(self, at: float) -> None:
         """Work has begun: a machine is up."""
-        self._lasting = self._since = None
-        self._ready, self._booting_since, self._down = True, None, False
-        self.holding.is_ready()
+        self._sees("warm", "attempt", at)
+        self._is_up()
 
     def ended(
         self,
@@ -97,7 +98,11 @@ class Warmth(Stand):
         self._revision = revision or self._revision
         waits_still = verdict == "cold" and boot_seconds is None and self._booting_since is not None
         if worked and not waits_still:
-            self.ready(at)
+            if verdict != "unknown" or self._ready:
+                self._sees("warm", "attempt", at)
+            else:
+                self._doubted = True  # it may have been up for this, and may have had to boot
+            self._is_up()
         if self._pending:
             return
         if worked:
@@ -105,12 +110,15 @@ class Warmth(Stand):
             self._gap_held = self.holding.is_on
         self._ready = False
 
-    def probed(self, state: Probe, at: float) -> None:
+    def probed(self, state: Probe, at: float, by: SeenBy = "probe") -> None:
         """Its state was read, without waking it."""
         self._lasting = self._since = None
         if state == "booting":
             self.booting(at)
-        elif state == "ready":
+        if state != "unknown" and not (self._pending and self._ready):
+            self._sees(STATE_OF[state], by, at)
+        if state == "ready":
+            self._told = True
             self.holding.is_ready()
             came_up = self._down or self._booting_since is not None
             self._booting_since, self._down = None, False
@@ -125,7 +133,7 @@ class Warmth(Stand):
             self._booting_since = None
             if self._down:
                 return
-            self._down = True
+            self._down = self._told = True
             if (
                 self._idle_since is not None and not self._gap_held
             ):  # once for an idle time, however often it is asked
@@ -136,7 +144,7 @@ class Warmth(Stand):
 
     def supervised(self, state: Probe, at: float) -> None:
         """Where its process stands, told by whoever runs it, and anew whenever that changes."""
-        self.probed(state, at)
+        self.probed(state, at, "process")
         self._supervised = state
         if state == "down":
             self._booting_since = None  # whoever waits for a boot waits for another one
@@ -147,6 +155,7 @@ class Warmth(Stand):
         if self.holding.begins(at + self.boots.expected_seconds if boots else None):
             self._lasting = self._since = None
             self._down, self._gap_held = False, True
+            self._doubted = self._doubted or boots
 
     def lets_go(self) -> None:
         """No policy holds it any more."""
@@ -167,6 +176,8 @@ class Warmth(Stand):
             mine.absorb(theirs)  # type: ignore[arg-type]
         self._beside_warm += older._beside_warm - BESIDE_PRIOR[0]
         self._beside_cold += older._beside_cold - BESIDE_PRIOR[1]
+        if self._seen is None:
+            self._seen, self._doubted = older._seen, older._doubted
         self._instance_id = self._instance_id or older._instance_id
         self._revision = self._revision or older._revision
         if self._idle_since is None and not self._pending:
@@ -245,6 +256,14 @@ class Warmth(Stand):
         return None if gap is None else self._idle_since + gap
 
     # -- inside ---------------------------------------------------------------------------------
+
+    def _sees(self, state: SeenState, by: SeenBy, at: float) -> None:
+        self._seen, self._doubted = (state, by, at), False
+
+    def _is_up(self) -> None:
+        self._lasting = self._since = None
+        self._ready, self._booting_since, self._down = True, None, False
+        self.holding.is_ready()
 
     def _held(self, at: float) -> Outlook:
         boot_seconds, left = self.boots.expected_seconds, self.holding.left_seconds(at)

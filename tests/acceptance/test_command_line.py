@@ -141,6 +141,9 @@ def test_the_other_reports_as_csv(here: Here, past: Past, config: Path) -> None:
     where = ["--csv", "--config", config, "--data-dir", past.data_dir]
     warmth = list(csv.DictReader(io.StringIO(good(here("warmth", *where)))))
     (local,) = (row for row in warmth if row["deployment"] == "local-smollm2")
+    # It was used a moment before, and has ended with the gateway that ran it.
+    assert (local["stands"], local["last_seen_by"]) == ("off", "process")
+    assert {row["source"] for row in warmth} == {"ledger"}
     assert float(local["boot_seconds_p50"]) > 0 and local["evidence_cold"] == "2"
     (header,) = good(here("keep-warm", *where)).splitlines()  # nothing is kept
     assert header.startswith("deployment,policy,")
@@ -148,6 +151,21 @@ def test_the_other_reports_as_csv(here: Here, past: Past, config: Path) -> None:
     tried = list(csv.DictReader(io.StringIO(good(here(*made)))))
     assert [row["name"] for row in tried] == ["fixed", "ski_rental", "histogram"]
     assert float(tried[0]["wait_seconds_p95"]) >= 0
+
+
+def test_a_running_gateway_is_asked_how_its_deployments_stand(
+    here: Here, gateway: Gateway, config: Path
+) -> None:
+    where = ["--config", config, "--data-dir", gateway.data_dir]
+    gateway.generate("quick")
+    rows = {row["deployment"]: row for row in json.loads(good(here("warmth", "--json", *where)))}
+    told = {row["name"]: row for row in gateway.get("/v1/deployments")["data"]}
+    assert list(rows) == list(told)
+    assert rows["quick"]["stands"] == told["quick"]["stands"] == "warm"
+    seen = {name: (row["last_seen"] or {}).get("by") for name, row in rows.items()}
+    assert (seen["quick"], seen["steady"]) == ("attempt", "process")
+    assert {row["source"] for row in rows.values()} == {"gateway"}
+    assert f"As the gateway at {gateway.url} sees it now." in good(here("warmth", *where))
 
 
 def test_cold_starts(reports: Commands, here: Here, past: Past) -> None:

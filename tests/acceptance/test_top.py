@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from gateway.presence import announce
 from providers.contract import Booting, Delta, Finished, Started, UpstreamFailed, Usage
 from providers.testing import Wait
 from tests.acceptance.conftest import Here
@@ -74,7 +75,8 @@ def test_what_programs_get(running: Gateway, here: Here) -> None:
     assert rows["unpriced"]["last_error"]["type"] == "UpstreamFailed"
     assert rows["tokens"]["last_error"] is None
     assert rows[CARD]["cold_rate"] == 1 and rows["tokens"]["cold_rate"] is None
-    assert rows["tokens"]["stands"] == "assumed warm"  # by what such providers do
+    assert rows["tokens"]["stands"] == "warm"  # its answer has shown that, without a verdict
+    assert rows["tokens"]["last_seen"]["by"] == "attempt"
     assert (rows["unpriced"]["stands"], rows["unpriced"]["p_warm"]) == ("unknown", None)
     assert rows[CARD]["state"] == "warm" and rows[CARD]["warm_until"] > seen["at"]
     (budget,) = running.get("/v1/budgets")["data"]
@@ -109,7 +111,14 @@ def test_who_may_look(here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             refused = here("top", "--once", "--url", gateway.url, *given)
             assert (refused.status, refused.out) == (2, "")
             assert f"{gateway.url} answers {code}: " in refused.err
+        announce(tmp_path / "data", gateway.url)
+        where = ("warmth", "--json", "--data-dir", tmp_path / "data")
+        alone = here(*where)  # it is not let in, and says what it tells instead
+        assert f"but {gateway.url} answers 401: " in alone.err and alone.status == 0
+        assert {row["source"] for row in json.loads(alone.out)} == {"ledger"}
         monkeypatch.setenv("GATEWAY_API_KEY", "finance")
+        asked = here(*where)
+        assert asked.err == "" and len(json.loads(asked.out)) == len(tree["deployments"])
         assert here("top", "--once", "--url", gateway.url).status == 0
     nobody = here("top", "--once", "--url", gateway.url)
     assert nobody.err == f"gateway: no answer from {gateway.url} (ConnectError)\n"

@@ -190,7 +190,7 @@ def test_why_this_deployment_and_each_attempt(shown: Gateway, ids: dict[str, str
 
 
 def test_what_failed_last_is_on_the_page_of_now(shown: Gateway, ids: dict[str, str]) -> None:
-    assert re.search(r"<small>UpstreamFailed, [0-9:]{8}</small>", page_of(shown, ""))
+    assert re.search(r"<small>failed: UpstreamFailed, [0-9:]{8}</small>", page_of(shown, ""))
     rows = {row["name"]: row for row in csv_of(shown, "now")}
     assert rows["seconds"]["last_error"] == "UpstreamFailed"
     assert rows["tokens"]["last_error"] == rows["tokens"]["last_error_at"] == ""
@@ -249,16 +249,22 @@ def test_warmth_is_that_of_the_api(shown: Gateway, ids: dict[str, str]) -> None:
         same = found[row["deployment"]]
         assert row["stands"] == same["stands"]
         assert row["boot_p50_seconds"] == str(same["boot_seconds"]["p50"] or "")
-        assert row["predictions"] == str(same["calibration"]["predictions"])
+        assert bool(row["last_seen"]) is (same["last_seen"] is not None)
     curve = csv_of(shown, "cold-starts", rows="curve")
     points = found["seconds"]["keep_alive"]["curve"]
     assert [row["p_warm"] for row in curve] == [str(point["p_warm"]) for point in points]
     only = page_of(shown, "/cold-starts", deployment="seconds")
     assert "Still warm after so long idle" in only and only.count("<polyline") >= 2
     assert "Still warm" not in page_of(shown, "/cold-starts", deployment="unpriced")
+    (quality,) = csv_of(shown, "cold-starts", rows="quality")
+    told_of = found["seconds"]["calibration"]
+    names = ("predictions", "brier_score", "error_by_chance", "verdict")
+    assert [quality[name] for name in names] == [str(told_of[name]) for name in names]
+    assert quality["calibration_error"] == str(told_of["error"])
+    assert quality["verdict"] == "too_few" and "too few to tell" in only
     (bins,) = csv_of(shown, "cold-starts", rows="calibration")
     (same,) = [one for one in found["seconds"]["calibration"]["reliability"] if one["count"]]
-    assert bins["predicted"] == str(same["predicted"])
+    assert bins["predicted"] == str(same["predicted"]) and bins["low"] == str(same["low"])
 
 
 def test_requests_replayed_under_each_policy(shown: Gateway, ids: dict[str, str]) -> None:

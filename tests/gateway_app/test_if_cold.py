@@ -41,6 +41,13 @@ def standing(gateway: Gateway, name: str) -> Any:
     return found
 
 
+def proof(gateway: Gateway, name: str) -> tuple[Any, ...]:
+    """Its word, and what was seen of it last, by what."""
+    found = standing(gateway, name)
+    seen = found["last_seen"] or {"state": None, "by": None}
+    return found["stands"], seen["state"], seen["by"]
+
+
 def refused(gateway: Gateway) -> None:
     """Nothing is warm: it hears so, nothing is asked, nothing is booked."""
     lines = len(gateway.journal())
@@ -86,18 +93,55 @@ def test_one_that_was_asked_to_boot_is_known_to_boot_and_to_be_up(tmp_path: Path
         assert gateway.answer("m", dry_run=True)["candidates"][0]["state"] == "booting"
         boots.is_up("m-a")
         eventually(lambda: not standing(gateway, "m-a")["warming"])
-        assert standing(gateway, "m-a")["stands"] == "warm"
+        assert proof(gateway, "m-a") == ("warm", "warm", "probe")
         assert gateway.answer("m", routing=FAIL)["deployment"] == "m-a"
         assert boots.warmed == ["m-a"]
+
+
+def warmed(gateway: Gateway, name: str) -> tuple[Any, ...]:
+    """How it stands once it was asked to boot, and nobody waits for that any more."""
+    assert gateway.http.post(f"/v1/deployments/{name}/warm").status_code == 202
+    eventually(lambda: not standing(gateway, name)["warming"])
+    return proof(gateway, name)
 
 
 def test_one_whose_boot_fails_is_off(tmp_path: Path) -> None:
     with running_gateway(tree(), tmp_path, Boots()) as gateway:
         asleep(gateway, "m", CapacityUnavailable(), NEVER)
-        assert gateway.http.post("/v1/deployments/m-a/warm").status_code == 202
-        eventually(lambda: not standing(gateway, "m-a")["warming"])
-        assert standing(gateway, "m-a")["state"] == "off"
+        assert proof(gateway, "m-a") == ("likely off", None, None)
+        assert warmed(gateway, "m-a") == ("off", "off", "probe")
         refused(gateway)
+
+
+def test_one_whose_boot_outlasts_the_patience_boots_on(tmp_path: Path) -> None:
+    with running_gateway(tree(timeouts={"boot_seconds": 0.05}), tmp_path, Boots()) as gateway:
+        asleep(gateway, "m", NEVER, NEVER)
+        assert warmed(gateway, "m-a") == ("booting", "booting", "probe")
+
+
+def test_what_a_warm_up_proves_is_no_belief(tmp_path: Path) -> None:
+    """Of one that nothing is known of, and of one whose like are up most of the time."""
+    priced = {"guess": None, "tokens": TOKENS}
+    tree = {
+        "deployments": {
+            name: {"provider": "scripted", "model": name, "price": price}
+            for name, price in priced.items()
+        },
+        "models": {name: {"deployments": [name]} for name in priced},
+    }
+    boots = Boots()
+    with running_gateway(tree, tmp_path, boots) as gateway:
+        boots.asleep(guess=0.01, tokens=0.01)
+        believed = {name: proof(gateway, name) for name in priced}
+        assert believed == {
+            "guess": ("unknown", None, None),
+            "tokens": ("likely warm", None, None),
+        }
+        for name in priced:
+            assert warmed(gateway, name) == ("warm", "warm", "probe")
+        boots.asleep(guess=CapacityUnavailable(), tokens=CapacityUnavailable())
+        for name in priced:
+            assert warmed(gateway, name) == ("off", "off", "probe")
 
 
 class Kept(ScriptedDeployment):

@@ -60,8 +60,8 @@ def words(gateway: Gateway) -> dict[str, str]:
 def test_before_anybody_has_asked(gateway: Gateway) -> None:
     assert words(gateway) == {
         "engine": "off",  # the gateway runs it, and knows
-        "window": "assumed off",
-        "tokens": "assumed warm (90 %)",  # who sells tokens has machines that run for everybody
+        "window": "likely off",
+        "tokens": "likely warm",  # who sells tokens has machines that run for everybody
         "guess": "unknown",
     }
     rows = told(gateway)

@@ -15,6 +15,7 @@ import gateway.errors
 from gateway.http.errors import STATUSES, error_json, error_response, status_of
 from gateway.ledger.errors import LedgerUnavailable, StoreUnavailable
 from gateway.telemetry import JsonFormatter
+from gateway.warmth.standing import WORDS
 from providers import contract
 from providers.contract import Delta, Finished, ProviderError, RateLimited, Started, Usage
 from providers.testing import Until, Wait
@@ -136,7 +137,7 @@ def test_metrics_of_the_record_and_of_what_stands(gateway: Gateway) -> None:
         for (name, labels), value in now.items()
         if name == "gateway_deployment_state" and ("deployment", "plain") in labels
     }
-    assert states.keys() == {"off", "booting", "warm", "unknown"} and sum(states.values()) == 1
+    assert states.keys() == set(WORDS) and sum(states.values()) == 1
     foreseen = {
         dict(labels)["deployment"]: value
         for (name, labels), value in now.items()

@@ -45,7 +45,7 @@ def test_a_deployment_that_was_never_asked(tmp_path: Path) -> None:
         rows = gateway.get("/v1/warmth")["data"]
         assert [row["deployment"] for row in rows] == ["own", "other"]
         own, other = rows
-        assert (own["state"], own["stands"], own["p_warm"]) == ("off", "assumed off", 0.01)
+        assert (own["state"], own["stands"], own["p_warm"]) == ("off", "likely off", 0.01)
         assert (other["state"], other["stands"]) == ("unknown", "unknown")
         assert other["p_warm"] is other["expected_boot_seconds"] is None
         assert own["running"] == 0
@@ -184,7 +184,10 @@ def test_the_command_line_draws_and_explains(lived: Any) -> None:
     (row,) = json.loads(command("warmth", *where, "--json"))
     assert row["evidence"] == found[0]["evidence"]
     assert row["last_used_at"][:19] == found[0]["last_used_at"][:19]
+    assert row["source"] == "ledger" and row["last_seen"]["at"] == row["last_used_at"]
     out = command("warmth", *where, "--plot")
+    assert f"From the ledger alone: no gateway runs on {data_dir}." in out
+    assert "of 4 predictions, Brier score " in out and "by chance alone up to" in out
     assert "P(warm) by seconds without work" in out and "█" in out
 
 

@@ -11,6 +11,7 @@ from itertools import pairwise
 import pytest
 
 from gateway.warmth.boots import Boots, mixture
+from gateway.warmth.calibration import Calibration
 from gateway.warmth.history import Past, replay
 from gateway.warmth.intervals import wilson
 from gateway.warmth.priors import prior_of
@@ -47,6 +48,28 @@ def test_predictions_are_calibrated_and_close_to_the_truth(world: str, seed: int
     assert quality.brier is not None
     share = warmth.counts.warm / (warmth.counts.warm + warmth.counts.cold)
     assert quality.brier < 0.8 * share * (1 - share)
+
+
+@pytest.mark.parametrize(("count", "verdict"), [(30, "too_few"), (270, "too_few"), (900, None)])
+def test_how_far_right_predictions_miss_by_chance(count: int, verdict: str | None) -> None:
+    """Of 270 such ones half err by 0.06; what is told to be chance is so 95 of 100 times."""
+    dice, within, verdicts = random.Random(count), 0, set()
+    for _ in range(200):
+        right = Calibration()
+        for _ in range(count):
+            p_warm = dice.random()
+            right.observe(p_warm, dice.random() < p_warm)
+        assert right.error is not None and right.error_by_chance is not None
+        within += right.error <= right.error_by_chance
+        verdicts.add(right.verdict)
+    assert within / 200 == pytest.approx(0.95, abs=0.035)
+    assert verdicts == {"beyond_chance", verdict or "within_chance"}
+    wrong = Calibration()
+    for number in range(count):
+        wrong.observe(0.95, number % 3 > 0)
+    assert wrong.verdict == "beyond_chance"  # few are enough where they are far off
+    nothing = Calibration().json()
+    assert nothing["error"] is nothing["error_by_chance"] is nothing["verdict"] is None
 
 
 def test_the_table_is_the_predictions() -> None:

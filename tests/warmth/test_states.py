@@ -7,11 +7,16 @@ from typing import Any
 import pytest
 
 from gateway.warmth.priors import prior_of
-from gateway.warmth.standing import stands
+from gateway.warmth.standing import WORDS, stands
 from gateway.warmth.warmth import Warmth
 from tests.warmth.worlds import GUESS, end
 
 SURE = prior_of(("x",), idle_window_seconds=300.0)
+TOKENS = prior_of(("x",), bills=frozenset({"execute"}))
+
+
+def word(warmth: Warmth, at: float) -> str:
+    return stands(warmth, warmth.expectation(at))
 
 
 def used(prior: Any = SURE) -> Warmth:
@@ -144,22 +149,54 @@ def test_probes_tell_without_waking() -> None:
 
 
 def test_what_is_known_of_such_deployments_is_believed_and_a_guess_is_not() -> None:
-    sells_tokens = Warmth(prior_of(("x",), bills=frozenset({"execute"})))
+    sells_tokens = Warmth(TOKENS)
     assert sells_tokens.expectation(0.0).state == "warm" and not sells_tokens.founded
-    assert stands(sells_tokens.expectation(0.0), founded=False) == "assumed warm (90 %)"
+    assert word(sells_tokens, 0.0) == "likely warm" and sells_tokens.last_seen(0.0) is None
     sells_tokens.began("a", 1.0)
     assert sells_tokens.founded and sells_tokens.assumed  # that it works there proves nothing
     end(sells_tokens, "a", 2.0, "warm")
-    assert not sells_tokens.assumed
-    guess = Warmth(GUESS).expectation(0.0)
-    assert guess.state == stands(guess, founded=False) == "unknown"
+    assert not sells_tokens.assumed and word(sells_tokens, 2.0) == "warm"
+    assert word(Warmth(GUESS), 0.0) == "unknown"
     warmth = used()
-    told = [
-        stands(warmth.expectation(25.0 + idle), founded=warmth.founded)
-        for idle in (1.0, 250.0, 350.0, 6000.0)
-    ]
-    assert told == ["warm", "warm (76 %)", "probably off", "off"]
-    assert stands(Warmth(SURE).expectation(0.0), founded=False) == "assumed off"
+    told = [word(warmth, 25.0 + idle) for idle in (1.0, 250.0, 350.0, 6000.0)]
+    assert told == ["warm", "likely warm", "likely off", "off"]
+    assert warmth.last_seen(6025.0) == ("warm", "attempt", 25.0)
+    assert word(Warmth(SURE), 0.0) == "likely off"
+    assert {*told, "booting", "unknown"} == set(WORDS)
+
+
+@pytest.mark.parametrize("prior", [SURE, TOKENS, GUESS])
+def test_what_a_probe_says_is_proved_whatever_was_known_before(prior: Any) -> None:
+    warmth = Warmth(prior)
+    warmth.probed("down", 1.0)
+    assert word(warmth, 2.0) == "off" and warmth.last_seen(2.0) == ("off", "probe", 1.0)
+    warmth.probed("booting", 3.0)
+    assert word(warmth, 4.0) == "booting" and warmth.last_seen(4.0) == ("booting", "probe", 3.0)
+    warmth.probed("ready", 9.0)
+    assert word(warmth, 10.0) == "warm" and warmth.last_seen(10.0) == ("warm", "probe", 9.0)
+    warmth.probed("unknown", 11.0)
+    assert warmth.last_seen(11.0) == ("warm", "probe", 9.0)
+    # Of one whose keep-alive is a guess, time alone proves nothing; tokens are sold warm.
+    words = {SURE: "off", TOKENS: "likely warm", GUESS: "likely off"}
+    assert word(warmth, 100_000.0) == words[prior]
+
+
+def test_what_may_have_changed_it_unseen_leaves_a_belief() -> None:
+    warmth = used()
+    warmth.began("a", 2000.0)
+    end(warmth, "a", 2001.0, "unknown", caused_boot=None)  # nobody saw it work
+    assert warmth.outlook(2002.0).state == "warm" and word(warmth, 2002.0) == "likely warm"
+    assert warmth.last_seen(2002.0) == ("warm", "attempt", 25.0)
+    warmth.began("b", 2010.0)
+    warmth.ready(2010.5)
+    assert word(warmth, 2011.0) == "warm" and warmth.outlook(2011.0).p_warm < 0.95  # of another
+    end(warmth, "b", 2012.0, "unknown", caused_boot=None)
+    assert word(warmth, 2013.0) == "warm"
+    warmth.keeps(5000.0, boots=True)
+    assert (warmth.outlook(5001.0).state, word(warmth, 5001.0)) == ("booting", "booting")
+    assert word(warmth, 5100.0) == "likely warm"  # it was told to hold it, and was seen before
+    warmth.probed("ready", 5101.0)
+    assert word(warmth, 5102.0) == "warm"
 
 
 def test_a_process_of_our_own_is_not_guessed_at() -> None:

@@ -30,6 +30,7 @@ _TABLES = {
     "calls": "calls",
     "warmth": "warmth",
     "curve": "points",
+    "quality": "quality",
     "calibration": "bins",
 }
 """What ``rows`` says in the URL, and the table that it means."""

@@ -38,6 +38,17 @@ def seconds(value: float | None) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
+def ago(text: str, now: datetime) -> str:
+    """An RFC 3339 instant by how long it is past, in its largest unit."""
+    past = (now - datetime.fromisoformat(text)).total_seconds()
+    if past < 1:
+        return "now"
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if past >= size:
+            return f"{past // size:.0f} {unit} ago"
+    return f"{past:.0f} s ago"
+
+
 def percent(share: float | None) -> str:
     """``0.123`` as ``12.3 %``."""
     return UNKNOWN if share is None else f"{share * 100:.1f} %"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import Request
@@ -16,10 +17,11 @@ from gateway.http.dashboard.figures import UNKNOWN, percent, seconds, usd
 from gateway.http.dashboard.tables import Column, Table
 from gateway.http.dashboard.view import View
 from gateway.http.dashboard.visits import Visit
+from gateway.http.dashboard.warmth import LAST_SEEN, seen_text
 from gateway.http.deployments import listed
 from gateway.http.reports import live_operation
 from gateway.pulse import BEAT_SECONDS, KEPT_SECONDS
-from gateway.warmth.standing import PAUSED, kind_of, word_of
+from gateway.warmth.standing import CORDONED, PAUSED, WORDS, marks_of, word_of
 
 _SHOWN = 100  # of those that run
 
@@ -43,12 +45,13 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
     beats = [asdict(beat) for beat in state.pulse.beats()]
     pulse = Table("The last half hour, each 10 s", _PULSE, beats, "now.csv?rows=pulse")
     pulse.feeds_chart = True
-    stands = Counter(kind_of(one) for one in found)
+    now = datetime.fromtimestamp(now_us / 1e6, UTC)
+    stands = Counter(word_of(one) for one in found)
     shown = {
         "running": Table("Operations that run", _RUNNING, running[:_SHOWN], in_cards=True),
         "count": len(running),
         "waiting": sum(run.waits_for_boot for run in state.executor.runs.values()),
-        "stands": sorted(stands.items(), key=lambda pair: _ORDER.find(pair[0])),
+        "stands": [(word, marks_of(word), stands[word]) for word in _ORDER if stands[word]],
         "day": await state.glance.look(state.reports, at, now_us),
         "pulse": pulse,
         "pulse_drawings": [_pulse(beats, now_us, size) for size in _SIZES],
@@ -59,7 +62,7 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
             "zone": "UTC",
         },
         "as_of": rfc3339(now_us),
-        "deployments": [_stands(one) for one in found],
+        "deployments": [_stands(one, now) for one in found],
         "may_act": visited.caller.may("admin"),
     }
     table = Table("Deployments", _DEPLOYMENTS, found)
@@ -87,23 +90,24 @@ def _pulse(beats: list[dict[str, Any]], now_us: int, size: tuple[int, int]) -> c
     return charts.bars(title, bars, size, start_us, now_us, scale, times, over if waited else ())
 
 
-def _stands(found: dict[str, Any]) -> dict[str, Any]:
-    """A deployment's state as a word, its class, and what may be expected there."""
+def _stands(found: dict[str, Any], now: datetime) -> dict[str, Any]:
+    """A deployment's word, how that is drawn, what it rests on, and what may be expected there."""
     word = word_of(found)
+    marks = marks_of(word)
     if word == PAUSED:
         word = f"{PAUSED}: {found['closed']}"
     expected = ""
     if found["p_warm_evidence"] == "supervised":
-        expected = "seen by the gateway, which runs it"
         if found["boot_seconds"] is not None:
-            expected += f"; a boot takes about {seconds(found['boot_seconds'])}"
+            expected = f"a boot takes about {seconds(found['boot_seconds'])}"
     elif found["state"] != UNKNOWN:
         expected = f"{percent(found['p_warm'])} to be warm"
         if found["boot_seconds"] is not None:
             expected += f", else a boot takes about {seconds(found['boot_seconds'])}"
         if found["p_warm_evidence"] == "kept":
             expected = f"kept up: {expected}"
-    return {**found, "kind": kind_of(found), "word": word, "expected": expected}
+    seen = seen_text(found["last_seen"], now)
+    return {**found, "marks": marks, "word": word, "seen": seen, "expected": expected}
 
 
 def _start(so_far: dict[str, Any]) -> str:
@@ -120,7 +124,7 @@ def _text(name: str) -> Column:
 
 
 _SIZES = (charts.WIDE, charts.NARROW)
-_ORDER = "warm booting off unknown paused out of service"
+_ORDER = (*WORDS, PAUSED, CORDONED)
 _PULSE = (
     Column(
         "from",
@@ -158,6 +162,7 @@ _DEPLOYMENTS = (
         for name in ("running", "queued", "p_warm", "boot_seconds", "expected_wait_seconds")
     ),
     _text("p_warm_evidence"),
+    *LAST_SEEN,
     Column("booting_left_seconds", lambda row: row["booting_left_seconds"]),
     _text("warm_until"),
     Column("last_error", lambda row: row["last_error"] and row["last_error"]["type"]),

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from gateway.http.dashboard.figures import UNKNOWN, said
 from gateway.http.dashboard.heads import head_of
+from gateway.warmth.standing import marks_of
 
 Row: TypeAlias = dict[str, Any]
 Link: TypeAlias = Callable[[Row], "str | None"]
@@ -65,8 +66,8 @@ class Cell:
     @property
     def state(self) -> str | None:
         """The colour of a word that says how something stands; None: it is no such word."""
-        word = self.text.removeprefix("assumed ").removeprefix("probably ").partition(" (")[0]
-        return word if word in _STATES else None
+        marks = marks_of(self.text)
+        return marks if marks.partition(" ")[0] in _STATES else None
 
 
 @dataclass(slots=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
 from gateway.http.dashboard import charts
-from gateway.http.dashboard.figures import UNKNOWN, percent, seconds
+from gateway.http.dashboard.figures import UNKNOWN, ago, percent, seconds, when
 from gateway.http.dashboard.over_time import colours
 from gateway.http.dashboard.tables import Column, Row, Table
 
@@ -26,6 +27,7 @@ def section(found: Sequence[Row]) -> dict[str, Any]:
         "survival": [_survival(curves, kinds, size) for size in _SIZES] if curves else [],
         "reliability": [_reliability(tested, kinds, size) for size in _SIZES] if tested else [],
         "points": Table("Chance to be still warm, by idle time", _POINTS, _points(curves)),
+        "quality": Table("How good the predictions were", _QUALITY, tested),
         "bins": Table("Predictions and what came of them", _BINS, _bins(tested)),
         "kinds": [(kind, name) for name, kind in kinds.items()],
     }
@@ -112,22 +114,62 @@ def _behind(row: Row) -> str:
     return "operations?" + urlencode({"deployment": row["deployment"]})
 
 
+def _when(text: str | None) -> str:
+    return "never" if text is None else when(text)
+
+
 def _score(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.4f}"
 
 
+def seen_text(last: dict[str, Any] | None, now: datetime) -> str:
+    """What a word rests on, and how old that is."""
+    if last is None:
+        return "nothing of it was seen yet"
+    how = {"attempt": "by an attempt", "probe": "asked", "process": "run by the gateway"}
+    return f"seen {last['state']} {ago(last['at'], now)}, {how[last['by']]}"
+
+
+def _last(name: str) -> Column:
+    return Column(
+        f"last_seen_{name}",
+        lambda row: row["last_seen"] and row["last_seen"][name],
+        is_number=False,
+    )
+
+
+LAST_SEEN = tuple(_last(name) for name in ("state", "by", "at"))
+_VERDICTS = {
+    None: UNKNOWN,
+    "too_few": "too few to tell",
+    "within_chance": "no more than chance",
+    "beyond_chance": "more than chance",
+}
 _NOW = (
     Column("deployment", lambda row: row["deployment"], link=_behind, is_number=False),
     _text("stands"),
+    Column(
+        "last_seen", lambda row: row["last_seen"] and row["last_seen"]["at"], _when, is_number=False
+    ),
     _share("p_warm"),
     Column(
         "keep_alive_p50_seconds", lambda row: row["keep_alive"]["p50_seconds"], seconds, _behind
     ),
     Column("observed", lambda row: row["keep_alive"]["observed"], link=_behind),
     *(_boot(name) for name in ("p50", "p90", "p99")),
+)
+_QUALITY = (
+    _text("deployment"),
     Column("predictions", lambda row: row["calibration"]["predictions"], link=_behind),
     Column("brier_score", lambda row: row["calibration"]["brier_score"], _score, _behind),
     Column("calibration_error", lambda row: row["calibration"]["error"], percent, _behind),
+    Column("error_by_chance", lambda row: row["calibration"]["error_by_chance"], percent, _behind),
+    Column(
+        "verdict",
+        lambda row: row["calibration"]["verdict"],
+        lambda said: _VERDICTS[said],
+        is_number=False,
+    ),
 )
 _POINTS = (
     _text("deployment"),
@@ -139,5 +181,5 @@ _BINS = (
     _text("deployment"),
     *(_edge(name, percent) for name in ("from", "to")),
     Column("count", lambda row: row["count"], link=_behind),
-    *(_share(name) for name in ("predicted", "happened")),
+    *(_share(name) for name in ("predicted", "happened", "low", "high")),
 )

@@ -8,7 +8,9 @@ from pydantic import Field
 
 from gateway.http.openapi.base import Count, Instant, Page, Seconds, Share, Shown, Usd
 from gateway.settings import Per, Scope
+from gateway.warmth.calibration import Verdict as CalibrationVerdict
 from gateway.warmth.outlook import State
+from gateway.warmth.stand import SeenBy, SeenState
 
 
 class LastError(Shown):
@@ -18,6 +20,18 @@ class LastError(Shown):
     """The class of the error."""
     at: Instant
     """When (RFC 3339, UTC)."""
+
+
+class LastSeen(Shown):
+    """A state that was seen, and no belief."""
+
+    state: SeenState
+    """How it stood then."""
+    by: SeenBy
+    """What showed it: an ``attempt``, by its work or its boot; a ``probe``, its provider's answer
+    to a question; the ``process`` that the gateway runs itself."""
+    at: Instant
+    """When (RFC 3339, UTC). What is seen all the time: now."""
 
 
 class DeploymentShown(Shown):
@@ -44,9 +58,12 @@ class DeploymentShown(Shown):
     can_be_warmed: bool
     """Whether its provider has a way to do that."""
     state: State
-    """Whether it is up, as far as is known; ``unknown`` where there is nothing but a guess."""
+    """What is likeliest; ``unknown`` where there is nothing but a guess."""
     stands: str
-    """In words, with how sure it is: ``warm (90 %)``, ``probably off``, ``assumed off``."""
+    """In words: the state alone where it was seen and is at least 95 % sure, ``likely warm`` or
+    ``likely off`` where that is believed."""
+    last_seen: LastSeen | None
+    """When its state was seen last; null: never."""
     p_warm: Share | None
     """The chance that a call waits for no boot, 0 to 1; null: nobody knows."""
     p_warm_evidence: Literal["kept", "supervised"] | None
@@ -153,6 +170,10 @@ class ReliabilityBin(Shown):
     """Their mean; null: there were none."""
     happened: Share | None
     """How often it was warm; null: there were none."""
+    low: Share | None
+    """The lower end of that one's 95 % interval, 0 to 1."""
+    high: Share | None
+    """The upper end, 0 to 1."""
 
 
 class Calibration(Shown):
@@ -164,6 +185,12 @@ class Calibration(Shown):
     """Mean squared error of the chance; null: there were none."""
     error: float | None
     """Mean distance between chance and frequency; null: there were none."""
+    error_by_chance: float | None
+    """What that comes to at most, in 95 of 100 times, where all chances are right and outcomes fall
+    as they do; null: there were none."""
+    verdict: CalibrationVerdict | None
+    """``beyond_chance``: the error is larger; ``within_chance``: it is not, and would have shown
+    from 0.05 on; ``too_few``: it is not, and would not have; null: there were none."""
     reliability: list[ReliabilityBin]
     """The same by chance."""
 
@@ -193,9 +220,12 @@ class WarmthRow(Shown):
     provider: str
     """Whose it is."""
     state: State
-    """Whether it is up, as far as is known; ``unknown`` where there is nothing but a guess."""
+    """What is likeliest; ``unknown`` where there is nothing but a guess."""
     stands: str
-    """In words, with how sure it is: ``warm (90 %)``, ``probably off``, ``assumed off``."""
+    """In words: the state alone where it was seen and is at least 95 % sure, ``likely warm`` or
+    ``likely off`` where that is believed."""
+    last_seen: LastSeen | None
+    """When its state was seen last; null: never."""
     p_warm: Share | None
     """The chance that a call waits for no boot, 0 to 1; null: nobody knows."""
     p_warm_evidence: Literal["kept", "supervised"] | None

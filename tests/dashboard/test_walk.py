@@ -35,6 +35,12 @@ PAGES = {name: ASKED.get(name, name) for name in _BUILD} | {
     "nothing-there": "nothing",
 }
 _TOO_WIDE = "document.scrollingElement.scrollWidth > innerWidth"
+# Tables that have to be moved sideways to be read; on a phone those that are no cards may.
+_SIDEWAYS = """
+JSON.stringify([...document.querySelectorAll('.scroll')]
+  .filter((box) => innerWidth === 1024 && box.scrollWidth > box.clientWidth)
+  .map((box) => box.getAttribute('aria-label')))
+"""
 _ONE_DRAWING = """
 [...document.querySelectorAll('main svg.wide, main div.wide')]
   .every((one) => (one.getClientRects().length > 0) === (innerWidth > 900))
@@ -103,6 +109,7 @@ def look(browser: Browser, url: str, name: str, *, width: int, dark_too: bool = 
     browser.open(url)
     assert browser.value("document.querySelectorAll('h1').length") == 1, name
     assert not browser.value(_TOO_WIDE), name
+    assert json.loads(browser.value(_SIDEWAYS)) == [], name
     assert browser.value(_ONE_DRAWING), name
     assert json.loads(browser.value(_UNREADABLE)) == [], name
     browser.screenshot(PICTURES / f"{name}-{width}-light.png")

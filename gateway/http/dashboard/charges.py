@@ -53,19 +53,31 @@ def _none(value: Any) -> str:
 
 
 _COLUMNS = (
-    Column("start_time", lambda row: row["start_time"], when, is_number=False, title="from (UTC)"),
+    Column(
+        *("start_time", lambda row: row["start_time"], when, _operation),
+        is_number=False,
+        title="from (UTC)",
+    ),
     Column("kind", lambda row: row["kind"], is_number=False),
     Column(
         "deployment", lambda row: row["deployment"], link=_deployment, is_number=False, is_long=True
     ),
     Column("rule", lambda row: row["rule"], is_number=False, is_long=True),
-    Column("stay", lambda row: row["stay"], _none, is_number=False, is_extra=True),
+    Column("stay", lambda row: row["stay"], _none, is_number=False, is_extra=True, is_aside=True),
     Column("seconds", lambda row: row["seconds"], seconds, is_label=True, title="for"),
-    Column("quantity", lambda row: row["quantity"], _none, is_label=True),
-    Column("unit_price_usd", lambda row: row["unit_price_usd"], usd, _price, is_extra=True),
+    Column("quantity", lambda row: row["quantity"], _none, is_label=True, is_aside=True),
+    Column(
+        *("unit_price_usd", lambda row: row["unit_price_usd"], usd, _price),
+        is_extra=True,
+        is_aside=True,
+    ),
     Column("cost_usd", lambda row: row["cost"]["total_usd"], usd, is_label=True),
     Column("cost_status", lambda row: row["cost"]["status"], is_number=False),
     Column("price_id", lambda row: row["price_id"], _none, _price, is_number=False, is_long=True),
-    Column("operation", lambda row: row["operation_id"], _none, _operation, is_number=False),
-    Column("id", lambda row: row["id"], is_number=False, is_extra=True),
+    Column(
+        *("operation", lambda row: row["operation_id"], _none, _operation),
+        is_number=False,
+        is_aside=True,
+    ),
+    Column("id", lambda row: row["id"], is_number=False, is_extra=True, is_aside=True),
 )

@@ -110,9 +110,9 @@ _LIST = (
         "first_output_seconds", lambda row: row["timing"]["first_output_seconds"], seconds, _link
     ),
     Column("total_seconds", lambda row: row["timing"]["total_seconds"], seconds, _link),
-    Column("attempts", lambda row: len(row["attempts"]), link=_link, is_extra=True),
-    Column("tags", _tags, is_number=False, is_long=True, is_extra=True),
-    Column("id", lambda row: row["id"], is_number=False, is_extra=True),
+    Column("attempts", lambda row: len(row["attempts"]), link=_link, is_extra=True, is_aside=True),
+    Column("tags", _tags, is_number=False, is_long=True, is_extra=True, is_aside=True),
+    Column("id", lambda row: row["id"], is_number=False, is_extra=True, is_aside=True),
 )
 
 
@@ -157,8 +157,8 @@ _TIMING = (
     Column("deployment", lambda row: row["deployment"], is_number=False),
     Column("status", lambda row: row["status"], is_number=False),
     Column("error", lambda row: row["error"], _none, is_number=False),
-    Column("begun at", lambda row: row["begun_at"], when, is_number=False),
-    Column("held", lambda row: row["held"], _held, _row("held_seconds")),
+    Column("begun at", lambda row: row["begun_at"], when, is_number=False, is_aside=True),
+    Column("held", lambda row: row["held"], _held, _row("held_seconds"), is_aside=True),
     _seconds("queue", "queue", "queue_seconds"),
     _seconds("boot", "boot", "boot_seconds"),
     _seconds("wait (both)", "wait", "wait_seconds"),
@@ -167,7 +167,7 @@ _TIMING = (
     _seconds("total", "total", "total_seconds"),
     Column("start", lambda row: row["verdict"], is_number=False),
     Column("evidence", lambda row: row["evidence"], _none, is_number=False),
-    Column("attempt", lambda row: row["attempt"], is_number=False),
+    Column("attempt", lambda row: row["attempt"], is_number=False, is_aside=True),
 )
 
 

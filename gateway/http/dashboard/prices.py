@@ -70,9 +70,9 @@ _COLUMNS = (
     Column("rates", lambda row: row["rates"], _rounded, is_number=False, is_long=True),
     Column("billed", lambda row: row["billed"], is_number=False, is_long=True),
     Column("in_force", lambda row: row["in_force"], is_number=False),
-    Column("origin", lambda row: row["origin"], is_number=False, is_extra=True),
+    Column("origin", lambda row: row["origin"], is_number=False, is_extra=True, is_aside=True),
     Column("checked_on", lambda row: row["checked_on"], is_number=False),
-    Column("age_days", lambda row: row["age_days"], is_label=True, is_extra=True),
+    Column("age_days", lambda row: row["age_days"], is_label=True, is_extra=True, is_aside=True),
     Column(
         "deployments",
         lambda row: ", ".join(row["deployments"]),
@@ -80,5 +80,11 @@ _COLUMNS = (
         is_number=False,
         is_long=True,
     ),
-    Column("source", lambda row: row["source"], is_number=False, is_long=True, is_extra=True),
+    Column(
+        *("source", lambda row: row["source"]),
+        is_number=False,
+        is_long=True,
+        is_extra=True,
+        is_aside=True,
+    ),
 )

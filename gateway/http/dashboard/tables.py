@@ -38,6 +38,8 @@ class Column:
     """A number with no rows behind it: it is of the row itself, tells rows apart, or was set."""
     is_extra: bool = False
     """Left out on a phone, where each row is a card."""
+    is_aside: bool = False
+    """Left out, and named, between a phone and a wide screen: the page behind the row has it."""
     is_spare: bool = False
     """Drawn only where a row has something there that is known and not 0. CSV has it always."""
     is_plain: bool = False
@@ -87,6 +89,10 @@ class Table:
         """The columns that are drawn."""
         return [one for one in self.columns if not one.is_spare or self._has_any(one)]
 
+    def asides(self) -> list[str]:
+        """Heads of those that are left out where there is little room."""
+        return [one.head for one in self.shown() if one.is_aside]
+
     def _has_any(self, column: Column) -> bool:
         values = [column.value(row) for row in self.rows]
         return any(value is not None and Decimal(value) for value in values)
@@ -115,6 +121,8 @@ def _cell(column: Column, row: Row) -> Cell:
         kinds.append("label")
     if column.is_plain:
         kinds.append("plain")
+    if column.is_aside:
+        kinds.append("aside")
     if column.is_extra or not text:
         kinds.append("extra" if text else "extra blank")
     if text == UNKNOWN:

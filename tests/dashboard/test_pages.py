@@ -257,14 +257,11 @@ def test_warmth_is_that_of_the_api(shown: Gateway, ids: dict[str, str]) -> None:
     assert "Still warm after so long idle" in only and only.count("<polyline") >= 2
     assert "Still warm" not in page_of(shown, "/cold-starts", deployment="unpriced")
     (quality,) = csv_of(shown, "cold-starts", rows="quality")
-    told_of = found["seconds"]["calibration"]
-    names = ("predictions", "brier_score", "error_by_chance", "verdict")
-    assert [quality[name] for name in names] == [str(told_of[name]) for name in names]
-    assert quality["calibration_error"] == str(told_of["error"])
-    assert quality["verdict"] == "too_few" and "too few to tell" in only
+    for name in ("predictions", "error_by_chance", "verdict"):
+        assert quality[name] == str(found["seconds"]["calibration"][name])
     (bins,) = csv_of(shown, "cold-starts", rows="calibration")
     (same,) = [one for one in found["seconds"]["calibration"]["reliability"] if one["count"]]
-    assert bins["predicted"] == str(same["predicted"]) and bins["low"] == str(same["low"])
+    assert (bins["predicted"], bins["low"]) == (str(same["predicted"]), str(same["low"]))
 
 
 def test_requests_replayed_under_each_policy(shown: Gateway, ids: dict[str, str]) -> None:

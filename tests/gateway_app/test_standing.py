@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -54,6 +56,12 @@ def words(gateway: Gateway) -> dict[str, str]:
         assert {row[name]: row["stands"] for row in found} == standing
     text = gateway.http.get("/dashboard").text
     assert all(f">{word}<" in text for word in standing.values())
+    # The summary claims no more than the rows, and names nothing that is not there.
+    counted = re.findall(r'<span class="word [a-z ]+">(\d+) ([a-z ]+)</span>', text)
+    assert {word: int(number) for number, word in counted} == Counter(standing.values())
+    states = gateway.http.get("/metrics").text
+    for name, word in standing.items():
+        assert f'gateway_deployment_state{{deployment="{name}",state="{word}"}} 1' in states
     return standing
 
 
@@ -64,6 +72,8 @@ def test_before_anybody_has_asked(gateway: Gateway) -> None:
         "tokens": "likely warm",  # who sells tokens has machines that run for everybody
         "guess": "unknown",
     }
+    page = gateway.http.get("/dashboard").text
+    assert "seen off now, run by the gateway" in page and "nothing of it was seen yet" in page
     rows = told(gateway)
     assert (rows["engine"]["state"], rows["engine"]["p_warm_evidence"]) == ("off", "supervised")
     assert rows["guess"]["p_warm"] is rows["guess"]["boot_seconds"] is None
@@ -88,4 +98,6 @@ def test_an_answer_that_proves_it_is_worth_more_than_a_price(gateway: Gateway) -
         "tokens", (Started("i", "scale_state"), Delta("hi"), Finished(("stop",), Usage(1, 2)))
     )
     gateway.answer("tokens")
-    assert told(gateway)["tokens"]["stands"] == "warm"
+    eventually(lambda: told(gateway)["engine"]["stands"] == "off")
+    assert words(gateway)["tokens"] == "warm"
+    assert re.search("seen warm (now|. s ago), by an attempt", gateway.http.get("/dashboard").text)

@@ -79,6 +79,7 @@ class EventStream(Response):
         loop = asyncio.get_running_loop()
         follower = self._follower or self._log.follow()
         left = whole = False
+        follows = True
 
         async def watch() -> None:
             nonlocal left
@@ -90,6 +91,18 @@ class EventStream(Response):
 
         async def write(body: bytes, *, more: bool = True) -> None:
             await send({"type": "http.response.body", "body": body, "more_body": more})
+
+        async def relay(body: bytes) -> bytes:
+            """Send it while the client's time lasts; what could not be sent, as it reads slowly."""
+            if self._cut_at == math.inf:
+                await write(body)
+                return b""
+            try:
+                async with asyncio.timeout_at(self._cut_at):
+                    await write(body)
+            except TimeoutError:
+                return body
+            return b""
 
         watcher = loop.create_task(watch())
         alarm: asyncio.TimerHandle | None = None
@@ -104,23 +117,26 @@ class EventStream(Response):
             if self._first:
                 await write(self._first)
             due = loop.time() + self._keep_alive_seconds
+            unsent = b""
             while not left:
+                last = b"" if self._log.closed else self._cut()
+                if last:
+                    whole, follows = True, False  # it has been told
+                    follower.leave()  # one who reads slowly holds up nobody from now on
+                    await write(unsent + last, more=False)
+                    return
                 batch = follower.take()
                 if batch:
-                    rendered = self._render(batch)
+                    rendered = unsent + self._render(batch)
                     if rendered:
-                        await write(rendered)
+                        unsent = await relay(rendered)
                         due = loop.time() + self._keep_alive_seconds
                 elif self._log.closed:
-                    await write(self._finish(), more=False)
+                    await write(unsent + self._finish(), more=False)
                     whole = True
                     return
-                elif last := self._cut():
-                    whole = True  # it has been told
-                    await write(last, more=False)
-                    return
                 elif loop.time() >= due:
-                    await write(KEEP_ALIVE)
+                    unsent = await relay(unsent + KEEP_ALIVE)
                     due = loop.time() + self._keep_alive_seconds
                 else:
                     if alarm is None:
@@ -129,7 +145,8 @@ class EventStream(Response):
         finally:
             if not (left or whole):
                 self._gone()  # nobody hears the rest
-            follower.leave()
+            if follows:
+                follower.leave()
             watcher.cancel()
             if alarm is not None:
                 alarm.cancel()

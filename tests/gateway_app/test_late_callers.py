@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +15,11 @@ import httpx
 import openai
 import pytest
 
+from gateway.clock import Clock
 from gateway.execution.run import Run
 from providers.contract import Booting, Delta, Finished, Started, Usage
 from providers.testing import Until, Wait
-from tests.gateway_app.conftest import configuration
+from tests.gateway_app.conftest import KEYS, configuration
 from tests.gateway_app.gateways import Event, Gateway, eventually, running_gateway
 
 BOOT = Booting("process_started", True)
@@ -260,6 +262,49 @@ def test_one_whose_turn_comes_before_it_is_back(tmp_path: Path) -> None:
         eventually(lambda: gateway.running() == 0)
         assert gateway.scripts.calls("plain")[2].outcome == "cancelled"
         assert gateway.operation(operation_id)["status"] == "cancelled"
+
+
+def test_what_is_parked_is_for_the_same_call_of_the_same_key(locked: Gateway) -> None:
+    """Whatever the SDK counts: another body, or another key, is another operation."""
+    boot = Gated(locked)
+    locked.scripts.only("plain", (BOOT, boot.step, *END), END)
+    calls = [("app", "same"), ("app", "another"), ("other", "same")]
+
+    def ask(name: str, question: str) -> httpx.Response:
+        key = {"authorization": f"Bearer {KEYS[name][0]}", "x-stainless-retry-count": "1"}
+        return locked.http.post("/v1/generate", json=body(question), headers=key)
+
+    ids = [told(ask(*call)) for call in calls]
+    assert len(set(ids)) == 3
+    assert told(ask(*calls[0])) == ids[0]
+    boot.ends()
+    assert [ask(*call).json()["id"] for call in calls] == ids
+    assert len(locked.scripts.calls("plain")) == 3
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+def test_the_wall_clock_is_set_while_callers_wait(tmp_path: Path, hours: int) -> None:
+    """Their time is measured by another one, and so are the seconds that are booked."""
+    moved_us = 0
+    clock = Clock(wall_us=lambda: time.time_ns() // 1000 + moved_us)
+    tree = configuration("http://127.0.0.1:9")
+    with running_gateway(tree, tmp_path, clock=clock) as gateway, ThreadPoolExecutor(3) as pool:
+        boot = Gated(gateway)
+        gateway.scripts.only("plain", (BOOT, boot.step, *END), END)
+        stays = pool.submit(gateway.answer, "plain")
+        eventually(lambda: gateway.get("/v1/deployments")["data"][0]["state"] == "booting")
+        began = time.monotonic()
+        waits = pool.submit(gateway.http.post, "/v1/generate", json=body("waits"))
+        eventually(lambda: gateway.running() == 2)
+        moved_us = hours * 3_600_000_000
+        operation_id = told(waits.result())
+        assert 0.3 <= time.monotonic() - began < 10
+        assert told(gateway.http.post("/v1/generate", json=body("waits"))) == operation_id
+        boot.ends()
+        timing = stays.result()["timing"]
+        assert 0 < timing["boot_seconds"] <= timing["total_seconds"] < 60
+        assert gateway.http.post("/v1/generate", json=body("waits")).json()["id"] == operation_id
+        assert len(gateway.scripts.calls("plain")) == 2
 
 
 def test_the_next_gateway_gives_each_answer_to_one_who_has_not_had_it(tmp_path: Path) -> None:

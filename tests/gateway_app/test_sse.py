@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
@@ -26,18 +28,24 @@ def test_a_bare_frame() -> None:
     assert frame([1]) == b"data: [1]\n\n"
 
 
+async def nothing() -> None:
+    pass
+
+
 class Client:
     """What the server sends; ``leave`` is hanging up."""
 
     def __init__(self) -> None:
         self.sent: list[dict[str, Any]] = []
         self.left = asyncio.Event()
+        self.reads: Callable[[], Awaitable[object]] = nothing
 
     async def receive(self) -> dict[str, Any]:
         await self.left.wait()
         return {"type": "http.disconnect"}
 
     async def send(self, message: Any) -> None:
+        await self.reads()
         self.sent.append(message)
 
     @property
@@ -48,16 +56,21 @@ class Client:
 class Served:
     """An event stream that a client is being sent."""
 
-    def __init__(self, keep_alive_seconds: float = 60.0, render: Any = None) -> None:
+    def __init__(
+        self, keep_alive_seconds: float = 60.0, render: Any = None, seconds: float = math.inf
+    ) -> None:
         self.log = EventLog(1 << 20)
         self.client = Client()
         self.gone = 0
+        self.until = asyncio.get_running_loop().time() + seconds
         stream = EventStream(
             self.log,
             render=render or self.render,
             finish=lambda: b"END",
             gone=self.leave,
             keep_alive_seconds=keep_alive_seconds,
+            cut=self.cut,
+            cut_at=self.until,
             first=b"FIRST",
             headers={"x-request-id": "gen_1"},
         )
@@ -68,6 +81,9 @@ class Served:
 
     def leave(self) -> None:
         self.gone += 1
+
+    def cut(self) -> bytes:
+        return b"CUT" if asyncio.get_running_loop().time() >= self.until else b""
 
     def say(self, text: str) -> None:
         self.log.append(0.0, "att_1", Delta(text))
@@ -139,3 +155,33 @@ async def test_a_cancelled_answer_is_stopped() -> None:
     with pytest.raises(asyncio.CancelledError):
         await served.task
     assert served.gone == 1 and not served.log._followers
+
+
+async def test_time_ends_for_one_who_is_never_out_of_things_to_read() -> None:
+    served = Served(seconds=0.05)
+
+    async def reads() -> None:
+        served.say("a")  # there is more whenever a part has been read
+        await asyncio.sleep(0)
+
+    served.client.reads = reads
+    await asyncio.wait_for(served.task, 5)
+    assert served.client.body.endswith(b"aCUT") and served.gone == 0
+
+
+async def test_time_ends_for_one_who_does_not_read() -> None:
+    """It holds nobody up any more, and hears the rest without a gap once it does read."""
+    served = Served(seconds=0.05)
+    await turns()
+    reads = asyncio.Event()
+    served.client.reads = reads.wait
+    served.say("a" * 100)
+    await turns()
+    served.say("b" * (2 << 20))  # more than the log holds for it
+    room = asyncio.create_task(served.log.room())
+    await asyncio.wait_for(room, 5)
+    assert served.client.body == b"FIRST" and not served.log._followers
+    reads.set()
+    await served.task
+    assert served.client.body == b"FIRST" + b"a" * 100 + b"CUT"
+    assert [m for m in served.client.sent if not m.get("more_body", True)]

@@ -111,12 +111,15 @@ def _row(
 
     known = "0" if cost is None else known_usd(cost)
     per_hour = None if known is None else Decimal(known) * 60 / minutes
-    names = ("running", "queued", "p_warm", "expected_wait_seconds", "booting_left_seconds")
+    names = ("running", "queued", "queued_since", "p_warm", "expected_wait_seconds")
     return {
         **{name: found[name] for name in ("name", "provider", "provider_model", "hardware")},
         "state": found["state"],
         "stands": word_of(found),
-        **{name: found[name] for name in (*names, "warm_until", "last_seen")},
+        **{
+            name: found[name]
+            for name in (*names, "booting_left_seconds", "warm_until", "last_seen")
+        },
         "requests_per_minute": (0 if verdicts is None else verdicts["attempts"]) / minutes,
         "cold_rate": None if verdicts is None else verdicts["cold_rate"],
         "usd_per_hour": None if per_hour is None else f"{per_hour:.12f}",

@@ -60,6 +60,10 @@ def _head(seen: dict[str, Any], at: datetime, problem: str) -> Text:
     running, queued = (sum(row[name] for row in rows) for name in ("running", "queued"))
     head = Text(f"{seen['url']}  {at.astimezone():%H:%M:%S}  ", overflow="fold")
     head.append(f"{running} running, {queued} queued", "bold")
+    since = min((row["queued_since"] for row in rows if row["queued_since"]), default=None)
+    if since is not None:
+        waited = (at - datetime.fromisoformat(since)).total_seconds()
+        head.append(f", longest {short(waited)}", "bold")
     head.append(f"  rates of the last {seen['minutes']} min", "dim")
     if problem:
         head.append(f"\nNot live: {problem}; trying again.", "bold red")

@@ -73,6 +73,12 @@ class Sending(Attended):
         """How much longer the present wait may last; None: nobody knows."""
         return least_left_seconds(self.lanes) if self.waits_for_boot else None
 
+    @property
+    def held(self) -> Held | None:
+        """Its wait here for a place at a deployment, before an attempt; of two, the longer one."""
+        waits = [lane.held for lane in self.lanes if lane.held is not None]
+        return min(waits, key=lambda held: held.since, default=None)
+
     def explain(self, deployment: str, about: str, why: str) -> None:
         """Say with the choice what became of a deployment, while the first attempt runs."""
         self._explained.setdefault(deployment, {})[about] = why
@@ -110,8 +116,8 @@ class Sending(Attended):
             except GateFull:
                 come_back_seconds = target.waking.come_back_seconds(self.clock.monotonic())
                 return target, QueueFull(retry_after_seconds=come_back_seconds)
-            if held.moved_to is not None:
-                target = self._moved(held.moved_to)
+            if held.deployment != target.name:
+                target = self._moved(held.deployment)
         try:
             if held is not None and target.waking.cold and self._is_left_alone(target, others):
                 # It would wake it anew; those whom a boot has served before are let in.
@@ -130,7 +136,7 @@ class Sending(Attended):
     async def _wait_for_place(self, target: Target, lane: Lane, elsewhere: Sequence[str]) -> Held:
         """Until the deployment has a place, or has been woken. Raises GateFull."""
         lane.held = held = target.waking.join(
-            self.order.input_bytes, self._hear_of_boot, self.clock.monotonic, elsewhere
+            target.name, self.order.input_bytes, self._hear_of_boot, self.clock.monotonic, elsewhere
         )
         for waited_for in (target, target.boots_beside):  # either may be the one that is up first
             if waited_for is not None and waited_for.keeper is not None:

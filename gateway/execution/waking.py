@@ -48,14 +48,15 @@ class Held(Waiter):
     """One who waits for a place at a deployment; ``tell`` is called once, of a boot that is proved.
 
     ``boot``: the one that it waits for, or waited for; ``booked``: its row says so.
-    ``elsewhere``: other deployments that may serve it; ``moved_to``: the one that it waits at now.
+    ``deployment``: where it waits now; ``elsewhere``: others that may serve it.
     """
 
-    __slots__ = ("_waking", "booked", "boot", "elsewhere", "moved_to", "tell")
+    __slots__ = ("_waking", "booked", "boot", "deployment", "elsewhere", "tell")
 
     def __init__(
         self,
         waking: Waking,
+        deployment: str,
         size_bytes: int,
         tell: Callable[[Booting], None],
         monotonic: Callable[[], float],
@@ -63,8 +64,8 @@ class Held(Waiter):
     ) -> None:
         super().__init__(size_bytes, monotonic)
         self._waking = waking
+        self.deployment = deployment
         self.elsewhere = elsewhere
-        self.moved_to: str | None = None
         self.tell = tell
         self.boot: Boot | None = None
         self.booked = False
@@ -99,7 +100,7 @@ class Held(Waiter):
 
     def move(self, name: str, waking: Waking) -> None:
         """Wait at another deployment from now on."""
-        self._waking, self.moved_to = waking, name
+        self._waking, self.deployment = waking, name
 
     def book(self, row: AttemptRow) -> bool:
         """Write into a row the boot that was waited out before; False: there was none.
@@ -156,13 +157,14 @@ class Waking:
 
     def join(
         self,
+        deployment: str,
         size_bytes: int,
         tell: Callable[[Booting], None],
         monotonic: Callable[[], float],
         elsewhere: Collection[str] = (),
     ) -> Held:
-        """Stand in the queue for a place. Raises GateFull."""
-        held = Held(self, size_bytes, tell, monotonic, elsewhere)
+        """Stand in the queue for a place at this ``deployment``. Raises GateFull."""
+        held = Held(self, deployment, size_bytes, tell, monotonic, elsewhere)
         self._gate.join(held)
         if self.boot is not None:
             held.boot = self.boot

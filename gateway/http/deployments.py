@@ -145,6 +145,7 @@ def _shown(state: State, target: Target) -> dict[str, Any]:
         "closed": candidate.closed,
         "running": target.running,
         "queued": target.gate.queued,
+        "queued_since": instant(target.gate.queued_since, at, wall_us),
         "warming": target.name in state.warming,
         "can_be_warmed": isinstance(target.deployment, Warmable),
         **standing_json(target.warmth, outlook, at, wall_us),

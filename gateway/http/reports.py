@@ -18,6 +18,7 @@ from gateway.execution.run import Run
 from gateway.execution.sofar import so_far_json
 from gateway.http.doors import Caller
 from gateway.http.errors import HttpError
+from gateway.http.held import held_by_deployment, held_json
 from gateway.http.json import json_response
 from gateway.http.parameters import (
     CHARGES,
@@ -49,10 +50,18 @@ _LIMIT = re.compile(r"[0-9]{1,4}")
 async def operations(request: Request) -> Response:
     """Operations, newest first; a key sees its own.
 
-    A page may have fewer than ``limit``, or none: go on until ``next_cursor`` is null.
+    A page may have fewer than ``limit``, or none: go on until ``next_cursor`` is null. Operations
+    that the gateway holds back have no attempt yet, and so no row: ``held`` counts them, whatever
+    the filters and the range.
     """
     return await _report(
-        request, lambda reports, query: reports.operations(query), OPERATIONS, only=OF_OPERATIONS
+        request,
+        lambda reports, query: reports.operations(query),
+        OPERATIONS,
+        only=OF_OPERATIONS,
+        now=lambda state, caller: {
+            "held": held_by_deployment(state.executor.runs.values(), caller.sees_only)
+        },
     )
 
 
@@ -158,7 +167,10 @@ async def find_operation(state: State, caller: Caller, operation_id: str) -> dic
     if run is not None and _may_see(caller, run.order.key_id):
         choice = run.choice()
         told = {**live_operation(run), "so_far": so_far_json(run)}
-        return told if choice is None else {**told, "candidates": choice}
+        for name, value in (("held", held_json(run)), ("candidates", choice)):
+            if value is not None:
+                told[name] = value
+        return told
     fresh = await caught_up(state)
     found = await asyncio.to_thread(state.reports().operation, operation_id, caller.sees_only)
     if found is not None:
@@ -189,6 +201,7 @@ async def _report(
     takes: Sequence[Parameter],
     only: Sequence[str] = (),
     scopes: Sequence[Scope] = ("generate", "reports"),
+    now: Callable[[State, Caller], dict[str, Any]] = lambda state, caller: {},
 ) -> Response:
     state = state_of(request)
     caller = state.keyring.admit(request.headers, *scopes)
@@ -200,7 +213,7 @@ async def _report(
         raise HttpError(400, "invalid_value", error.message, param=error.param) from None
     if not fresh:
         answer["as_of"] = await asyncio.to_thread(state.reports().as_of)
-    return json_response(answer)
+    return json_response({**answer, **now(state, caller)})
 
 
 def query_of(

@@ -74,6 +74,11 @@ class Gate(Generic[Queued]):
         return len(self._waiting)
 
     @property
+    def queued_since(self) -> float | None:
+        """When the one who waits longest began to, by its clock; None: nobody waits."""
+        return min((waiter.since for waiter in self._waiting), default=None)
+
+    @property
     def full(self) -> bool:
         """Whether one who came now would have to wait."""
         return self.held >= self._width or bool(self._waiting)

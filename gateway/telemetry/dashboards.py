@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.telemetry.definitions import BY_NAME
-from gateway.telemetry.queries import average, increase, quantile, rate, total
+from gateway.telemetry.queries import average, increase, quantile, rate, series, total
 
 _SCHEMA = 39  # Grafana 10 and newer
 _WINDOW = "$__rate_interval"
@@ -100,6 +100,11 @@ _OVERVIEW = Dashboard(
         Panel(
             "Waiting for a place",
             {total("gateway_deployment_queued", ("deployment",), _DEPLOYMENT): "{{deployment}}"},
+        ),
+        Panel(
+            "The longest of these waits",
+            {series("gateway_deployment_queued_longest_seconds", _DEPLOYMENT): "{{deployment}}"},
+            "s",
         ),
         Panel(
             "Tokens",

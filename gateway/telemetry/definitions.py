@@ -141,6 +141,11 @@ DEFINITIONS: tuple[Definition, ...] = (
     _now("deployment_running", ("deployment",), "Attempts running at a deployment."),
     _now("deployment_queued", ("deployment",), "Operations waiting for a place at a deployment."),
     _now(
+        "deployment_queued_longest_seconds",
+        ("deployment",),
+        "How long the first of them has waited; no series where nobody waits.",
+    ),
+    _now(
         "deployment_state",
         ("deployment", "state"),
         "1 for how a deployment stands now: warm, likely warm, booting, likely off, off or "

@@ -55,6 +55,11 @@ def _targets(now: Moment) -> dict[str, Values]:
     return {
         "gateway_deployment_running": [((t.name,), t.running) for t in targets],
         "gateway_deployment_queued": [((t.name,), t.gate.queued) for t in targets],
+        "gateway_deployment_queued_longest_seconds": [
+            ((t.name,), max(0.0, now.at - since))
+            for t in targets
+            if (since := t.gate.queued_since) is not None
+        ],
         "gateway_deployment_state": states,
         "gateway_deployment_warm_probability": [((n,), seen.p_warm) for n, seen in known.items()],
         "gateway_deployment_expected_boot_seconds": [

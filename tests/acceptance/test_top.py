@@ -157,6 +157,9 @@ def test_on_a_terminal(running: Gateway, terminals: dict[int, Terminal]) -> None
         for terminal in terminals.values():
             until(lambda shown=terminal: "1 running" in shown.seen())  # type: ignore[misc]
             assert re.search(r"^tokens .*booting +\d+s", terminal.seen(), re.MULTILINE)
+        with running.streaming("tokens"):
+            for terminal in terminals.values():
+                until(lambda shown=terminal: "1 queued, longest " in shown.seen())  # type: ignore[misc]
     until(lambda: "0 running" in terminals[80].seen())
     running.stop()
     until(lambda: "Not live: no answer from" in terminals[80].seen())

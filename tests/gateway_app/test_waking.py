@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -104,6 +106,38 @@ def test_one_wakes_it_and_the_others_wait_without_an_attempt(cold: Cold) -> None
             assert row["cost_pico_usd"] < row["boot_seconds"] * 1e12
         else:
             assert row["held_seconds"] is None
+
+
+def test_lists_say_who_is_held_though_no_row_does(cold: Cold) -> None:
+    gateway = cold.gateway
+    first = cold.wakes()
+    assert gateway.get("/v1/operations")["held"] == []
+    with gateway.streaming(cold.name) as response:
+        events = events_of(response)
+        held = wait_for_event(events, "created").data["id"]
+        others = [cold.asks() for _ in range(2)]
+        cold.queued(3)
+        told = gateway.operation(held)
+        since = told["held"]["since"]
+        assert told["held"] == {"deployment": cold.name, "waits_for": "boot", "since": since}
+        assert told["created_at"] <= since
+        listed = gateway.get("/v1/operations", status="succeeded")
+        assert listed["held"] == [{**told["held"], "operations": 3}]
+        assert held not in {operation["id"] for operation in listed["data"]}
+        seen = [datetime.fromisoformat(x) for x in (since, cold.state()["queued_since"])]
+        assert abs((seen[0] - seen[1]).total_seconds()) < 1
+        metrics = gateway.http.get("/metrics").text
+        longest = f'gateway_deployment_queued_longest_seconds{{deployment="{cold.name}"}} '
+        (line,) = (x for x in metrics.splitlines() if x.startswith(longest))
+        assert 0 < float(line.removeprefix(longest)) < 60
+        page = gateway.http.get("/dashboard").text
+        assert "held, waits for a boot" in page and re.search(r"since \d\d:\d\d:\d\d", page)
+        page = gateway.http.get("/dashboard/operations").text
+        assert f"3 held for {cold.name} since " in page
+    cold.ready()
+    assert {caller.result().status_code for caller in (first, *others)} == {200}
+    assert gateway.get("/v1/operations")["held"] == []
+    assert cold.state()["queued_since"] is None
 
 
 def test_the_answer_tells_of_the_wait_as_what_it_was(cold: Cold) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import Request
 
 from gateway.clock import rfc3339
+from gateway.execution.run import Run
 from gateway.execution.sofar import so_far_json
 from gateway.http.dashboard import charts
 from gateway.http.dashboard.asking import Asked
@@ -19,6 +20,7 @@ from gateway.http.dashboard.view import View
 from gateway.http.dashboard.visits import Visit
 from gateway.http.dashboard.warmth import LAST_SEEN, seen_text
 from gateway.http.deployments import listed
+from gateway.http.held import held_json
 from gateway.http.reports import live_operation
 from gateway.pulse import BEAT_SECONDS, KEPT_SECONDS
 from gateway.warmth.standing import CORDONED, PAUSED, WORDS, marks_of, word_of
@@ -34,8 +36,7 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
         {
             **live_operation(run),
             "seconds": max(0.0, (now_us - run.received_at_us) / 1e6),
-            "doing": "waits for a boot" if run.waits_for_boot else "works",
-            "deployment": run.rows[-1].deployment if run.rows else None,
+            **_doing(run),
             "so_far": so_far_json(run) if number < _SHOWN else None,
         }
         for number, run in enumerate(reversed(state.executor.runs.values()))
@@ -110,6 +111,20 @@ def _stands(found: dict[str, Any], now: datetime) -> dict[str, Any]:
     return {**found, "marks": marks, "word": word, "seen": seen, "expected": expected}
 
 
+def _doing(run: Run) -> dict[str, Any]:
+    """What an operation does, and where; one that is held back has no attempt there yet."""
+    held = held_json(run)
+    if held is not None:
+        return {
+            "doing": f"held, waits for a {held['waits_for']}",
+            "deployment": held["deployment"],
+        }
+    return {
+        "doing": "waits for a boot" if run.waits_for_boot else "works",
+        "deployment": run.rows[-1].deployment if run.rows else None,
+    }
+
+
 def _start(so_far: dict[str, Any]) -> str:
     """An attempt that has not said whether it waits has no verdict yet."""
     return UNKNOWN if so_far["cold_start"] is None else str(so_far["cold_start"]["verdict"])
@@ -161,7 +176,7 @@ _DEPLOYMENTS = (
         Column(name, lambda row, name=name: row[name])  # type: ignore[misc]
         for name in ("running", "queued", "p_warm", "boot_seconds", "expected_wait_seconds")
     ),
-    _text("p_warm_evidence"),
+    *(_text(name) for name in ("queued_since", "p_warm_evidence")),
     *LAST_SEEN,
     Column("booting_left_seconds", lambda row: row["booting_left_seconds"]),
     _text("warm_until"),

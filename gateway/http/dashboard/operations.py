@@ -18,6 +18,7 @@ from gateway.http.dashboard.ledger_rows import anchor, columns_of
 from gateway.http.dashboard.tables import Column, Link, Table
 from gateway.http.dashboard.view import View, read
 from gateway.http.dashboard.visits import Visit
+from gateway.http.held import held_by_deployment
 from gateway.http.reports import find_operation
 from gateway.ledger.phases import since_dispatch
 from gateway.ledger.reports.row_filters import OF_OPERATIONS
@@ -51,6 +52,7 @@ async def build(visited: Visit, asked: Asked, request: Request) -> View:
         "older": older and asked.link(cursor=older),
         "newest": asked.link(cursor=None) if asked.one("cursor") else None,
         "as_of": as_of,
+        "held": held_by_deployment(visited.state.executor.runs.values(), visited.caller.sees_only),
         "facts": [] if sums is None or not _any(sums) else facts_of_operations(asked, sums),
     }
     return View("operations.html", shown, table)

@@ -222,6 +222,17 @@ class Error(Shown):
     """What went wrong."""
 
 
+class HeldShown(Shown):
+    """A wait at the gateway for a place at a deployment, before there is an attempt."""
+
+    deployment: str
+    """Where it will be sent."""
+    waits_for: Literal["boot", "place"]
+    """``boot``: it is off or boots, as far as is known; ``place``: all of its places are taken."""
+    since: Instant
+    """From when on."""
+
+
 class Underway(Shown):
     """An operation that runs, or one that ended before it had an attempt."""
 
@@ -235,6 +246,8 @@ class Underway(Shown):
     """When the request arrived."""
     so_far: SoFar | None = None
     """What it has cost until now."""
+    held: HeldShown | None = None
+    """Where the gateway holds it back, if it does."""
     candidates: list[CandidateShown] | None = None
     """Why it goes there, where there was a choice."""
     output: list[OutputPart] | None = None

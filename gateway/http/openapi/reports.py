@@ -16,12 +16,22 @@ from gateway.http.openapi.base import (
     Usd,
     UsdRange,
 )
-from gateway.http.openapi.operations import Operation
+from gateway.http.openapi.operations import HeldShown, Operation
 from gateway.ledger.rows import ChargeKind, CostStatus
+
+
+class HeldCount(HeldShown):
+    """Operations that the gateway holds back at this moment, for one deployment."""
+
+    operations: Count
+    """How many; ``since``: from when on the first of them waits."""
 
 
 class Operations(Page[Operation]):
     """Operations, newest first."""
+
+    held: list[HeldCount]
+    """Those without an attempt yet; a key sees its own. Filters and range do not touch it."""
 
 
 class ChargeCost(Shown):

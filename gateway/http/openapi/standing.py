@@ -52,7 +52,9 @@ class DeploymentShown(Shown):
     running: Count
     """Attempts that run there."""
     queued: Count
-    """Attempts that wait at the gateway for a place there."""
+    """Operations that wait at the gateway for a place there."""
+    queued_since: Instant | None
+    """From when on the first of them does (RFC 3339, UTC); null: none does."""
     warming: bool
     """Whether it is being booted without work."""
     can_be_warmed: bool

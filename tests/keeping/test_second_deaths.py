@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 
+from gateway.keeping.booking import book_slice
 from gateway.keeping.starting import keepers
+from gateway.keeping.stays import Slice
 from gateway.ledger.layout import database_path, journal_dir, journal_names
 from gateway.ledger.reading.unshipped import Unshipped
 from gateway.ledger.reports.reports import Reports
+from gateway.ledger.stay_rules import REST, UNUSED
 from gateway.registry import Registry
 from providers.toolkit.http import open_http
 from tests.keeping.lives import (
@@ -102,6 +105,22 @@ def test_a_death_between_an_attempt_and_the_booking_of_what_it_ended(
         died_us = loop.now_us
         found = [await booked(loop, left, kind, died_us) for left in deaths(first, before + 1)]
         assert len(found) > 1 and all(one == found[-1] for one in found)
+
+    run(main, TEN_US)
+
+
+def test_a_wait_for_a_boot_ahead_that_is_booked_ends_no_work(tmp_path: Path) -> None:
+    """One has waited and ended, another goes on when death comes: it is held on."""
+
+    async def main(loop: VirtualLoop) -> None:
+        async with life(loop, tmp_path, dies=True, ships=False) as one:
+            await idles(one)
+            await one.until(DIED_US)
+            one.begins()
+            rest = Slice(DIED_US, DIED_US + 1_000_000, REST, DIED_US)
+            book_slice(one.charging, one.target, rest)
+        *_, last = await booked(loop, tmp_path, Held, DIED_US)
+        assert (last["rule"], last["period_end_at_us"]) == (UNUSED, AGAIN_US)
 
     run(main, TEN_US)
 

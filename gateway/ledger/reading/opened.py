@@ -63,17 +63,17 @@ class Opened:
         """One decoded line more."""
         match said["kind"]:
             case "open":
-                self.opens(said["open"])
+                self.open(said["open"])
             case "charge":
                 charge = said["charge"]
                 place = (charge["kind"], charge["deployment"])
                 period_us = (charge["period_start_at_us"], charge["period_end_at_us"])
-                self.is_charged(place, period_us, charge["rule"])
+                self.charge(place, period_us, charge["rule"])
             case "begin":
                 attempt = said["attempt"]
-                self.is_used(attempt["deployment"], attempt["begun_at_us"])
+                self.begin(attempt["deployment"], attempt["begun_at_us"])
 
-    def opens(self, row: OpenCharge) -> None:
+    def open(self, row: OpenCharge) -> None:
         """Time costs from ``row.since_us`` on, or more is known of it."""
         place, said = (row.kind, row.deployment), replace(row, told_us=None, used_at_us=None)
         for told in (self.used, self.going):
@@ -91,7 +91,7 @@ class Opened:
         if row.until_us is not None and row.until_us <= known.since_us:
             del told[place]
 
-    def is_charged(self, place: Place, period_us: tuple[int, int], rule: str) -> None:
+    def charge(self, place: Place, period_us: tuple[int, int], rule: str) -> None:
         """Some of it is booked, or the last of it."""
         told = self.used if place in self.used else self.going
         known = told.get(place)
@@ -102,7 +102,7 @@ class Opened:
         else:
             del told[place]
 
-    def is_used(self, deployment: str, at_us: int) -> None:
+    def begin(self, deployment: str, at_us: int) -> None:
         """An attempt begins there."""
         known = self.going.get(("keep_warm", deployment))
         if known is not None and known.used_at_us is None and not known.row.works:

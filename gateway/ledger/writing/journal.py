@@ -127,7 +127,7 @@ class Journal:
             self._refused = True
             raise LedgerUnavailable from error
         self._open[row.attempt_id] = [body]
-        self._opened.is_used(row.deployment, row.begun_at_us)
+        self._opened.begin(row.deployment, row.begun_at_us)
 
     def accepted(self, attempt_id: str, upstream_id: str, at_us: int) -> None:
         """Record the provider's id of the job as soon as there is one."""
@@ -160,12 +160,12 @@ class Journal:
         """Record money that belongs to no single attempt."""
         self._keep(codec.charge_body(row))
         period_us = (row.period_start_at_us, row.period_end_at_us)
-        self._opened.is_charged((row.kind, row.deployment), period_us, row.rule)
+        self._opened.charge((row.kind, row.deployment), period_us, row.rule)
 
     def goes_on(self, row: OpenCharge) -> None:
         """Record, before it costs, that time is going to be charged; or until when it will be."""
         self._keep(codec.open_body(row))
-        self._opened.opens(row)
+        self._opened.open(row)
 
     async def durable(self) -> None:
         """Return when everything written is safe from a power loss, as far as was asked for.

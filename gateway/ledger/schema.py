@@ -17,7 +17,6 @@ from types import UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
     Boolean,
     Column,
@@ -29,15 +28,15 @@ from sqlalchemy import (
     Table,
     Text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeEngine
 
+from gateway.ledger.dialects import Json, index_some
 from gateway.ledger.rows import AttemptRow, ChargeRow
 
 SCHEMA_VERSION = 4
 
 metadata = MetaData()
-json_type = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+json_type = Json()
 
 _TYPES: dict[Any, TypeEngine[Any]] = {
     str: Text(),
@@ -74,22 +73,14 @@ charges = Table("charges", metadata, *_columns(ChargeRow, "charge_id"))
 
 # Reports go by the operation's time, so that the attempts of one operation are never parted.
 Index("attempts_by_time", attempts.c.operation_at_us, attempts.c.operation_id)
-_has_key = attempts.c.key_id.is_not(None)
-Index(
+index_some(
     "attempts_by_key",
     *(attempts.c.key_id, attempts.c.operation_at_us, attempts.c.operation_id),
-    sqlite_where=_has_key,
-    postgresql_where=_has_key,
+    where=attempts.c.key_id.is_not(None),
 )
 Index("attempts_by_operation", attempts.c.operation_id)
 Index("charges_by_time", charges.c.period_start_at_us)
-_has_attempt = charges.c.attempt_id.is_not(None)
-Index(
-    "charges_by_attempt",
-    charges.c.attempt_id,
-    sqlite_where=_has_attempt,
-    postgresql_where=_has_attempt,
-)
+index_some("charges_by_attempt", charges.c.attempt_id, where=charges.c.attempt_id.is_not(None))
 
 corrections = Table(
     "corrections",

@@ -17,9 +17,6 @@ from gateway.clock import rfc3339
 from gateway.errors import GatewayError
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.reports.views import usd_or_null
-from providers.contract import ProviderError
-
-_OUR_WORDS = (ProviderError, GatewayError, LedgerUnavailable)
 
 _LOGGED = (
     *(
@@ -82,12 +79,15 @@ class JsonFormatter(logging.Formatter):
 
 def _traceback(error: BaseException) -> str:
     """The last failure first, then what it came from."""
+    from providers.contract import ProviderError  # and pydantic, which the shipper never needs
+
+    our_words = (ProviderError, GatewayError, LedgerUnavailable)
     parts: list[str] = []
     seen: set[int] = set()
     while id(error) not in seen:
         seen.add(id(error))
         name = type(error).__qualname__
-        words = f": {error}" if isinstance(error, _OUR_WORDS) else ""
+        words = f": {error}" if isinstance(error, our_words) else ""
         parts.append(f"{name}{words}\n{''.join(traceback.format_tb(error.__traceback__))}")
         before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
         if before is None:

@@ -11,9 +11,9 @@ from typing import Any
 
 import orjson
 from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 
+from gateway.ledger.dialects import insert_for
 from gateway.ledger.months.archive import EVER_US, Archive, Snapshot, listed, month_of
 from gateway.ledger.schema import attempts, charges, corrections, overridden
 from gateway.ledger.shipping import spend_changes
@@ -35,7 +35,7 @@ class Applier:
     def __init__(self, dialect: Dialect, archive: Archive | None) -> None:
         self.archive = archive
         self.roller = Roller(dialect)
-        adding = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
+        adding = insert_for(dialect)
         replacing = adding(attempts)
         others = [column.name for column in attempts.columns if not column.primary_key]
         self.begin = BulkInsert(

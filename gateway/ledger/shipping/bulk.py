@@ -11,9 +11,11 @@ from operator import itemgetter
 from typing import Any
 
 import orjson
-from sqlalchemy import JSON, Connection, Dialect, Executable, Insert, Table
+from sqlalchemy import Connection, Dialect, Executable, Insert, Table
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
+
+from gateway.ledger.dialects import Json
 
 
 class Prepared:
@@ -53,7 +55,7 @@ class BulkInsert:
         self._values = itemgetter(*self._names)
         self._order = tuple(self._names)  # a row as the journal has it is in this order already
         self._positional = compiled.positional
-        json_columns = {column.name for column in table.columns if isinstance(column.type, JSON)}
+        json_columns = {column.name for column in table.columns if isinstance(column.type, Json)}
         self._json = [at for at, name in enumerate(self._names) if name in json_columns]
 
     def execute(self, connection: Connection, rows: Iterable[dict[str, Any]]) -> None:

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, bindparam, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
+from gateway.ledger.dialects import insert_for
 from gateway.ledger.engines import engine_for
 from gateway.ledger.errors import StoreUnavailable
 from gateway.ledger.layout import archive_dir
@@ -47,7 +47,7 @@ class Store:
         self.engine = engine
         self.archive = archive
         self._applier = Applier(engine.dialect, archive)
-        adding = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+        adding = insert_for(engine.dialect)
         self._file = adding(journal_files).on_conflict_do_nothing(index_elements=["name"])
         files = journal_files.c
         self._moved = Prepared(

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple, TypeAlias
 
 from sqlalchemy import Connection, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 
+from gateway.ledger.dialects import insert_for
 from gateway.ledger.schema import meta
 
 Which: TypeAlias = Literal["attempts_rolled_to", "charges_rolled_to"]
@@ -49,7 +49,7 @@ def _remember(connection: Connection, name: str, value: str | None) -> None:
     if value is None:
         connection.execute(delete(meta).where(meta.c.name == name))
         return
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    insert = insert_for(connection.dialect)
     made = insert(meta).values(name=name, value=value)
     connection.execute(
         made.on_conflict_do_update(index_elements=["name"], set_={"value": made.excluded.value})

@@ -14,8 +14,8 @@ from typing import Any
 
 import orjson
 from sqlalchemy import Connection, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
+from gateway.ledger.dialects import insert_for
 from gateway.ledger.schema import attempts, rolled_tags, series, tag_values
 from gateway.ledger.sums.rollup import HOUR_US
 
@@ -28,7 +28,7 @@ class RolledTags:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        insert_ = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+        insert_ = insert_for(connection.dialect)
         self._insert = insert_(tag_values).on_conflict_do_nothing()
         self._periods = [
             (name, from_at_us, until_at_us)

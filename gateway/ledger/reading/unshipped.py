@@ -43,7 +43,7 @@ class Unshipped:
         if said["kind"] == "end":
             row = said["attempt"]
             if row["origin"] == "live" and row["completed_at_us"] is not None:
-                self._uses[row["deployment"]].append(PastUse.of(codec.attempt_row(row)))
+                self._uses[row["deployment"]].append(PastUse.of(row))
         elif said["kind"] == "charge":
             charge = said["charge"]
             if charge["kind"] == "idle":

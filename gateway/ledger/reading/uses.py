@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.accounting.coldstart import Verdict
-from gateway.ledger.rows import AttemptRow
 
 if TYPE_CHECKING:
     from gateway.ledger.months.archive import Snapshot
@@ -28,13 +28,16 @@ class PastUse:
     cut_off: bool = False
 
     @classmethod
-    def of(cls, row: AttemptRow) -> PastUse:
-        """Of a row that has ended. One that was cut off may have cost nothing so far."""
-        assert row.completed_at_us is not None
-        worked = row.status in ("succeeded", "interrupted") or row.cost_pico_usd != 0
+    def of(cls, row: Mapping[str, Any]) -> PastUse:
+        """Of a decoded row that has ended. One that was cut off may have cost nothing so far."""
+        cut_off = row["status"] == "interrupted"
         return cls(
-            *(row.attempt_id, row.begun_at_us, row.completed_at_us, row.verdict, worked),
-            cut_off=row.status == "interrupted",
+            row["attempt_id"],
+            row["begun_at_us"],
+            row["completed_at_us"],
+            row["verdict"],
+            worked=cut_off or row["status"] == "succeeded" or row["cost_pico_usd"] != 0,
+            cut_off=cut_off,
         )
 
 

@@ -95,6 +95,7 @@ class Attended(Operation, ABC):
         if self.stopped == NOBODY or (self.task.done() and not ended):
             return False
         self._callers += 1
+        self.unattended_since = None
         self.forget()
         return True
 
@@ -130,7 +131,7 @@ class Attended(Operation, ABC):
 
     def leave(self) -> None:
         """A caller is gone. After the last one, the order says what becomes of the work."""
-        self._callers -= 1
+        self._one_less()
         order = self.order
         if self._callers or (self.task.done() and order.retry_scope is None):
             return
@@ -152,7 +153,7 @@ class Attended(Operation, ABC):
         What is paid for already goes on to its end, and its answer is kept. One that waits for
         another's boot at the gateway has asked nobody: it keeps its place for that time only.
         """
-        self._callers -= 1
+        self._one_less()
         self.be_late()
         if self.asks:
             self.park()
@@ -162,6 +163,11 @@ class Attended(Operation, ABC):
         if self._told_scope is not None or not self._callers:
             grace_seconds = max(_LEAST_GRACE_SECONDS, grace_seconds)
             self._wait_for_return(back_in_seconds + grace_seconds)
+
+    def _one_less(self) -> None:
+        self._callers -= 1
+        if not self._callers:
+            self.unattended_since = self.clock.monotonic()
 
     def _wait_for_return(self, seconds: float) -> None:
         if self._grace is not None:

@@ -74,6 +74,9 @@ def book(
     course.boots_on_seconds = seen.boot_left_seconds or 0.0
     failure = _as_shown(course, failure, seen)
     row.completed_at_us = row.begun_at_us + round((at - seen.timeline.begun_at) * 1e6)
+    if operation.unattended_since is not None:
+        since = max(operation.unattended_since, seen.timeline.begun_at)
+        row.unattended_seconds = round(max(0.0, at - since), 6)
     strange = _bill(row, seen, price, course)
     if strange is not None:
         logger.error("attempt %s cannot be settled", row.attempt_id, exc_info=strange)

@@ -78,7 +78,8 @@ class Operation:
 
     ``received_at`` is monotonic seconds, ``received_at_us`` wall time in microseconds; later
     instants are the one plus what the other has grown by. ``native`` is the first delta: where a
-    dialect passes through unstreamed, it holds the whole body.
+    dialect passes through unstreamed, it holds the whole body. ``unattended_since``: when its last
+    caller left, or was told to come back (monotonic); None: somebody waits.
     """
 
     def __init__(self, order: Order, journal: Journal, clock: Clock) -> None:
@@ -93,6 +94,7 @@ class Operation:
         self.answer = Answer()
         self.finished: Finished | None = None
         self.native: Delta | None = None
+        self.unattended_since: float | None = None
         self.idle_since = self.received_at  # when the gateway last had nothing to wait for
 
 

@@ -113,6 +113,9 @@ class AttemptRow:
     """The gateway's own share: before the dispatch and after the end."""
     total_seconds: float | None = None
     """From dispatch to the end."""
+    unattended_seconds: float | None = None
+    """How long it went on when nobody waited for the answer any more: its last caller had left, or
+    was told to come back and had not yet; None: somebody waited to its end."""
 
     max_output_tokens: int | None = None
     """The longest answer that the caller allowed, all choices together."""

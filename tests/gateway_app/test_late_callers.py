@@ -89,6 +89,7 @@ def test_the_boot_goes_on_and_is_paid_once(late: Gateway, key: dict[str, str], p
     assert [line["kind"] for line in late.journal()[lines:]] == ["begin", "end"]
     (row,) = late.last_rows("plain")
     assert (row["status"], row["verdict"], row["caused_boot"]) == ("succeeded", "cold", True)
+    assert 0 < row["unattended_seconds"] < row["boot_seconds"]  # since the second has left
     # nobody has to come back for it
     assert late.operation(operation_id)["output"][0]["text"] == "at last"
 
@@ -101,6 +102,22 @@ def test_the_provider_is_not_told_to_stop_at_that_time(late: Gateway) -> None:
     eventually(lambda: not late.running())
     given = late.scripts.calls("plain")[0].request.deadline_seconds
     assert given is not None and given > 800
+
+
+def test_for_one_who_never_comes_back_it_costs_the_deployments_own_time_at_most(
+    late: Gateway,
+) -> None:
+    """And its row says how much of that nobody waited for."""
+    late.scripts.only("brief", (BOOT, Wait(60)))
+    call = {"model": "brief", "input": "never back", "routing": {"deadline_seconds": 0.1}}
+    operation_id = told(late.http.post("/v1/generate", json=call))
+    eventually(lambda: not late.running())
+    operation = late.operation(operation_id)
+    assert (operation["status"], late.scripts.calls("brief")[0].outcome) == ("failed", "cancelled")
+    timing = operation["timing"]
+    assert 0 < timing["unattended_seconds"] < timing["total_seconds"]
+    (row,) = late.last_rows("brief")
+    assert row["unattended_seconds"] == timing["unattended_seconds"]
 
 
 def test_each_of_several_gets_an_answer_of_its_own(late: Gateway) -> None:

@@ -95,6 +95,7 @@ def test_one_wakes_it_and_the_others_wait_without_an_attempt(cold: Cold) -> None
     rows = [x["attempt"] for x in cold.gateway.journal()[lines:] if x["kind"] == "end"]
     assert len(rows) == 30 and {row["status"] for row in rows} == {"succeeded"}
     assert {row["verdict"] for row in rows} == {"cold"}
+    assert {row["unattended_seconds"] for row in rows} == {None}
     assert {row["evidence"] for row in rows} == {"process_started"}
     assert sorted(row["caused_boot"] for row in rows) == [False] * 29 + [True]
     for row in rows:

@@ -104,6 +104,8 @@ class Timing(Shown):
     """In the gateway itself."""
     total_seconds: Seconds | None
     """From the arrival of the request to the end, all attempts together."""
+    unattended_seconds: Seconds | None = None
+    """Of the attempt: after the last caller had left, or was told to come back and had not yet."""
 
 
 class ColdStart(Shown):

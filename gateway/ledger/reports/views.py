@@ -70,8 +70,12 @@ def operation_cost_json(rows: Sequence[AttemptRow]) -> dict[str, Any]:
 
 
 def timing_json(row: AttemptRow) -> dict[str, Any]:
-    """Where the time of one attempt went, in seconds; held_seconds only where it was held."""
+    """Where the time of one attempt went, in seconds.
+
+    ``held_seconds`` only where it was held, ``unattended_seconds`` only where nobody waited.
+    """
     held = {} if row.held_seconds is None else {"held_seconds": row.held_seconds}
+    left = row.unattended_seconds
     return {
         **held,
         "queue_seconds": row.queue_seconds,
@@ -81,6 +85,7 @@ def timing_json(row: AttemptRow) -> dict[str, Any]:
         "execute_seconds": row.execute_seconds,
         "gateway_seconds": row.gateway_seconds,
         "total_seconds": row.total_seconds,
+        **({} if left is None else {"unattended_seconds": left}),
     }
 
 

@@ -247,7 +247,7 @@ def test_warmth_is_that_of_the_api(shown: Gateway, ids: dict[str, str]) -> None:
         same = found[row["deployment"]]
         assert row["stands"] == same["stands"]
         assert row["boot_p50_seconds"] == str(same["boot_seconds"]["p50"] or "")
-        assert bool(row["last_seen"]) is (same["last_seen"] is not None)
+        assert bool(row["last_seen_at"]) is (same["last_seen"] is not None)
     curve = csv_of(shown, "cold-starts", rows="curve")
     points = found["seconds"]["keep_alive"]["curve"]
     assert [row["p_warm"] for row in curve] == [str(point["p_warm"]) for point in points]

@@ -97,7 +97,7 @@ def test_it_boots_is_warm_and_the_gateway_remembers(tmp_path: Path) -> None:
     with running_gateway(tree(idle_window_seconds=300), tmp_path) as gateway:
         eventually(lambda: warmth(gateway)["evidence"]["cold"] == 1, 5)
         again = warmth(gateway)
-        assert again["state"] == "warm"
+        assert again["stands"] == "warm" and again["last_seen"]["by"] == "attempt"
         apart = instant(again["last_used_at"]) - instant(seen["last_used_at"])
         assert abs(apart.total_seconds()) < 0.001
         assert again["keep_alive"]["observed"] == again["boot_seconds"]["observed"] == 1

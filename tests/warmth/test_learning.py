@@ -265,6 +265,15 @@ def test_what_is_left_of_a_boot_depends_on_its_age() -> None:
     assert short.left_quantile(0.75, 100.0) == 25.0
 
 
+def test_an_answer_of_long_ago_was_seen_whatever_its_verdict() -> None:
+    told = Past("a", 1_000_000, 4_000_000, "unknown", work_after_seconds=3.000001)
+    silent = Past("b", 6_000_000, 9_000_000, "unknown")  # it may have failed
+    for past, seen in (([told], ("warm", "attempt", -6.0)), ([silent], None)):
+        warmth = Warmth(GUESS)
+        replay(warmth, past, epoch_us=10_000_000)
+        assert warmth.last_seen(0.0) == seen
+
+
 def test_clocks_that_were_set_back_give_no_gap_below_0() -> None:
     past = [
         Past("a", 10_000_000, 60_000_000, "cold", True),

@@ -221,7 +221,7 @@ _CANDIDATES = (
     Column("provider", lambda row: row["provider"], is_number=False),
     Column("expected cost", lambda row: row["expected_usd"], usd, _row("choice")),
     Column("expected wait", lambda row: row["expected_wait_seconds"], seconds, _row("choice")),
-    Column("state", lambda row: row["state"], is_number=False),
+    Column("state", lambda row: row["state"], is_number=False, title="likeliest state"),
     Column("P(warm)", lambda row: row["p_warm"], percent, _row("choice")),
     Column("boot", lambda row: row["boot_seconds"], seconds, _row("choice")),
     Column("left out because", lambda row: row["excluded"], _none, is_number=False),

@@ -23,11 +23,11 @@ def section(found: Sequence[Row]) -> dict[str, Any]:
     names = list(dict.fromkeys(row["deployment"] for row in (*curves, *tested)))
     kinds = colours(names)
     return {
-        "warmth": Table("What is expected of each deployment now", _NOW, found),
+        "warmth": Table("What is expected of each deployment now", _NOW, found, in_cards=True),
         "survival": [_survival(curves, kinds, size) for size in _SIZES] if curves else [],
         "reliability": [_reliability(tested, kinds, size) for size in _SIZES] if tested else [],
         "points": Table("Chance to be still warm, by idle time", _POINTS, _points(curves)),
-        "quality": Table("How good the predictions were", _QUALITY, tested),
+        "quality": Table("How good the predictions were", _QUALITY, tested, in_cards=True),
         "bins": Table("Predictions and what came of them", _BINS, _bins(tested)),
         "kinds": [(kind, name) for name, kind in kinds.items()],
     }
@@ -114,10 +114,6 @@ def _behind(row: Row) -> str:
     return "operations?" + urlencode({"deployment": row["deployment"]})
 
 
-def _when(text: str | None) -> str:
-    return "never" if text is None else when(text)
-
-
 def _score(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.4f}"
 
@@ -126,19 +122,24 @@ def seen_text(last: dict[str, Any] | None, now: datetime) -> str:
     """What a word rests on, and how old that is."""
     if last is None:
         return "nothing of it was seen yet"
-    how = {"attempt": "by an attempt", "probe": "asked", "process": "run by the gateway"}
+    how = {
+        "attempt": "by an attempt",
+        "probe": "told by its provider",
+        "process": "run by the gateway",
+    }
     return f"seen {last['state']} {ago(last['at'], now)}, {how[last['by']]}"
 
 
-def _last(name: str) -> Column:
+def _last(name: str, show: Callable[[Any], str]) -> Column:
     return Column(
         f"last_seen_{name}",
         lambda row: row["last_seen"] and row["last_seen"][name],
+        lambda said: "never" if said is None else show(said),
         is_number=False,
     )
 
 
-LAST_SEEN = tuple(_last(name) for name in ("state", "by", "at"))
+LAST_SEEN = (_last("state", str), _last("by", str), _last("at", when))
 _VERDICTS = {
     None: UNKNOWN,
     "too_few": "too few to tell",
@@ -148,9 +149,8 @@ _VERDICTS = {
 _NOW = (
     Column("deployment", lambda row: row["deployment"], link=_behind, is_number=False),
     _text("stands"),
-    Column(
-        "last_seen", lambda row: row["last_seen"] and row["last_seen"]["at"], _when, is_number=False
-    ),
+    LAST_SEEN[0],
+    LAST_SEEN[2],
     _share("p_warm"),
     Column(
         "keep_alive_p50_seconds", lambda row: row["keep_alive"]["p50_seconds"], seconds, _behind

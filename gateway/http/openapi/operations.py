@@ -154,7 +154,7 @@ class CandidateShown(Shown):
     expected_wait_seconds: Seconds
     """How long it was expected to wait for output."""
     state: State
-    """Whether it was up."""
+    """What was likeliest; how likely says ``p_warm``."""
     p_warm: Share
     """The chance that no boot is waited for, 0 to 1."""
     p_warm_evidence: Literal["kept", "supervised"] | None = None

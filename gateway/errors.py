@@ -43,6 +43,10 @@ class OperationCancelled(GatewayError):
     """The operation was cancelled."""
 
 
+class CutByShutdown(OperationCancelled):
+    """The gateway is shutting down and has cancelled the operation; try again."""
+
+
 class ResultsUnavailable(GatewayError):
     """Kept answers cannot be read or written now; try again."""
 

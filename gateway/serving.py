@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import logging
+import math
 import signal
 import socket
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from gateway.settings import ConfigError, KeySettings, Settings
 from gateway.telemetry import JsonFormatter
 from gateway.wire import BoundedProtocol
 
+_SAY_SECONDS = 3  # for the last words to callers whose operations were cancelled
 _LOOK_SECONDS = 0.1  # as often as uvicorn looks whether a second Ctrl-C has come
 
 
@@ -71,7 +73,7 @@ class GatewayServer(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                timeout_graceful_shutdown=int(settings.server.drain_seconds),
+                timeout_graceful_shutdown=math.ceil(settings.server.drain_seconds) + _SAY_SECONDS,
             )
         )
         self._app = app
@@ -95,13 +97,15 @@ class GatewayServer(uvicorn.Server):
         self._announce()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let requests end, and operations that nobody waits for, then the application."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + self._drain_seconds
+        """Let operations end, whether somebody is connected or not, then the application.
+
+        Those that do not end in time are cancelled while their callers can still be told so.
+        """
+        executor = self._app.state.gateway.executor
+        draining = asyncio.create_task(executor.drain(self._drain_seconds))
         await super().shutdown(sockets)
-        runs = self._app.state.gateway.executor.runs
-        while runs and not self.force_exit and loop.time() < until:
-            await asyncio.wait([run.task for run in runs.values()], timeout=_LOOK_SECONDS)
+        while not draining.done() and not self.force_exit:
+            await asyncio.wait({draining}, timeout=_LOOK_SECONDS)
         if not self.force_exit:
             await self._life.__aexit__(None, None, None)
 

@@ -9,6 +9,7 @@ from gateway.clock import Clock
 from gateway.errors import Draining
 from gateway.execution.attended import Away
 from gateway.execution.charging import Charging
+from gateway.execution.lane import SHUTDOWN
 from gateway.execution.operation import Order
 from gateway.execution.run import Keep, Run
 from gateway.ledger.writing.journal import Journal
@@ -104,7 +105,7 @@ class Executor:
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)
         for run in list(self.runs.values()):
-            run.cancel("shutdown")
+            run.cancel(SHUTDOWN)
         ending = {*(run.task for run in self.runs.values()), *self._trailing}
         if ending:
             await asyncio.wait(ending, timeout=10.0)

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from gateway.errors import BudgetRanOut, ColdStartTimeout, GatewayError, OperationCancelled
+from gateway.errors import (
+    BudgetRanOut,
+    ColdStartTimeout,
+    CutByShutdown,
+    GatewayError,
+    OperationCancelled,
+)
 from gateway.execution.booting import come_back_seconds
 from gateway.execution.retrying import timed_out
 from gateway.warmth.boots import LONGER_YET
@@ -16,6 +22,10 @@ if TYPE_CHECKING:
     from gateway.execution.attempt import Attempt
     from gateway.execution.course import Course
     from gateway.execution.waking import Held
+
+
+SHUTDOWN: Final = "shutdown"
+"""Why all is stopped that has not ended when the gateway has waited long enough for it."""
 
 
 class Contest(Protocol):
@@ -135,6 +145,8 @@ class Lane:
         assert self.task is not None
         if self.stopped is not None:
             self.task.uncancel()
+            if self.stopped == SHUTDOWN:
+                return CutByShutdown(retry_after_seconds=1.0)
             return OperationCancelled(f"The operation was cancelled ({self.stopped}).")
         if self._expired is not None:
             self.task.uncancel()

@@ -63,6 +63,7 @@ STATUSES: Mapping[type[BaseException], tuple[int, str]] = {
     own.DeadlineExceeded: (504, "deadline_exceeded"),
     own.Draining: (503, "draining"),
     own.OperationCancelled: (499, "operation_cancelled"),
+    own.CutByShutdown: (503, "draining"),
     own.ResultsUnavailable: (503, "results_unavailable"),
     own.InternalError: (500, "internal_error"),
     own.BudgetExceeded: (402, "budget_exceeded"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,14 @@ deployments:
 models:
   far: {{deployments: [far]}}
 """
-SDK = {"x-stainless-read-timeout": "0.4", "content-type": "application/json"}
+JSON = {"content-type": "application/json"}
+SDK = {**JSON, "x-stainless-read-timeout": "0.4"}
 CALL = json.dumps({"model": "far", "messages": [{"role": "user", "content": "once"}]})
 
 
-def ask(gateway: Gateway, nth: int) -> httpx.Response:
-    """As an SDK does; its ``nth`` try, from 0."""
-    headers = {**SDK, "x-stainless-retry-count": str(nth)}
+def ask(gateway: Gateway, nth: int | None) -> httpx.Response:
+    """As an SDK does, its ``nth`` try, from 0; None: as somebody who says nothing of patience."""
+    headers = {**SDK, "x-stainless-retry-count": str(nth)} if nth is not None else JSON
     url = f"{gateway.url}/v1/chat/completions"
     return httpx.post(url, content=CALL, headers=headers, timeout=20)
 
@@ -41,12 +43,18 @@ def told(response: httpx.Response) -> str:
     return str(error["operation_id"])
 
 
+def begun(data_dir: Path) -> list[str]:
+    files = (data_dir / "journal").glob("*.ndjson")
+    lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    return [line["attempt"]["attempt_id"] for line in lines if line["kind"] == "begin"]
+
+
 def test_one_new_run_after_a_kill_and_none_after_a_stop(tmp_path: Path) -> None:
     """What ends while the gateway stops is kept for whoever was told to come back."""
     upstream, config = ScaleToZero(BOOT_SECONDS, 60.0), tmp_path / "gateway.yml"
 
-    def started(nth: int) -> AbstractContextManager[Gateway]:
-        return serving(config, tmp_path / "d", tmp_path / f"{nth}.log")
+    def started(nth: int, **environment: str) -> AbstractContextManager[Gateway]:
+        return serving(config, tmp_path / "d", tmp_path / f"{nth}.log", **environment)
 
     with serve(upstream) as url:
         config.write_text(CONFIG.format(url=url))
@@ -58,7 +66,8 @@ def test_one_new_run_after_a_kill_and_none_after_a_stop(tmp_path: Path) -> None:
             stopped = told(ask(gateway, 1))
             gateway.ask_to_stop()  # nobody is connected, and its boot takes a while
             assert gateway.process.wait(20) == 0
-        with started(3) as gateway:
+        impatient = {"GATEWAY__SERVER__DRAIN_SECONDS": "0.1"}
+        with started(3, **impatient) as gateway, ThreadPoolExecutor(2) as callers:
             answer = ask(gateway, 2)
             assert (answer.status_code, answer.json()["id"]) == (200, stopped)
             assert answer.json()["usage"]["replayed_from"] == stopped
@@ -70,6 +79,19 @@ def test_one_new_run_after_a_kill_and_none_after_a_stop(tmp_path: Path) -> None:
 
             until(lambda: another in listed() and listed()[killed]["status"] != "running")
             ended = {x["id"]: (x["status"], len(x["attempts"])) for x in listed().values()}
+
+            upstream._boot_seconds, upstream._up_from = 3600.0, None
+            boots = callers.submit(ask, gateway, None)
+            until(lambda: gateway.get("/v1/deployments")["data"][0]["state"] == "booting")
+            held = callers.submit(ask, gateway, None)
+            until(lambda: gateway.get("/v1/operations")["held"])
+            sent = len(begun(tmp_path / "d"))
+            gateway.ask_to_stop()
+            for cut in (boots.result(), held.result()):
+                assert (cut.status_code, cut.json()["error"]["code"]) == (503, "draining")
+                assert cut.headers["retry-after"] == "1"
+            assert gateway.process.wait(20) == 0
+            assert len(begun(tmp_path / "d")) == sent  # nobody wakes it for a gateway that ends
     assert ended == {
         killed: ("interrupted", 1),
         stopped: ("succeeded", 1),

@@ -24,6 +24,10 @@ from tests.gateway_app.gateways import Event, Gateway, eventually, running_gatew
 
 BOOT = Booting("process_started", True)
 END = (Started(), Delta("at last"), Finished(("stop",), Usage(10, 20)))
+METRICS: dict[str, Any] = {
+    "url": "/metrics",
+    "headers": {"authorization": f"Bearer {KEYS['finance'][0]}"},
+}
 ROUTING = {"deadline_seconds": 0.3}
 
 
@@ -295,6 +299,7 @@ def test_what_is_parked_is_for_the_same_call_of_the_same_key(locked: Gateway) ->
     assert len(set(ids)) == 3
     assert told(ask(*calls[0])) == ids[0]
     boot.ends()
+    eventually(lambda: "gateway_operations_running 0" in locked.http.get(**METRICS).text)
     assert [ask(*call).json()["id"] for call in calls] == ids
     assert len(locked.scripts.calls("plain")) == 3
 
@@ -320,6 +325,7 @@ def test_the_wall_clock_is_set_while_callers_wait(tmp_path: Path, hours: int) ->
         boot.ends()
         timing = stays.result()["timing"]
         assert 0 < timing["boot_seconds"] <= timing["total_seconds"] < 60
+        eventually(lambda: not gateway.running())
         assert gateway.http.post("/v1/generate", json=body("waits")).json()["id"] == operation_id
         assert len(gateway.scripts.calls("plain")) == 2
 

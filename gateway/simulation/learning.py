@@ -4,6 +4,7 @@ For every gap of every deployment, and every span of time in it, the model is to
 when the gap began, how long the span was survived, and whether a request ended it there; it learns
 the rate of requests (Poisson loss, weighted by time). Its rates are then averaged over the gaps of
 each context of each deployment: a table of plain numbers, for which nothing has to be imported.
+The gaps of each deployment by the part of the day in which they begin are counted beside it.
 
 Needs the extra ``learn`` (scikit-learn). Seeded; the same requests give the same table.
 """
@@ -18,8 +19,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.simulation.simulate import Requests
-from gateway.warmth.gaps import BINS, PRIOR, bin_of
-from gateway.warmth.policies.learned import SPANS_SECONDS, Table, context_of
+from gateway.warmth.gaps import BINS, PRIOR, GapHistogram, bin_of
+from gateway.warmth.policies.learned import (
+    PARTS_OF_DAY,
+    SPANS_SECONDS,
+    Table,
+    context_of,
+    part_of,
+    rates_of,
+)
 
 FEWEST_GAPS = 500
 """With fewer there is nothing to learn; the table is left empty."""
@@ -28,6 +36,9 @@ _MOST_GAPS = 30_000
 _LOOK_BACK_US = (120_000_000, 600_000_000, 3_600_000_000, 86_400_000_000)
 _CONTEXT_US = _LOOK_BACK_US[1]
 _FLEET_US = 600_000_000
+_HOURS_PRIOR_GAPS = 10.0
+"""So many gaps of the same deployment at any time weigh as much as those of one part of the day;
+of them in turn, so many of nobody in particular."""
 
 
 class LearnMissing(RuntimeError):
@@ -40,6 +51,7 @@ class Gap:
 
     deployment: str
     context: str
+    part: int
     known: tuple[float, ...]
     seconds: float
     ended: bool
@@ -77,7 +89,7 @@ def gaps_of(streams: Sequence[Requests], until_us: int) -> list[Gap]:
                 minute // 1440 % 7,
             )
             context = context_of(last_gap, recent)
-            found.append(Gap(stream.name, context, known, seconds, ended))
+            found.append(Gap(stream.name, context, part_of(busy_us), known, seconds, ended))
             last_gap = seconds
             length = math.log1p(seconds)
             last = [length, *last[:2]]
@@ -126,7 +138,7 @@ def learn(streams: Sequence[Requests], until_us: int, seed: int = 1) -> Table:
     with threadpool_limits(1):  # threads that wait for each other on a busy machine take minutes
         model.fit(np.asarray(rows), capped, sample_weight=seconds)
         rates = _rates(model, gaps)
-    return Table(rates, _prior(gaps))
+    return Table(rates, _prior(gaps), hours=hours_of(gaps))
 
 
 def _row(gap: Gap, span: int) -> tuple[float, ...]:
@@ -154,6 +166,26 @@ def _rates(model: Any, gaps: Sequence[Gap]) -> dict[str, dict[str, list[float]]]
         mean = -np.log(np.clip(shares, 1e-12, 1.0)) / widths
         found[deployment][context] = [float(rate) for rate in mean]
     return dict(found)
+
+
+def hours_of(gaps: Sequence[Gap]) -> dict[str, list[list[float]]]:
+    """Rates of each deployment by the part of the day in which a gap begins."""
+    members: dict[str, list[Gap]] = defaultdict(list)
+    for gap in gaps:
+        if gap.ended:
+            members[gap.deployment].append(gap)
+    found: dict[str, list[list[float]]] = {}
+    for deployment, own in members.items():
+        at_any_time = GapHistogram(1.0)
+        parts = [GapHistogram(1.0) for _ in range(PARTS_OF_DAY)]
+        for gap in own:
+            at_any_time.add(gap.seconds)
+            parts[gap.part].add(gap.seconds)
+        behind = at_any_time.masses(PRIOR, _HOURS_PRIOR_GAPS)
+        found[deployment] = [
+            rates_of(part.masses(behind, _HOURS_PRIOR_GAPS)) if part.seen else [] for part in parts
+        ]
+    return found
 
 
 def _prior(gaps: Sequence[Gap]) -> list[float]:

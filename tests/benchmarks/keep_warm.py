@@ -40,8 +40,10 @@ def hold(name: str, streams: Streams, seed: int) -> None:
         try:
             began = time.perf_counter()
             table = learn_and_hold(scene, stakes, streams.start_at_us, seed)
-            took, trusted = time.perf_counter() - began, "" if table.trusted else " not"
-            print(f"{name}: trained and held out in {took:.1f} s; the table is{trusted} trusted")
+            used = {"what came last": table.trusted, "the time of day": table.hours_trusted}
+            trusted = " and ".join(by for by, is_used in used.items() if is_used) or "nothing"
+            took = time.perf_counter() - began
+            print(f"{name}: trained and held out in {took:.1f} s; it goes by {trusted}")
             families.append("learned")
             scene = replace(scene, table=table)
         except LearnMissing as missing:

@@ -78,6 +78,18 @@ def test_a_learned_table_is_never_worse_by_much_and_needs_nothing_at_run_time() 
         assert found.held[0].change is not None and found.held[0].change <= most
 
 
+def test_who_is_asked_by_day_is_held_on_for_then() -> None:
+    """Requests that come by chance, often here and rarely there, by day and not at night."""
+    pytest.importorskip("sklearn", reason="the extra learn is not installed")
+    streams = sources.of_kind("diurnal", 4, 3.5, seed=1)
+    shown = scene(streams, 20.0)
+    stakes = Stakes(20.0, 1.0, 1.0, 14.0)
+    table = learn_and_hold(shown, stakes, streams.start_at_us)
+    assert table.hours_trusted
+    (held,) = compare_policies(replace(shown, table=table), stakes, ["learned"]).held
+    assert held.change is not None and held.change < -0.15 and held.at.reached
+
+
 def test_what_could_be_known() -> None:
     """Three gaps of 10, 100 and 1,000 s, requests of 1 s, and a boot of 50 s."""
     ends = [0, 11, 112, 1113]

@@ -6,6 +6,7 @@ import math
 import random
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -14,7 +15,14 @@ from gateway.warmth.kept import Kept
 from gateway.warmth.policies.base import Arrived, Idled, Policy
 from gateway.warmth.policies.fixed import Fixed, SkiRental
 from gateway.warmth.policies.histogram import Histogram
-from gateway.warmth.policies.learned import SPANS_SECONDS, Learned, Table
+from gateway.warmth.policies.learned import (
+    PARTS_OF_DAY,
+    SPANS_SECONDS,
+    Learned,
+    Table,
+    masses_of,
+    rates_of,
+)
 from gateway.warmth.policies.scheduled import Scheduled
 from gateway.warmth.replay import Plant, Replay
 from gateway.warmth.windows import Stakes, foreseen_usd
@@ -167,8 +175,39 @@ def test_a_table_is_used_where_it_proves_right_and_only_there() -> None:
     assert said == []  # held through: the table's plan would have let it go
 
 
+def test_who_is_asked_by_day_is_held_on_for_then() -> None:
+    often, hardly = ([rate] * (len(SPANS_SECONDS) - 1) for rate in (1 / 60, 1e-6))
+    parts = [hardly, *[[]] * (PARTS_OF_DAY - 2), often]  # of the others nothing was seen
+    table = Table(hours={"d": parts}, trusted=False, hours_trusted=True)
+    at_first, at_noon, at_last = 0, 12 * 3600 * SECOND, 23 * 3600 * SECOND
+
+    def said(table: Table, at: int) -> list[tuple[str, float]]:
+        return gap(Learned(STAKES, Table.from_json(table.to_json()), "d"), at, 20_000.0)[1]
+
+    assert said(table, at_first) == [("release", 0.0)]
+    ((_, long),) = said(table, at_last)
+    ((_, plain),) = said(table, at_noon)
+    assert 0 < plain < long
+    for at in (at_first, at_noon, at_last):  # nobody has shown that it is better
+        assert said(replace(table, hours_trusted=False), at) == [("release", plain)]
+
+
+def test_rates_and_chances_say_the_same() -> None:
+    dice = random.Random(3)
+    rates = [dice.uniform(1e-5, 0.02) for _ in range(len(SPANS_SECONDS) - 1)]
+    assert rates_of(masses_of(rates)) == pytest.approx(rates, rel=1e-3)
+
+
+WHOLE = Table().to_json()
+
+
 @pytest.mark.parametrize(
-    "broken", [{}, {"version": 2}, {"version": 1, "prior": [1.0], "rates": {}}, {"version": 1}]
+    "broken",
+    [
+        *({}, {"version": 2}, {"version": 1, "prior": [1.0], "rates": {}}, {"version": 1}),
+        *(WHOLE | {"hours": 3}, WHOLE | {"hours": {"d": [[]]}}),
+        WHOLE | {"hours": {"d": [[1.0]] * PARTS_OF_DAY}},
+    ],
 )
 def test_a_table_that_is_none_is_refused(broken: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="table"):

@@ -5,7 +5,8 @@ the embedded model, which know what each call really was. Calls are mixed at ran
 machines that are up and to such that have just gone, streamed and not. For each provider: precision
 and recall of "cold" where the wire carries evidence, where an unknown verdict on a cold call counts
 as missed; of deployments whose wire carries none, what was claimed all the same (it must be
-nothing); and the calibration error of the gateway's own P(warm).
+nothing); and the calibration error of the gateway's own P(warm), beside what chance alone makes of
+right ones in 95 of 100 runs.
 
 The real servers boot for real, and take few of the calls.
 """
@@ -53,7 +54,6 @@ _SILENT_SHARE = 0.1
 _COLD_SHARE = 0.25
 _LEAST = 0.99
 _MOST_ERROR = 0.05
-_FEWEST_PREDICTIONS = 500  # of fewer, chance alone makes a calibration error of some hundredths
 # Who shares a world, and so a clock, takes turns.
 _TURNS = (
     *(("replicate",), ("runpod",), ("modal", "generator"), ("huggingface", "held")),
@@ -68,6 +68,7 @@ class Tally:
     calls: Counter[tuple[bool, str]] = field(default_factory=Counter)
     silent: Counter[str] = field(default_factory=Counter)
     calibration_error: float | None = None
+    error_by_chance: float | None = None
     predictions: int = 0
 
     def precision(self) -> float | None:
@@ -90,11 +91,9 @@ class Tally:
         claimed = self.silent.total() - self.silent["unknown"]
         if claimed:
             found.append(f"{claimed} claims without evidence")
-        if (
-            self.predictions >= _FEWEST_PREDICTIONS
-            and (self.calibration_error or 0.0) > _MOST_ERROR
-        ):
-            found.append(f"calibration error {self.calibration_error:.4f} is above {_MOST_ERROR}")
+        error = self.calibration_error or 0.0
+        if error > max(_MOST_ERROR, self.error_by_chance or 0.0):
+            found.append(f"calibration error {error:.4f} is above {_MOST_ERROR}")
         return found
 
 
@@ -126,6 +125,7 @@ def detect(six: Six, attempts: dict[str, int], seed: int) -> dict[str, Tally]:
     for name, tally in tallies.items():
         quality = told[six.stage(name).model]["calibration"]
         tally.calibration_error, tally.predictions = quality["error"], quality["predictions"]
+        tally.error_by_chance = quality["error_by_chance"]
     return tallies
 
 
@@ -163,7 +163,8 @@ def shares(attempts: int, providers: Sequence[str]) -> dict[str, int]:
 def show(tallies: dict[str, Tally]) -> Table:
     """The table."""
     columns = ("provider", "calls", "cold", "warm", "unknown", "precision", "recall")
-    table = Table(*columns, "no evidence", "of them claimed", "calibration error", "of predictions")
+    silent = ("no evidence", "of them claimed")
+    table = Table(*columns, *silent, "calibration error", "by chance up to", "of predictions")
     for name, tally in tallies.items():
         cold = sum(count for (truth, _), count in tally.calls.items() if truth)
         unknown = tally.calls[True, "unknown"] + tally.calls[False, "unknown"]
@@ -174,7 +175,10 @@ def show(tallies: dict[str, Tally]) -> Table:
             *("-" if value is None else f"{value:.4f}" for value in figures),
             str(tally.silent.total()),
             str(tally.silent.total() - tally.silent["unknown"]),
-            "-" if tally.calibration_error is None else f"{tally.calibration_error:.4f}",
+            *(
+                "-" if error is None else f"{error:.4f}"
+                for error in (tally.calibration_error, tally.error_by_chance)
+            ),
             str(tally.predictions),
         )
     return table
@@ -208,6 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "calls": {f"{cold}:{verdict}": n for (cold, verdict), n in tally.calls.items()},
                 "silent": dict(tally.silent),
                 "calibration_error": tally.calibration_error,
+                "error_by_chance": tally.error_by_chance,
                 "predictions": tally.predictions,
             }
             for name, tally in tallies.items()

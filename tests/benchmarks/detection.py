@@ -54,6 +54,7 @@ _SILENT_SHARE = 0.1
 _COLD_SHARE = 0.25
 _LEAST = 0.99
 _MOST_ERROR = 0.05
+_FEWEST_PREDICTIONS = 500  # the first ones are made before anything was learned
 # Who shares a world, and so a clock, takes turns.
 _TURNS = (
     *(("replicate",), ("runpod",), ("modal", "generator"), ("huggingface", "held")),
@@ -92,7 +93,8 @@ class Tally:
         if claimed:
             found.append(f"{claimed} claims without evidence")
         error = self.calibration_error or 0.0
-        if error > max(_MOST_ERROR, self.error_by_chance or 0.0):
+        known = self.predictions >= _FEWEST_PREDICTIONS
+        if known and error > max(_MOST_ERROR, self.error_by_chance or 0.0):
             found.append(f"calibration error {error:.4f} is above {_MOST_ERROR}")
         return found
 

@@ -298,6 +298,13 @@ def test_what_is_parked_is_for_the_same_call_of_the_same_key(locked: Gateway) ->
     ids = [told(ask(*call)) for call in calls]
     assert len(set(ids)) == 3
     assert told(ask(*calls[0])) == ids[0]
+    seen = {}
+    for name in ("app", "other", "finance"):
+        key = {"authorization": f"Bearer {KEYS[name][0]}"}
+        (held,) = locked.http.get("/v1/operations", headers=key).json()["held"]
+        seen[name] = (held["deployment"], held["operations"])
+    # the first of each key boots it or waits for that; a key sees its own
+    assert seen == {"app": ("plain", 1), "other": ("plain", 1), "finance": ("plain", 2)}
     boot.ends()
     eventually(lambda: "gateway_operations_running 0" in locked.http.get(**METRICS).text)
     assert [ask(*call).json()["id"] for call in calls] == ids

@@ -133,6 +133,7 @@ def test_lists_say_who_is_held_though_no_row_does(cold: Cold) -> None:
         assert 0 < float(line.removeprefix(longest)) < 60
         page = gateway.http.get("/dashboard").text
         assert "held, waits for a boot" in page and re.search(r"since \d\d:\d\d:\d\d", page)
+        assert "waits for a boot of" in gateway.http.get(f"/dashboard/operations/{held}").text
         page = gateway.http.get("/dashboard/operations").text
         assert f"3 held for {cold.name} since " in page
     cold.ready()

@@ -40,13 +40,9 @@ class OutputTold:
         """
         output = seen.output
         must_fit = seen.ended and not complete
-        if self._files:
-            yield from self._tell(self._pieces_after(seen, must_fit), seen)
-        elif self._pieces or not seen.ended:
+        if self._pieces or not seen.ended:
             if self._pieces or self._is_text(output):
-                yield from self._tell(
-                    [self._text_after("".join(self._pieces), seen, must_fit)], seen
-                )
+                yield from self._tell(self._after("".join(self._pieces), seen, must_fit), seen)
         elif seen.stream_url() is not None and self.streams and _is_strings(output):
             yield from self._tell(output, seen)  # as it would have streamed
         else:
@@ -94,33 +90,35 @@ class OutputTold:
             and not any(is_address(piece) for piece in output)
         )
 
-    def _pieces_after(self, seen: Prediction, must_fit: bool) -> list[str]:
-        """Pieces of the output after those told, where files stand among them."""
+    def _after(self, told: str, seen: Prediction, must_fit: bool) -> list[str]:
+        """The pieces after what was told, however that was cut; one may be told in part."""
         output = seen.output if isinstance(seen.output, list) else [seen.output]
-        pieces = [piece for piece in output if isinstance(piece, str) and piece]
-        told = len(self._pieces)
-        if pieces[:told] == self._pieces:
-            return pieces[told:]
-        if must_fit:
-            raise _torn(seen)
-        return []
-
-    def _text_after(self, told: str, seen: Prediction, must_fit: bool) -> str:
-        """The text after what was told, however it is cut into pieces."""
-        pieces = seen.output if isinstance(seen.output, list) else [seen.output]
-        whole = "".join(piece for piece in pieces if isinstance(piece, str))
-        # A stream's lines end in LF, whatever the model wrote.
-        whole = whole.replace("\r\n", "\n").replace("\r", "\n")
-        if whole.startswith(told):
-            return whole[len(told) :]
-        if must_fit:
-            raise _torn(seen)
-        return ""
+        pieces = _with_lf([piece for piece in output if isinstance(piece, str) and piece])
+        if not "".join(pieces).startswith(told):
+            if must_fit:
+                raise _torn(seen)
+            return []
+        left, rest = len(told), []
+        for piece in pieces:
+            rest.append(piece[left:])
+            left = max(0, left - len(piece))
+        return rest
 
 
 def _torn(seen: Prediction) -> StreamInterrupted:
     words = "The stream broke off and could not be put together again."
     return StreamInterrupted(words, job_id=seen.id)
+
+
+def _with_lf(pieces: Sequence[str]) -> list[str]:
+    """As a stream has them: its lines end in LF, whatever the model wrote."""
+    found, before = [], ""
+    for piece in pieces:
+        of_before = before.endswith("\r") and piece.startswith("\n")
+        text = piece[1:] if of_before else piece
+        found.append(text.replace("\r\n", "\n").replace("\r", "\n"))
+        before = piece
+    return found
 
 
 def _is_strings(output: object) -> TypeGuard[list[str]]:

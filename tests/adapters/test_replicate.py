@@ -310,13 +310,24 @@ async def test_whole_outputs(account: Asking, app: Replicate, output: Any, shown
     assert [event for event in asked.events if isinstance(event, Delta | Output)] == shown
 
 
-@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
-async def test_files_among_text(account: Asking, app: Replicate, stream: bool) -> None:
+@pytest.mark.parametrize(
+    ("model", "connections"),
+    [
+        (SLOW, 1),
+        (replace(SLOW, cuts=(2, 0, 0, 0), piece_seconds=0.0), 4),  # what is left stands in the prediction
+        (replace(SLOW, cuts=(3, 0, 0, 0), piece_seconds=0.0), 4),
+        (WARM, 0),
+    ],
+    ids=["streamed", "cut-before-a-file", "cut-after-one", "whole"],
+)
+async def test_files_among_text(
+    account: Asking, app: Replicate, model: Model, connections: int
+) -> None:
     pieces = ("https://a.example", " is no file", f"{FILES}/1.png", f"{FILES}/2.mp4")
-    app.models["emulated/mixed"] = replace(SLOW if stream else WARM, pieces=pieces)
-    asked = await account.ask("emulated/mixed", GenerateRequest("x", stream=stream))
+    app.models["emulated/mixed"] = replace(model, pieces=pieces)
+    asked = await account.ask("emulated/mixed", GenerateRequest("x", stream=model is not WARM))
     assert asked.error is None and asked.text == "https://a.example is no file"
-    assert (app.last().connections == 1) is stream
+    assert app.last().connections == connections
     files = [event for event in asked.events if isinstance(event, Output)]
     assert [(file.kind, file.index) for file in files] == [("image", 0), ("video", 1)]
     assert all(file.expires_at is not None for file in files)

@@ -314,7 +314,10 @@ async def test_whole_outputs(account: Asking, app: Replicate, output: Any, shown
     ("model", "connections"),
     [
         (SLOW, 1),
-        (replace(SLOW, cuts=(2, 0, 0, 0), piece_seconds=0.0), 4),  # what is left stands in the prediction
+        (
+            replace(SLOW, cuts=(2, 0, 0, 0), piece_seconds=0.0),
+            4,
+        ),  # what is left stands in the prediction
         (replace(SLOW, cuts=(3, 0, 0, 0), piece_seconds=0.0), 4),
         (WARM, 0),
     ],

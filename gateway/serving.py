@@ -23,7 +23,7 @@ from gateway.limits.keystore import KeyStore, new_key
 from gateway.presence import announce, url_of
 from gateway.settings import ConfigError, KeySettings, Settings
 from gateway.telemetry import JsonFormatter
-from gateway.wire import BoundedProtocol
+from gateway.wire import KEEP_ALIVE_SECONDS, BoundedProtocol
 
 _SAY_SECONDS = 3  # for the last words to callers whose operations were cancelled
 _LOOK_SECONDS = 0.1  # as often as uvicorn looks whether a second Ctrl-C has come
@@ -73,6 +73,7 @@ class GatewayServer(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=math.ceil(settings.server.drain_seconds) + _SAY_SECONDS,
             )
         )

@@ -16,6 +16,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MOST_HEAD_BYTES = 64 << 10
 HEAD_SECONDS = 10.0
+KEEP_ALIVE_SECONDS = 75
+"""Between requests: longer than clients keep a connection (httpx, and so the SDKs, 5 s; balancers
+60 s), or one sends its next request just as it is closed here, and that fails for no reason."""
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"content-length: 0\r\nconnection: close\r\n\r\n"
@@ -68,7 +71,7 @@ class JoiningTransport:
 class BoundedProtocol(HttpToolsProtocol):
     """Closes a connection whose next request's head is too long, or does not come in time.
 
-    Between requests uvicorn's own keep-alive time holds.
+    Between requests uvicorn's keep-alive time holds, see ``KEEP_ALIVE_SECONDS``.
     """
 
     _head_bytes = 0

@@ -24,6 +24,7 @@ def serve(app: Any) -> Iterator[str]:
         lifespan="off",
         ws="none",
         loop="asyncio",
+        timeout_keep_alive=75,  # longer than clients keep a connection
         timeout_graceful_shutdown=1,
         date_header=False,  # an app with a clock of its own says its own
     )

@@ -21,7 +21,7 @@ import uvicorn
 from gateway.app import create_app
 from gateway.clock import Clock
 from gateway.settings import Settings
-from gateway.wire import BoundedProtocol
+from gateway.wire import KEEP_ALIVE_SECONDS, BoundedProtocol
 from providers.contract import Delta, Finished, Usage
 from providers.testing import ScriptedProvider
 from providers.testing.scripted import Call, Step
@@ -198,6 +198,7 @@ def running_gateway(
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=0,
     )
     server = _Server(config)

@@ -14,7 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway.serving import make_key, with_first_key
+from gateway.app import create_app
+from gateway.serving import GatewayServer, make_key, with_first_key
 from gateway.settings import ConfigError, Settings, load
 
 CONFIG = """
@@ -146,3 +147,10 @@ def test_a_first_key_that_was_spoilt_is_named(tmp_path: Path) -> None:
     (tmp_path / "first-key.json").write_text("{")
     with pytest.raises(ConfigError, match=r"first-key\.json"):
         with_first_key(settings_at(tmp_path))
+
+
+def test_a_connection_is_kept_longer_than_clients_keep_it(tmp_path: Path) -> None:
+    """Else a request is sent on one that is being closed."""
+    settings = Settings.model_validate({"server": {"data_dir": tmp_path / "data"}})
+    server = GatewayServer(create_app(settings), settings, lambda: None)
+    assert server.config.timeout_keep_alive > max(60, httpx.Limits().keepalive_expiry or 0)

@@ -120,6 +120,11 @@ def simulate(
             learned = learn_and_hold(scene, stakes, found.start_at_us, seed)
             scene = replace(scene, table=learned)
         told: dict[str, Any] = {"trace": answer.trace_json(found, counted)}
+        if learned is not None:
+            note = (
+                f"learned goes by {learned.goes_by}: requests that were held out bear out no more"
+            )
+            told["trace"]["notes"] = [*told["trace"]["notes"], note]
         if providers:
             known = window if families[0] == "fixed" else None
             sites, notes = sites_of(settings, providers, (plant, row, known))

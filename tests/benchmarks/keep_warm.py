@@ -40,10 +40,8 @@ def hold(name: str, streams: Streams, seed: int) -> None:
         try:
             began = time.perf_counter()
             table = learn_and_hold(scene, stakes, streams.start_at_us, seed)
-            used = {"what came last": table.trusted, "the time of day": table.hours_trusted}
-            trusted = " and ".join(by for by, is_used in used.items() if is_used) or "nothing"
             took = time.perf_counter() - began
-            print(f"{name}: trained and held out in {took:.1f} s; it goes by {trusted}")
+            print(f"{name}: trained and held out in {took:.1f} s; it goes by {table.goes_by}")
             families.append("learned")
             scene = replace(scene, table=table)
         except LearnMissing as missing:

@@ -143,7 +143,8 @@ def test_a_table_is_saved_for_a_deployment(tmp_path: Path) -> None:
     pytest.importorskip("sklearn", reason="the extra learn is not installed")
     table = tmp_path / "table.json"
     made = ("--synthetic", "bursty", "--streams", "8", "--days", "4", "--policy", "fixed")
-    run("simulate", *made, "--save-table", str(table))
+    told = run("simulate", *made, "--save-table", str(table))
+    assert "goes by nothing but the plain window: requests" in told["trace"]["notes"][-1]
     read = Table.from_json(json.loads(table.read_text()))
     assert set(read.rates) == {f"bursty-{number}" for number in range(8)}
 

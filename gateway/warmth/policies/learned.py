@@ -96,6 +96,16 @@ class Table:
     hours: Mapping[str, Sequence[Sequence[float]]] = field(default_factory=dict)
     hours_trusted: bool = False
 
+    @property
+    def goes_by(self) -> str:
+        """In words: what of it is used."""
+        used = []
+        if self.rates and self.trusted:
+            used.append("what came last")
+        if self.hours and self.hours_trusted:
+            used.append("the time of day")
+        return " and ".join(used) or "nothing but the plain window"
+
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Table:
         """From the artefact. Raises ValueError where it is none of this version."""

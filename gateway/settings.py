@@ -385,5 +385,7 @@ def explain(error: ValidationError, prefix: str = "") -> str:
         message = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
             message = "unknown key"
+        elif fault["type"] == "tuple_type":
+            message = "Input should be a list"
         lines.append(f"{prefix}{place}: {message}" if place else f"{prefix}{message}")
     return "\n".join(lines)

@@ -150,6 +150,7 @@ def sites_of(
 ) -> tuple[list[Site], list[str]]:
     """What ``--providers`` names, and what is known of it. Raises ConfigError."""
     from gateway.simulation.routes import equal_sites, site_of
+    from gateway.simulation.streams import AS_FAST
 
     plant, row, window_seconds = equal
     if len(given) == 1 and given[0].isdecimal():
@@ -160,7 +161,8 @@ def sites_of(
     if len({found.name for found in rows}) < len(rows):
         raise ConfigError("--providers: each price row once")
     pairs = [site_of(found, plant, plant.window_seconds) for found in rows]
-    return [site for site, _ in pairs], [told for _, told in pairs]
+    notes = [told for _, told in pairs]
+    return [site for site, _ in pairs], notes if len(pairs) < 2 else [*notes, AS_FAST]
 
 
 def drawn(points: list[dict[str, Any]], suffix: str) -> bytes:

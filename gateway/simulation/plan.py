@@ -20,7 +20,7 @@ from gateway.simulation.boot_times import BootBook
 from gateway.simulation.families import Family, maker, stakes_of
 from gateway.simulation.routes import Route, equal_sites, route
 from gateway.simulation.simulate import Plant, Requests
-from gateway.simulation.streams import Streams
+from gateway.simulation.streams import AS_FAST, Streams
 from gateway.warmth.billing import Used, bill
 from gateway.warmth.kept import Account
 from gateway.warmth.replay import Spent
@@ -138,6 +138,7 @@ def plan(streams: Streams, candidates: Sequence[Candidate], terms: Terms) -> dic
         "notes": [
             *streams.notes,
             *span.notes,
+            *([AS_FAST] if len(_rows(candidates)) > 1 else ()),
             "The same requests chose and measured it: expect somewhat less of others.",
         ],
     }

@@ -25,6 +25,11 @@ from gateway.warmth.arrivals import UNKNOWN
 
 MOST_REQUESTS = 30_000_000
 """Of a trace; 16 bytes each are kept."""
+AS_FAST = (
+    "A request is taken to last as long at each price: a slower card takes longer, and costs more "
+    "than this says. gateway compare counts with that."
+)
+"""What has to be said where several prices serve the same requests."""
 _DAY_US = 86_400_000_000
 
 

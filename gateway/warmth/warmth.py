@@ -198,6 +198,8 @@ class Warmth(Stand):
                 return Outlook("booting", _WILL_WAIT, boot_seconds, left)
             return Outlook("unknown", self._p_idle(at), boot_seconds)
         if self._pending:
+            if self._ready and self._supervised == "ready":  # it is one process: no other boots
+                return Outlook("warm", _IS_UP, boot_seconds, None, "supervised")
             if self._ready:
                 p_beside = self._beside_warm / (self._beside_warm + self._beside_cold)
                 return Outlook("warm", p_beside, boot_seconds)

@@ -264,7 +264,9 @@ def streams_of(given: argparse.Namespace, lasting_us: int, count: int) -> list[S
 
 def main(arguments: Sequence[str] | None = None) -> bool:
     """Run, print, and say whether both aims are met."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.agreement")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.agreement", description=__doc__
+    )
     parser.add_argument("--trace", type=Path, help="CSV of requests, or of counts by minute")
     parser.add_argument("--by", help="the column that says whose a request is")
     parser.add_argument("--minutes", type=float, default=4.0, help="of the wall's (default: 4)")

@@ -269,7 +269,7 @@ COLUMNS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status 1 where the default row falls short of what it says."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.crowd")
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.crowd", description=__doc__)
     parser.add_argument("--callers", type=int, default=1000)
     parser.add_argument("--boot-seconds", type=float, default=5.0)
     parser.add_argument("--only", choices=("default", "little room", "everybody"))

@@ -188,7 +188,9 @@ def show(tallies: dict[str, Tally]) -> Table:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status 1 where something falls short."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.detection")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.detection", description=__doc__
+    )
     parser.add_argument("--attempts", type=int, default=10_000)
     parser.add_argument("--providers", default=",".join(SHARES))
     parser.add_argument("--seed", type=int, default=1)

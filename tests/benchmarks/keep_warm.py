@@ -106,7 +106,9 @@ def routes(streams: Streams, seed: int) -> None:
 
 def main() -> None:
     """Print it all."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.keep_warm")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.keep_warm", description=__doc__
+    )
     parser.add_argument("--trace", type=Path, action="append", default=[])
     parser.add_argument("--by")
     parser.add_argument("--least-per-day", type=float, default=0.0)

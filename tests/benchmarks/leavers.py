@@ -260,7 +260,7 @@ def _look(pid: int, told: Path) -> Left:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status 1 where something is left."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.leavers")
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.leavers", description=__doc__)
     parser.add_argument("--calls", type=int, default=1000, help="in each of the two rounds")
     parser.add_argument("--at-once", type=int, default=200)
     parser.add_argument("--answers", action="store_true", help="print how every kind of call ended")

@@ -108,7 +108,9 @@ def show(title: str, found: dict[str, Found]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> bool:
     """Run both parts; whether the order holds."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.live_routing")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.live_routing", description=__doc__
+    )
     parser.add_argument("--requests", type=int, default=40, help="of each way to route")
     parser.add_argument("--window-seconds", type=float, default=2.0)
     parser.add_argument(

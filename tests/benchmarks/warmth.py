@@ -132,7 +132,7 @@ def memory_megabytes(deployments: int) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> bool:
     """Measure and print; whether both aims are met."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.warmth")
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.warmth", description=__doc__)
     parser.add_argument("--deployments", type=int, default=10_000)
     parser.add_argument("--candidates", type=int, default=CANDIDATES)
     options = parser.parse_args(arguments)

@@ -79,6 +79,12 @@ def test_unknown_keys_of_a_plugin() -> None:
     assert said == "providers.scripted: api_kee: unknown key"
 
 
+def test_a_text_where_a_list_belongs() -> None:
+    engine = {"provider": "local", "model": "m", "command": "vllm serve m"}
+    said = refusal({"deployments": {"own": engine}, "models": {"m": {"deployments": ["own"]}}})
+    assert said == "deployments.own: command: Input should be a list"
+
+
 def test_what_a_plugin_refuses_is_said_with_its_place() -> None:
     class Picky(ScriptedProvider):
         def bind(self, model: str, options: Any) -> Any:

@@ -113,6 +113,7 @@ def test_providers_by_name_bring_their_billing_boots_and_keep_alive() -> None:
     )
     notes = " ".join(found["trace"]["notes"])
     assert "modal-l4: boots of 36.3 s" in notes and "modal-a100-80gb: boots" in notes
+    assert "as long at each price" in notes
     usd = {row["name"]: Decimal(row["total_usd"]) for row in found["routes"]}
     assert usd["cheapest"] < usd["priority"] + usd["random"]  # each at its own price
     assert usd["one"] < usd["random"]
@@ -157,6 +158,7 @@ def test_a_plan_names_the_cheaper_machine_and_says_how_sure_it_is() -> None:
     assert 0 < low <= Decimal(found["saving_usd_per_month"]) <= high
     assert found["resampled"] == "deployments"
     assert found["sentence"].count("modal-l4") == found["sentence"].count("modal-a100-80gb") == 1
+    assert "as long at each price" in found["notes"][-2]  # an L4 is slower than an A100
     burdens = [Decimal(row["burden_usd_per_month"]) for row in found["candidates"]]
     assert burdens == sorted(burdens) and len(burdens) == 6
     few = run(*asked, "--synthetic", "gpu", "--streams", "2", "--days", "9")
@@ -166,6 +168,7 @@ def test_a_plan_names_the_cheaper_machine_and_says_how_sure_it_is() -> None:
     )
     assert only["sentence"].startswith("Nothing beats")
     assert only["boots"][0]["source"] == "provider"
+    assert not any("as long at each" in note for note in only["notes"])  # one price: no comparison
     sure = ("--boot-seconds", "20", "--synthetic", "gpu", "--streams", "10", "--days", "4")
     same = run("plan", *asked[3:], *sure)
     assert "fixed at the same price" in same["sentence"] and "modal-l4" not in same["sentence"]

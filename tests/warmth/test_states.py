@@ -215,6 +215,10 @@ def test_a_process_of_our_own_is_not_guessed_at() -> None:
     assert warmth.idle_since == 25.0 and warmth.last_used_at is None  # nobody has used it
     warmth.began("a", 100.0)
     warmth.ready(100.0)
+    beside = warmth.expectation(
+        101.0
+    )  # one process: there is no other machine that may have to boot
+    assert (beside.state, beside.evidence, beside.p_warm) == ("warm", "supervised", 0.99)
     end(warmth, "a", 110.0, "warm")
     assert warmth.last_used_at == 110.0 and warmth.quality.count == 1
     assert warmth.quality.error == pytest.approx(0.01)

@@ -161,7 +161,8 @@ class CandidateShown(Shown):
     """``kept``: its keep-warm policy held it; ``supervised``: the gateway ran its process; null:
     what it was seen to do."""
     boot_seconds: Seconds
-    """How long a boot takes on average."""
+    """How long a boot takes on average, as it was counted with: where few were seen, drawn towards
+    what is known of the provider, else towards a guess of 20 s."""
     excluded: str | None
     """Why it was not asked; null: it could have been."""
     replica_usd: Usd | None = None

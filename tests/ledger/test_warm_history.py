@@ -22,13 +22,14 @@ def test_the_newest_of_each_deployment(fill: Fill) -> None:
     reports = fill(
         row(1, instance_id="i-1", upstream_revision="r-1", queue_seconds=0.5),
         row(2, deployment="other", verdict="warm", wait_seconds=None, first_output_seconds=0.2),
-        row(3, status="failed", cost_pico_usd=0, first_output_seconds=None),
+        row(3, status="failed", cost_pico_usd=0, first_output_seconds=None, execute_seconds=0.0),
+        row(7, deployment="cut", status="failed", first_output_seconds=None),
         begun(4),
         row(5, origin="imported"),
         finished(begun(6, at_us=LATER_US + 1)),
     )
     found = reports.warm_history(LATER_US)
-    assert set(found) == {"local-smollm2", "other"}
+    assert set(found) == {"local-smollm2", "other", "cut"}
     refused, first = found["local-smollm2"]
     assert (first.attempt_id, refused.attempt_id) == ("att_000001", "att_000003")
     assert (first.instance_id, first.revision, first.queue_seconds) == ("i-1", "r-1", 0.5)
@@ -36,6 +37,8 @@ def test_the_newest_of_each_deployment(fill: Fill) -> None:
     assert first.work_after_seconds == 0.62 and first.worked
     assert first.completed_at_us - first.begun_at_us == 950_000
     assert not refused.worked and refused.work_after_seconds is None
+    (cut,) = found["cut"]  # its time was over before it had shown anything: the boot was seen whole
+    assert (cut.boot_seconds, cut.work_after_seconds, cut.worked) == (0.62, 0.62, True)
     (warm,) = found["other"]
     assert (warm.verdict, warm.work_after_seconds) == ("warm", 0.2)
 

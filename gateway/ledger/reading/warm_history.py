@@ -21,7 +21,7 @@ MOST_ROWS = 20_000
 _COLUMNS = (
     *("deployment", "attempt_id", "begun_at_us", "completed_at_us", "verdict", "caused_boot"),
     *("queue_seconds", "boot_seconds", "wait_seconds", "first_output_seconds", "instance_id"),
-    *("upstream_revision", "status", "cost_pico_usd", "held_seconds", "origin"),
+    *("upstream_revision", "status", "cost_pico_usd", "held_seconds", "execute_seconds", "origin"),
 )
 
 
@@ -45,11 +45,12 @@ def recent(
     by_deployment: dict[str, list[Past]] = {}
     for name, *row in connection.execute(found):
         (attempt_id, begun, completed, verdict, caused, queue, boot, wait, first, *rest) = row
-        instance_id, revision, status, cost, held_seconds = rest
+        instance_id, revision, status, cost, held_seconds, execute = rest
         worked = status == "succeeded" or cost != 0  # an unknown cost may be one
         held = waited_before(held_seconds, verdict, caused)
         _, wait = since_dispatch(held_seconds, verdict, caused, boot, wait)
-        after = wait if wait is not None and first is not None else first
+        began = first is not None or bool(execute)  # work may end before it shows anything
+        after = wait if wait is not None and began else first
         past = Past(
             *(attempt_id, begun, completed, verdict, caused, queue, boot, after),
             *(instance_id, revision, worked, held),

@@ -117,7 +117,8 @@ class Results:
             if size > _WAITING_CAP_BYTES:
                 self._waiting.pop(answer.operation_id, None)
             raise
-        self._waiting.pop(answer.operation_id, None)
+        if self._waiting.get(answer.operation_id) is answer:  # else it was handed out meanwhile
+            del self._waiting[answer.operation_id]
 
     async def find(self, operation_id: str, now_us: int) -> KeptAnswer | None:
         """The answer of an operation."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from starlette.requests import Request
 
 from gateway.errors import ResultsUnavailable
 from gateway.execution.operation import Order
-from gateway.execution.results import KeptAnswer, told_scope
+from gateway.execution.results import KeptAnswer, is_told, told_scope
 from gateway.execution.run import Keep, Run
 from gateway.http.answers import run_error_json
 from gateway.http.errors import HttpError
@@ -74,6 +75,9 @@ async def run_or_answer(
             await state.results.keep(answer)
         except ResultsUnavailable:
             logger.error("the answer of operation %s could not be written down", run.id)
+        if is_told(scope) and run.told_scope is None:  # who was told to come has come meanwhile
+            with suppress(ResultsUnavailable):
+                await state.results.hand_out(run.id, state.executor.clock.wall_us())
 
     if identity is None:
         return await _run_or_rejoin(state, request, raw, order, keep)

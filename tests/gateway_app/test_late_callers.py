@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sqlite3
 import time
 import weakref
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import openai
 import pytest
 
 from gateway.clock import Clock
+from gateway.execution.results import KeptAnswer, Results, told_scope
 from gateway.execution.run import Run
 from providers.contract import Booting, Delta, Finished, Started, Usage
 from providers.testing import Until, Wait
@@ -338,9 +340,12 @@ def test_the_wall_clock_is_set_while_callers_wait(tmp_path: Path, hours: int) ->
 
 
 def test_the_next_gateway_gives_each_answer_to_one_who_has_not_had_it(tmp_path: Path) -> None:
-    """One of two was fetched before the restart; the other, a stream, is told from its begin."""
+    """One was fetched before the restart, and one while it was being written down; the third, a
+    stream, is told from its begin.
+    """
     tree = configuration("http://127.0.0.1:9")
     fetched, streamed = body("fetched"), body("not yet", stream=True)
+    meanwhile = body("meanwhile")
     with running_gateway(tree, tmp_path) as gateway:
         boot = Gated(gateway)
         gateway.scripts.only("plain", (BOOT, boot.step, *END))
@@ -349,10 +354,37 @@ def test_the_next_gateway_gives_each_answer_to_one_who_has_not_had_it(tmp_path: 
         boot.ends()
         eventually(lambda: not gateway.running())
         assert gateway.http.post("/v1/generate", json=fetched).json()["id"] == first
+        boot = Gated(gateway)
+        gateway.scripts.only("plain", (BOOT, boot.step, *END))
+        third = told(gateway.http.post("/v1/generate", json=meanwhile))
+        database = sqlite3.connect(tmp_path / "results.sqlite3", isolation_level=None)
+        database.execute("BEGIN IMMEDIATE")  # it can be read, and takes no writes
+        boot.ends()
+        eventually(lambda: gateway.journal()[-1]["kind"] == "end")
+        with ThreadPoolExecutor(1) as pool:
+            comes = pool.submit(gateway.http.post, "/v1/generate", json=meanwhile)
+            for _ in range(5):  # it is there by then
+                gateway.operation(third)
+            database.close()
+            assert comes.result().json()["id"] == third
     with running_gateway(tree, tmp_path) as gateway:
         gateway.scripts.only("plain", END)
         assert gateway.http.post("/v1/generate", json=fetched).json()["id"] != first
+        assert gateway.http.post("/v1/generate", json=meanwhile).json()["id"] != third
         again, anew = (gateway.stream(**streamed) for _ in range(2))
         assert again[0].data["id"] == again[-1].data["id"] == second
         assert {"booting", "started", "delta"} <= {event.name for event in again}
-        assert anew[-1].data["id"] != second and len(gateway.scripts.calls("plain")) == 2
+        assert anew[-1].data["id"] != second and len(gateway.scripts.calls("plain")) == 3
+
+
+async def test_an_answer_that_is_handed_out_while_it_is_written_is_not_told_any_more(
+    tmp_path: Path,
+) -> None:
+    results = Results(tmp_path / "results.sqlite3", keep_seconds=60)
+    answer = KeptAnswer("gen_1", None, told_scope("call", "gen_1"), None, 1_000, b"{}")
+    writes = asyncio.create_task(results.keep(answer))
+    await asyncio.sleep(0)
+    assert await results.hand_out("gen_1", 1_001) == answer
+    await writes
+    assert await results.told(1_002) == [] and await results.find("gen_1", 1_002) is not None
+    await results.aclose()

@@ -41,7 +41,7 @@ def hold(data_dir: Path) -> Callable[[], None]:
 def announce(data_dir: Path, url: str) -> None:
     """Leave word in the lock where this process can be asked."""
     try:
-        _lock(data_dir).write_text(url, encoding="utf-8")
+        _lock(data_dir).write_text(f"{url}\n{_network()}", encoding="utf-8")
     except OSError:
         logger.warning("commands will not find this gateway: its data folder takes no writes")
 
@@ -52,17 +52,33 @@ def is_served(data_dir: Path) -> bool:
 
 
 def announced(data_dir: Path) -> str | None:
-    """Where the one that runs there said that it can be asked; None: it said nothing."""
+    """Where the one that runs there said that it can be asked; None: it said nothing.
+
+    Raises ConfigError where it listens in another network: who listens there in this one is
+    somebody else, and is to be sent no key.
+    """
     try:
-        return _lock(data_dir).read_text(encoding="utf-8") or None
+        url, _, network = _lock(data_dir).read_text(encoding="utf-8").partition("\n")
     except (OSError, UnicodeDecodeError):
         return None
+    if url and network != _network():
+        raise ConfigError("it listens in another network than this one, a container's say")
+    return url or None
 
 
 def url_of(host: str, port: int) -> str:
     """Where one that listens there is asked from this machine."""
     shown = "127.0.0.1" if host in ("0.0.0.0", "::", "localhost") else host  # noqa: S104
     return f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
+
+
+def _network() -> str:
+    """This machine since its start, and which of its networks; "": it does not say."""
+    try:
+        machine = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{machine} {os.readlink('/proc/self/ns/net')}"
+    except OSError:
+        return ""
 
 
 def _lock(data_dir: Path) -> Path:

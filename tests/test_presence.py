@@ -17,6 +17,9 @@ def test_a_folder_has_one_gateway_and_its_word(tmp_path: Path) -> None:
     assert is_served(tmp_path) and announced(tmp_path) == "http://127.0.0.1:1"
     with pytest.raises(ConfigError, match="another gateway is using this folder"):
         hold(tmp_path)
+    (tmp_path / "lock").write_text("http://127.0.0.1:1\nanother machine net:[1]")
+    with pytest.raises(ConfigError, match="another network"):  # here it is somebody else's port
+        announced(tmp_path)
     let_go()
     assert not is_served(tmp_path)
     hold(tmp_path)()

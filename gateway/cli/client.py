@@ -21,16 +21,26 @@ def headers_of(api_key: str | None) -> dict[str, str]:
 
 
 class Asked:
-    """A gateway that answers questions in JSON."""
+    """A gateway that answers questions in JSON. Raises ConfigError for what cannot be sent."""
 
     def __init__(self, url: str, api_key: str | None, timeout_seconds: float = 10.0) -> None:
         self.url = url.rstrip("/")
-        self._client = httpx.Client(
-            base_url=self.url, headers=headers_of(api_key), timeout=timeout_seconds, trust_env=False
-        )
+        if api_key is not None and not api_key.isascii():
+            raise ConfigError("the API key is none of a gateway's: they are plain ASCII")
+        try:
+            self._client = httpx.Client(
+                base_url=self.url,
+                headers=headers_of(api_key),
+                timeout=timeout_seconds,
+                trust_env=False,
+            )
+        except httpx.InvalidURL as error:
+            raise ConfigError(f"{url} is no address ({error})") from error
 
     def get(self, path: str, **params: Any) -> Any:
-        """Raises NoAnswer, or ConfigError for what asking again does not mend."""
+        """A list under ``data``, and more. Raises NoAnswer, or ConfigError for what asking again
+        does not mend.
+        """
         try:
             answer = self._client.get(path, params=params)
             said = answer.json()
@@ -39,13 +49,21 @@ class Asked:
         if answer.status_code >= 500:
             raise NoAnswer(f"{self.url} answers {answer.status_code}")
         if answer.status_code >= 400:
-            message = said.get("error", {}).get("message", "it does not say why")
-            raise ConfigError(f"{self.url} answers {answer.status_code}: {message}")
+            raise ConfigError(f"{self.url} answers {answer.status_code}: {_why(said)}")
+        if not isinstance(said, dict) or not isinstance(said.get("data"), list):
+            raise ConfigError(f"{self.url} does not answer as a gateway does")
         return said
 
     def close(self) -> None:
         """Hang up."""
         self._client.close()
+
+
+def _why(said: Any) -> str:
+    """The words of an error, as a gateway has them; others have others."""
+    error = said.get("error") if isinstance(said, dict) else None
+    message = error.get("message") if isinstance(error, dict) else None
+    return message if isinstance(message, str) else "it does not say why"
 
 
 class NoAnswer(ConfigError):

@@ -103,9 +103,8 @@ def _told(settings: Settings, data_dir: Path, api_key: str | None) -> Told:
     if not is_served(data_dir):
         rows = _of_ledger(settings, data_dir, is_served=False)
         return Told(rows, "ledger", f"From the ledger alone: no gateway runs on {data_dir}.")
-    where = announced(data_dir) or configured_url(settings)
     try:
-        return _asked(where, api_key)
+        return _asked(announced(data_dir) or configured_url(settings), api_key)
     except ConfigError as error:
         basis = (
             f"From the ledger alone: a gateway runs on {data_dir} and knows more, but {error}. "

@@ -86,7 +86,8 @@ class EventStream(Response):
             while (await receive())["type"] != "http.disconnect":
                 pass
             left = True
-            self._gone()
+            if not whole:  # else it has been counted out, and another may be waiting
+                self._gone()
             follower.wake()
 
         async def write(body: bytes, *, more: bool = True) -> None:

@@ -169,7 +169,8 @@ async def test_time_ends_for_one_who_is_never_out_of_things_to_read() -> None:
     assert served.client.body.endswith(b"aCUT") and served.gone == 0
 
 
-async def test_time_ends_for_one_who_does_not_read() -> None:
+@pytest.mark.parametrize("hangs_up", [False, True])
+async def test_time_ends_for_one_who_does_not_read(hangs_up: bool) -> None:
     """It holds nobody up any more, and hears the rest without a gap once it does read."""
     served = Served(seconds=0.05)
     await turns()
@@ -181,6 +182,10 @@ async def test_time_ends_for_one_who_does_not_read() -> None:
     room = asyncio.create_task(served.log.room())
     await asyncio.wait_for(room, 5)
     assert served.client.body == b"FIRST" and not served.log._followers
+    if hangs_up:
+        served.client.left.set()
+        await turns()
+    assert served.gone == 0  # it was sent away, and is not counted out a second time
     reads.set()
     await served.task
     assert served.client.body == b"FIRST" + b"a" * 100 + b"CUT"

@@ -22,7 +22,7 @@ from gateway.keeping.settings import KeepWarmSettings
 from gateway.keeping.spending import Spending
 from gateway.keeping.stays import Slice, Stays
 from gateway.registry import Target
-from gateway.warmth.policies.base import Action, Arrived, Idled, Policy
+from gateway.warmth.policies.base import Action, Arrived, Idled, Policy, WentOff
 from providers.contract import (
     EndsWithGateway,
     ModelLoading,
@@ -123,8 +123,11 @@ class Keeper:
         """
         if self._held or self._booted_ahead or self._pinged_us is not None:
             self.ended(None)
-        else:
-            self._running -= 1
+            return
+        self._running -= 1
+        if not self._running:
+            self._policy.observe(WentOff(self._now_us()))
+            self._changed.set()
 
     async def run(self) -> None:
         """Act until cancelled. What a provider refuses is logged, and tried again with the next."""
@@ -164,7 +167,7 @@ class Keeper:
         now = self._now_us()
         if action == "release":
             await self._let_go()
-        elif not self._is_broke(now):
+        elif not (self._running or self._is_broke(now)):  # what works is up, and idles after it
             self._release_at_us = self._hold_at_us = None
             self._booted_ahead = self._stays.warms(now) or self._booted_ahead
             await self._keep()

@@ -23,7 +23,7 @@ from gateway.ledger.reports.reports import Reports
 from gateway.registry import Registry, Target
 from gateway.settings import Settings
 from gateway.warmth.arrivals import Traffic
-from gateway.warmth.policies.base import Arrived, Idled, Policy
+from gateway.warmth.policies.base import Arrived, Idled, Policy, WentOff
 from gateway.warmth.policies.fixed import Fixed, SkiRental
 from gateway.warmth.policies.histogram import Histogram
 from gateway.warmth.policies.learned import Learned, Table
@@ -139,6 +139,7 @@ def remember(policy: Policy, traffic: Traffic, now_us: int) -> None:
     if until is not None:
         policy.observe(Idled(until))
         policy.decide(now_us)  # what was due since then is over
+        policy.observe(WentOff(now_us))
 
 
 def hours_of(schedules: tuple[Schedule, ...], boot_seconds: float) -> Hours:

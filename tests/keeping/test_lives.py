@@ -5,15 +5,18 @@ In virtual time; of the death of a real process: ``tests/acceptance/test_keeping
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
 
+from gateway.keeping.starting import policy_of, remember
 from gateway.ledger.care.inspect import verify
 from gateway.ledger.layout import journal_dir, journal_names
 from gateway.ledger.shipping.shipper import Shipper
 from gateway.ledger.stay_rules import GOES_ON, UNUSED, USED
 from gateway.ledger.writing.imports import ImportJournal
+from gateway.warmth.arrivals import Arrivals, Stretch, Traffic
 from tests.keeping.lives import (
     AGAIN_US,
     DIED_US,
@@ -284,5 +287,50 @@ def test_a_stay_that_was_told_in_parts_is_paid_once_however_the_journal_rotates(
             (row,) = sums(tmp_path).values()
             assert (row.rule, row.cost_pico_usd) == (UNUSED, cost(AGAIN_US - PAID_US))
         assert verify(tmp_path) == []
+
+    run(main, TEN_US)
+
+
+def test_hours_have_it_booted_whatever_was_before(tmp_path: Path) -> None:
+    """A request whose boot was called off has left it off; so has an earlier gateway's end."""
+    settings = settings_of(
+        window_seconds=0, schedules=[{"begin": "11:30", "end": "12:00", "time_zone": "UTC"}]
+    )
+
+    async def main(loop: VirtualLoop) -> None:
+        async with life(loop, tmp_path, settings=settings, dies=True) as one:
+            one.begins()
+            await one.until(TEN_US + MINUTE_US)
+            one.keeper.called_off()
+            await one.until(TEN_US + 50 * MINUTE_US)
+            assert one.deployment.asked == [0, 1]
+            given = settings.deployments["own"].keep_warm
+            assert given is not None
+            policy = policy_of(one.target, given, loop.now_us, random.Random(1))
+        before = Arrivals()
+        before.add(TEN_US, execute_us=MINUTE_US)
+        stretches = [Stretch(TEN_US, loop.now_us, before)]
+        remember(policy, Traffic("live", TEN_US, loop.now_us, stretches, 1), loop.now_us)
+        assert policy.decide(loop.now_us) == ("warm",)
+
+    run(main, TEN_US)
+
+
+def test_hours_cost_nothing_while_one_works_who_has_waited_for_another(tmp_path: Path) -> None:
+    settings = settings_of(schedules=[{"begin": "11:30", "end": "15:00", "time_zone": "UTC"}])
+
+    async def main(loop: VirtualLoop) -> None:
+        async with life(loop, tmp_path, settings=settings, dies=True) as one:
+            one.begins()
+            one.keeper.arrived()  # waits
+            await one.until(TEN_US + 50 * MINUTE_US)
+            one.keeper.called_off()
+            one.write_begin()
+            one.keeper.begun()
+            await one.until(TEN_US + 150 * MINUTE_US)
+            assert one.deployment.asked == [0] and not charges(tmp_path)
+            one.keeper.ended(None)
+            await one.until(TEN_US + 160 * MINUTE_US)
+            assert one.deployment.asked == [0, 1]
 
     run(main, TEN_US)

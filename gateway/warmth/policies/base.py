@@ -32,6 +32,15 @@ class Idled:
 
 
 @dataclass(frozen=True, slots=True)
+class WentOff:
+    """Nothing runs, and nothing is up: a request asked for nothing but a boot, and left; or it is
+    a gateway's start.
+    """
+
+    at_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class Booked:
     """Keep-warm money was spent."""
 
@@ -39,7 +48,7 @@ class Booked:
     pico_usd: int
 
 
-Fact: TypeAlias = Arrived | Idled | Booked
+Fact: TypeAlias = Arrived | Idled | WentOff | Booked
 
 
 class Policy(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from gateway.warmth.policies.base import Action, Arrived, Fact, Idled, Policy
+from gateway.warmth.policies.base import Action, Arrived, Fact, Idled, Policy, WentOff
 
 Hours: TypeAlias = Callable[[int], tuple[bool, int | None]]
 """From an instant: whether it lies in the hours, and when that changes; None: never."""
@@ -27,6 +27,8 @@ class Scheduled:
             self._up = self._wishes_up = self._working = True
         elif isinstance(fact, Idled):
             self._working = False
+        elif isinstance(fact, WentOff):  # hours that have begun, or begin, have it booted
+            self._up = self._wishes_up = self._working = False
         self._policy.observe(fact)
 
     def decide(self, now_us: int) -> Sequence[Action]:

@@ -80,7 +80,8 @@ class Browser:
             mobile=False,
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.send("Emulation.setEmulatedMedia", features=[scheme])
+        still = {"name": "prefers-reduced-motion", "value": "reduce"}  # no colour on its way
+        self.send("Emulation.setEmulatedMedia", features=[scheme, still])
 
     def value(self, expression: str) -> Any:
         """What a script says, now or, where that is a promise, once it is kept."""

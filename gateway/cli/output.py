@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,16 @@ def write(option: str, path: Path, what: bytes) -> None:
             beside.unlink(missing_ok=True)
     except OSError as error:
         raise ConfigError(f"{option}: {path} cannot be written ({error.strerror})") from error
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """While it lasts, a terminal is told what is being done."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    with Console(stderr=True).status(what):
+        yield
 
 
 def print_line(text: str) -> None:

@@ -10,7 +10,7 @@ import typer
 from gateway.cli.bundles import unbundled
 from gateway.cli.context import settings_of
 from gateway.cli.options import Form, Place
-from gateway.cli.output import cell, print_line, print_report, print_table
+from gateway.cli.output import cell, print_line, print_report, print_table, working
 from gateway.cli.replaying import Asked, WindowOption, amount, families_of, price_row
 from gateway.settings import ConfigError, Settings
 
@@ -75,7 +75,8 @@ def plan(
     plant = Plant(GUESS_BOOT_SECONDS, window_seconds=window, seed=seed)
     terms = Terms(plant, amount(wait_value), window, seed, boots)
     candidates = [Candidate(row, family) for row in rows for family in families]
-    told = planned(found, candidates, terms)
+    with working(f"Replaying {found.requests:,} requests, {len(candidates)} ways"):
+        told = planned(found, candidates, terms)
     print_report(form, told, told["candidates"], lambda: _show(told))
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from gateway.cli.options import EndOption, StartOption
+from gateway.cli.output import working
 from gateway.settings import ConfigError, Settings
 
 if TYPE_CHECKING:
@@ -86,13 +87,15 @@ class Asked:
             raise ConfigError("--trace or --synthetic, not both")
         reading = self._reading()
         try:
-            if self.trace:
-                return sources.of_trace(self.trace, reading)
-            if self.synthetic is not None:
-                return sources.of_kind(self.synthetic, self.streams, self.days, self.seed)
-            start_at_us, end_at_us = range_of(self.start_time, self.end_time)
-            with contextlib.closing(Reports(database_path(ledger_of(settings)))) as reports:
-                return sources.of_ledger(reports, ReportQuery(start_at_us, end_at_us), reading)
+            with working("Reading the requests"):
+                if self.trace:
+                    return sources.of_trace(self.trace, reading)
+                if self.synthetic is not None:
+                    return sources.of_kind(self.synthetic, self.streams, self.days, self.seed)
+                start_at_us, end_at_us = range_of(self.start_time, self.end_time)
+                query = ReportQuery(start_at_us, end_at_us)
+                with contextlib.closing(Reports(database_path(ledger_of(settings)))) as reports:
+                    return sources.of_ledger(reports, query, reading)
         except BadQuery as error:
             raise ConfigError(error.message) from error
 

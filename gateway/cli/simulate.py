@@ -13,7 +13,7 @@ import typer
 from gateway.cli.bundles import unbundled
 from gateway.cli.context import settings_of
 from gateway.cli.options import Form, Place
-from gateway.cli.output import cell, print_line, print_report, print_table, write
+from gateway.cli.output import cell, print_line, print_report, print_table, working, write
 from gateway.cli.replaying import Asked, WindowOption, amount, families_of, price_row
 from gateway.settings import ConfigError, Settings
 
@@ -117,7 +117,8 @@ def simulate(
         stakes = stakes_of(row, boot_seconds, worth)
         learned = None
         if "learned" in families or save_table is not None:
-            learned = learn_and_hold(scene, stakes, found.start_at_us, seed)
+            with working("Learning"):
+                learned = learn_and_hold(scene, stakes, found.start_at_us, seed)
             scene = replace(scene, table=learned)
         told: dict[str, Any] = {"trace": answer.trace_json(found, counted)}
         if learned is not None:
@@ -129,14 +130,18 @@ def simulate(
             known = window if families[0] == "fixed" else None
             sites, notes = sites_of(settings, providers, (plant, row, known))
             told["trace"]["notes"] = [*told["trace"]["notes"], *notes]
-            told["routes"] = answer.routes_json(scene, stakes, families[0], sites, call_off)
+            with working(f"Routing {found.requests:,} requests"):
+                told["routes"] = answer.routes_json(scene, stakes, families[0], sites, call_off)
         else:
-            told["policies"] = answer.policies_json(scene, stakes, families, row)
+            with working(f"Replaying {found.requests:,} requests"):
+                told["policies"] = answer.policies_json(scene, stakes, families, row)
         if compare:
             others: list[Family] = [family for family in families if family != "fixed"]
-            told["held"] = answer.held_json(scene, stakes, others)
+            with working("Holding policies against each other"):
+                told["held"] = answer.held_json(scene, stakes, others)
         if frontier is not None:
-            told["frontier"] = answer.frontier_json(scene, stakes, families, row)
+            with working("Drawing the frontier"):
+                told["frontier"] = answer.frontier_json(scene, stakes, families, row)
             write("--frontier", frontier, drawn(told["frontier"], frontier.suffix))
     except (LearnMissing, PngMissing) as error:
         raise ConfigError(str(error)) from error

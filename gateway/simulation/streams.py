@@ -230,26 +230,26 @@ class _Days:
         reading, lasting_us = self._reading, self._minutes * MINUTE_US
         dice = random.Random(reading.seed)  # noqa: S311 (a spread, not a secret)
         execute_us = round(reading.execute_seconds * 1e6)
+        kept = {
+            name: counted
+            for name, counted in self.found.items()
+            if reading.keeps(sum(counted[1]), lasting_us)
+        }
+        if not kept:
+            raise _none_left()
+        if sum(sum(calls) for _, calls in kept.values()) > MOST_REQUESTS:
+            raise _too_many()
         found = Streams(0, lasting_us, [])
-        room = MOST_REQUESTS
-        for name, (minutes, calls) in self.found.items():
-            requests = sum(calls)
-            if not reading.keeps(requests, lasting_us):
-                continue
-            room -= requests
-            if room < 0:
-                raise _too_many()
+        for name, (minutes, calls) in kept.items():
             stream = Stream(name)
             for minute, count in zip(minutes, calls, strict=True):
                 begin = minute * MINUTE_US
                 stream.at_us.extend(
                     begin + at for at in sorted(dice.randrange(MINUTE_US) for _ in range(count))
                 )
-            stream.execute_us = array("q", [execute_us]) * requests
+            stream.execute_us = array("q", [execute_us]) * len(stream.at_us)
             stream.sort()
             found.streams.append(stream)
-        if not found.streams:
-            raise _none_left()
         found.notes.append(
             f"Counts of {self._minutes:,} minute{'s' * (self._minutes != 1)}, {self._whose}. "
             "Requests are spread over each minute at random, by the seed, and take "

@@ -7,6 +7,7 @@ import functools
 import logging
 import os
 import random
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -126,14 +127,15 @@ def create_app(
     http: Callable[[ProviderSettings], Http] = open_http,
     log_attempts: bool = True,
     dice: Callable[[str], random.Random] = lambda deployment: random.Random(),  # noqa: S311
+    python: str = sys.executable,
 ) -> Gateway:
     """The gateway as an ASGI application.
 
     ``plugins`` come before the installed ones of the same name (tests use it); ``log_attempts``
     prints one JSON line per attempt on standard error; ``dice`` draw what a deployment's keep-warm
-    policy leaves to chance. Raises ConfigError when the configuration
-    names what does not exist; starting raises ConfigError when another gateway holds the data
-    folder.
+    policy leaves to chance; ``python`` is what the shipper is started by. Raises ConfigError when
+    the configuration names what does not exist; starting raises ConfigError when another gateway
+    holds the data folder.
     """
     if settings.telemetry.otlp_endpoint is not None and settings.telemetry.pass_on:
         http = telling(http)
@@ -147,7 +149,7 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             app.state.gateway = await _open(
-                stack, settings, registry, routes, clock or Clock(), log_attempts, dice
+                stack, settings, registry, routes, clock or Clock(), log_attempts, dice, python
             )
             yield
 
@@ -185,6 +187,7 @@ async def _open(
     clock: Clock,
     log_attempts: bool,
     dice: Callable[[str], random.Random],
+    python: str,
 ) -> State:
     data_dir = settings.server.data_dir
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -221,6 +224,7 @@ async def _open(
         rollup_tags=settings.ledger.rollup_tags,
         keep_days=settings.ledger.attempts_days,
         telemetry=settings.telemetry,
+        python=python,
     )
     reader = SpendReader(data_dir, shipper.nudge)
     budgets = Budgets(

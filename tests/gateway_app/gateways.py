@@ -26,6 +26,7 @@ from providers.contract import Delta, Finished, Usage
 from providers.testing import ScriptedProvider
 from providers.testing.scripted import Call, Step
 from tests.documented import is_documented
+from tests.shippers import forking_python
 
 
 class Scripts(ScriptedProvider):
@@ -188,6 +189,7 @@ def running_gateway(
         plugins={"scripted": scripts.plugin()},
         clock=clock,
         log_attempts=log_attempts,
+        python=forking_python(),
     )
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))

@@ -221,7 +221,7 @@ def test_a_death_does_not_lose_the_gap_before_what_it_cut_off(
         assert (charge["cost_pico_usd"] is None) == (keep_alive_seconds is None)
         assert charge["low_pico_usd"] == 0
     with running_gateway(tree(**known), as_of_death) as gateway:
-        assert len(charges(gateway)) == 1
+        assert len(gateway.get("/v1/charges")["data"]) == 1
 
 
 def test_a_gap_that_was_booked_before_a_death_is_not_written_down_again(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_a_gap_that_was_booked_before_a_death_is_not_written_down_again(tmp_path
         eventually(lambda: bool(charges(gateway)))
         as_of_death = killed(tmp_path)
     with running_gateway(configured, as_of_death) as gateway:
-        assert len(charges(gateway)) == 1
+        assert len(gateway.get("/v1/charges")["data"]) == 1
 
 
 def test_what_was_idle_when_a_gateway_died_is_booked_however_late_the_next_one_comes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -241,25 +242,27 @@ def test_who_was_promised_an_answer_gets_it_whoever_began_the_work(tmp_path: Pat
         assert len(gateway.scripts.calls("plain")) == 1
 
 
-async def stops_slowly(seconds: float) -> None:
-    try:
-        await asyncio.sleep(seconds)
-    except asyncio.CancelledError:
-        await asyncio.sleep(0.4)  # a provider takes a while to stop a job
-        raise
-
-
 @pytest.mark.parametrize("again", [{"x-stainless-retry-count": "1"}, {"idempotency-key": "slow"}])
 def test_one_who_comes_back_too_late_begins_anew(tmp_path: Path, again: dict[str, str]) -> None:
     """Work that is being stopped is no answer: whoever comes meanwhile must not join it."""
     tree = configuration("http://127.0.0.1:9")
     tree["server"]["disconnect_grace_seconds"] = 0.05
+    stopping = threading.Event()
+
+    async def stops_slowly(seconds: float) -> None:
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError:
+            stopping.set()
+            await asyncio.sleep(0.4)  # a provider takes a while to stop a job
+            raise
+
     with running_gateway(tree, tmp_path, Scripts(sleep=stops_slowly)) as gateway:
         gateway.scripts.only("plain", booting(30), END)
         first = {name: value.replace("1", "0") for name, value in again.items()}
         with pytest.raises(Exception, match="timed out"):
-            gateway.http.post("/v1/generate", json=BODY, headers=first, timeout=0.1)
-        time.sleep(0.05)  # the grace is over, the stop is not
+            gateway.http.post("/v1/generate", json=BODY, headers=first, timeout=0.3)
+        assert stopping.wait(10)
         answer = gateway.http.post("/v1/generate", json=BODY, headers=again)
         assert (answer.status_code, answer.json()["output"][0]["text"]) == (200, "at last")
         eventually(lambda: not gateway.running())

@@ -43,7 +43,7 @@ def scene(streams: Streams, boot_seconds: float) -> Scene:
 def test_a_histogram_at_the_cost_of_a_fixed_window(
     kind: str, boot_seconds: float, most: float
 ) -> None:
-    streams = sources.of_kind(kind, 8, 2, seed=4)
+    streams = sources.of_kind(kind, 6, 2, seed=4)
     stakes = Stakes(boot_seconds, 1.0, 1.0, 14.0)
     found = compare_policies(scene(streams, boot_seconds), stakes, ["histogram"])
     (held,) = found.held
@@ -69,7 +69,7 @@ def test_a_learned_table_is_never_worse_by_much_and_needs_nothing_at_run_time() 
     pytest.importorskip("sklearn", reason="the extra learn is not installed")
     families: list[Family] = ["learned"]
     for kind, most in (("periodic", -0.15), ("bursty", 0.02)):
-        streams = sources.of_kind(kind, 6, 2, seed=4)
+        streams = sources.of_kind(kind, 4, 2, seed=4)
         shown = scene(streams, 20.0)
         stakes = Stakes(20.0, 1.0, 1.0, 14.0)
         table = learn_and_hold(shown, stakes, streams.start_at_us)
@@ -177,7 +177,7 @@ def mean(outcome: Outcome) -> float:
 
 @pytest.mark.parametrize("deployments", [2, 3])
 def test_warm_first_keeps_to_one_provider_and_dual_boots_cut_the_wait(deployments: int) -> None:
-    streams = sources.of_kind("gpu", 20, 14, seed=1)
+    streams = sources.of_kind("gpu", 14, 10, seed=1)
     found = {by: routed(by, deployments, 0.8, streams) for by in ROUTES}
     cold = {by: outcome.cold_rate or 0.0 for by, outcome in found.items()}
     assert cold["balanced"] <= cold["one"] and cold["balanced_dual_boot"] <= cold["one"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from importlib.metadata import version
 from textwrap import fill
 from typing import Annotated, Any, NoReturn
 
@@ -42,7 +43,6 @@ from gateway.settings import ConfigError
 
 app = typer.Typer(
     name="gateway",
-    help="One door to serverless inference, and the truth about what it costs and how cold it is.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -55,6 +55,22 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(prices_app, name="prices")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(import_app, name="import")
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"gateway {version('serverless-inference-gateway')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Say which this is."),
+    ] = False,
+) -> None:
+    """One door to serverless inference, and the truth about what it costs and how cold it is."""
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ import socket
 import sqlite3
 from collections.abc import Iterator
 from decimal import Decimal
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -372,6 +373,12 @@ def test_help_names_every_option(path: tuple[str, ...]) -> None:
     for name in getattr(command, "commands", {}):
         assert re.search(rf"^  {name} +\w", said.output, re.M), name
     assert all(getattr(option, "help", None) for option in command.params)
+
+
+def test_it_says_which_it_is() -> None:
+    said = CliRunner().invoke(app, ["--version"])
+    assert said.exit_code == 0
+    assert said.output == f"gateway {version('serverless-inference-gateway')}\n"
 
 
 def test_help_in_a_terminal_of_its_own() -> None:
